@@ -1,0 +1,1 @@
+//! Batches to bytes and back, checksums and frames. Pure functions, no files.

@@ -1,0 +1,2 @@
+//! The `kenning` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! LogQL: syntax, analysis and evaluation over the store trait.

@@ -1,0 +1,1 @@
+//! Between receipt and store: limits, processors, group commit.

@@ -1,0 +1,1 @@
+//! PromQL: syntax, analysis and evaluation over the store trait.

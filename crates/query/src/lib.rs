@@ -1,0 +1,1 @@
+//! What the query languages share: source spans, diagnostics, limits, cancellation, the in-memory oracle store.

@@ -1,0 +1,1 @@
+//! Sockets and scrapes: bytes in, replies out, batches to the pipeline.

@@ -1,0 +1,1 @@
+//! Configuration, wiring and life cycle of the whole server.

@@ -1,0 +1,1 @@
+//! TraceQL: syntax, analysis and evaluation over the store trait.

@@ -1,0 +1,1 @@
+//! Bytes of every outside protocol to model values. Pure functions.

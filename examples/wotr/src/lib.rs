@@ -1,0 +1,1 @@
+//! Reference service: ingest API, object store, queue, consumer, database; instrumented only through the SDK.

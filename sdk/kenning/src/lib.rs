@@ -1,0 +1,1 @@
+//! One line makes a Rust service observable: metrics, structured logs, traces, health.
