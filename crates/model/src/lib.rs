@@ -1,1 +1,38 @@
-//! Kenning's vocabulary: tenants, label sets, samples, log records, spans, batches and the narrow store trait. No I/O.
+//! Kenning's vocabulary: tenant, label set, sample, histogram, log record, span, resource, batch, time, and the narrow
+//! store trait that everything above the disk is written against.
+//!
+//! Promises: values of these types are valid (a [`LabelSet`] is sorted and without duplicates, a [`TenantId`] is safe
+//! in a path); columns of a batch have equal lengths when built through its methods. Absent on purpose: I/O, wire
+//! formats, JSON, async, and any query language.
+
+mod attributes;
+mod batch;
+mod histogram;
+mod ids;
+mod labels;
+mod logs;
+mod metrics;
+mod reject;
+mod scan;
+mod spans;
+mod store;
+mod time;
+
+pub use attributes::{Attributes, AttributesBuilder, Value, ValueRef};
+pub use batch::{Batch, Signal};
+pub use histogram::{BucketSpan, CounterReset, Histogram};
+pub use ids::{InvalidTenant, SpanId, TenantId, TraceId};
+pub use labels::{LabelSet, LabelSetBuilder, METRIC_NAME};
+pub use logs::{LogBatch, LogRow, Severity, TextColumn};
+pub use metrics::{Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, Sample};
+pub use reject::{Reason, Rejected};
+pub use scan::{
+    Agg, Cancel, Compare, DistinctOf, Field, Filter, Group, Literal, Order, Pattern, RangeFn, Record, Scan,
+    Shape, SpanRow, Table,
+};
+pub use spans::{Span, SpanBatch, SpanEvent, SpanKind, SpanLink, SpanSource, StatusCode};
+pub use store::{
+    BatchId, Block, Expired, Flow, GridRow, GroupRow, Retention, ScanError, ScanSummary, SeriesRows, Store,
+    Write, WriteError,
+};
+pub use time::{Millis, Nanos, TimeRange};

@@ -1,0 +1,216 @@
+//! Label sets: the identity of a metric series or a log stream.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// The label that carries a metric's name.
+pub const METRIC_NAME: &str = "__name__";
+
+/// An immutable set of `name = value` pairs, sorted by name in byte order, each name once, no empty value.
+///
+/// An absent label and an empty value mean the same, as in Prometheus. Cloning is a reference count. All text lies in
+/// one allocation with the ends of names and values beside it, so a series costs its text and eight bytes a label.
+#[derive(Clone)]
+pub struct LabelSet(Arc<Packed>);
+
+struct Packed {
+    text: Box<str>,
+    /// End offsets in `text`: name 0, value 0, name 1, value 1, and so on.
+    ends: Box<[u32]>,
+}
+
+impl LabelSet {
+    /// The set without labels.
+    #[must_use]
+    pub fn empty() -> Self {
+        LabelSetBuilder::new().build()
+    }
+
+    /// The set of the given pairs; of pairs with equal names the last wins.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let mut builder = LabelSetBuilder::new();
+        for (name, value) in pairs {
+            builder.set(name.as_ref(), value.as_ref());
+        }
+        builder.build()
+    }
+
+    /// Number of labels.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.ends.len() / 2
+    }
+
+    /// True without labels.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.ends.is_empty()
+    }
+
+    /// The value of `name`; empty text when absent.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
+        // Sets hold a dozen labels: a scan that stops early beats a binary search over two arrays.
+        self.iter().take_while(|(n, _)| *n <= name).find(|(n, _)| *n == name).map_or("", |(_, value)| value)
+    }
+
+    /// The metric's name; empty when there is none.
+    #[must_use]
+    pub fn metric_name(&self) -> &str {
+        self.get(METRIC_NAME)
+    }
+
+    /// The pairs in order of names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let text: &str = &self.0.text;
+        let mut start = 0;
+        self.0.ends.chunks_exact(2).filter_map(move |ends| {
+            let (name_end, value_end) = (*ends.first()? as usize, *ends.get(1)? as usize);
+            let pair = (text.get(start..name_end)?, text.get(name_end..value_end)?);
+            start = value_end;
+            Some(pair)
+        })
+    }
+
+    /// A builder that starts from this set.
+    #[must_use]
+    pub fn to_builder(&self) -> LabelSetBuilder {
+        LabelSetBuilder { pairs: self.iter().map(|(n, v)| (n.into(), v.into())).collect() }
+    }
+
+    /// Bytes held by the shared allocation.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.0.text.len() + 4 * self.0.ends.len() + size_of::<Packed>() + 2 * size_of::<usize>()
+    }
+}
+
+impl Default for LabelSet {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl PartialEq for LabelSet {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || (self.0.ends == other.0.ends && self.0.text == other.0.text)
+    }
+}
+
+impl Eq for LabelSet {}
+
+impl Hash for LabelSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text.hash(state);
+        self.0.ends.hash(state);
+    }
+}
+
+impl PartialOrd for LabelSet {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Pair by pair, names before values, as Prometheus orders series.
+impl Ord for LabelSet {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl fmt::Debug for LabelSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// Collects labels in any order.
+#[derive(Clone, Debug, Default)]
+pub struct LabelSetBuilder {
+    pairs: Vec<(Box<str>, Box<str>)>,
+}
+
+impl LabelSetBuilder {
+    /// A builder without labels.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets `name`, replacing an earlier value. An empty value removes the label.
+    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        self.pairs.push((name.into(), value.into()));
+        self
+    }
+
+    /// Removes `name`.
+    pub fn remove(&mut self, name: &str) -> &mut Self {
+        self.pairs.retain(|(n, _)| **n != *name);
+        self
+    }
+
+    /// The value set last for `name`; empty text when absent.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
+        self.pairs.iter().rev().find(|(n, _)| **n == *name).map_or("", |(_, value)| value)
+    }
+
+    /// The finished set. Text beyond 4 GiB cannot be addressed and is left out label by label; limits on label sizes
+    /// stop such input far earlier.
+    #[must_use]
+    pub fn build(mut self) -> LabelSet {
+        // The sort is stable: among equal names the one set last comes last, and wins.
+        self.pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut text = String::with_capacity(self.pairs.iter().map(|(n, v)| n.len() + v.len()).sum());
+        let mut ends = Vec::with_capacity(2 * self.pairs.len());
+        let mut pairs = self.pairs.iter().peekable();
+        while let Some((name, value)) = pairs.next() {
+            let overridden = pairs.peek().is_some_and(|(next, _)| next == name);
+            let total = u32::try_from(text.len() + name.len() + value.len());
+            let (false, false, Ok(value_end)) = (overridden, value.is_empty(), total) else { continue };
+            text.push_str(name);
+            text.push_str(value);
+            ends.push(value_end - value.len() as u32);
+            ends.push(value_end);
+        }
+        LabelSet(Arc::new(Packed { text: text.into(), ends: ends.into() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pairs: &[(&str, &str)], expect: &[(&str, &str)]) {
+        let set = LabelSet::from_pairs(pairs.iter().copied());
+        assert_eq!(set.iter().collect::<Vec<_>>(), expect);
+        assert_eq!(set.to_builder().build(), set);
+    }
+
+    #[test]
+    fn sorted_unique_and_without_empty_values() {
+        check(&[], &[]);
+        check(&[("b", "2"), ("a", "1")], &[("a", "1"), ("b", "2")]);
+        check(&[("a", "1"), ("a", "2")], &[("a", "2")]);
+        check(&[("a", "1"), ("a", "")], &[]);
+        check(&[("é", "ü"), ("a", "")], &[("é", "ü")]);
+    }
+
+    #[test]
+    fn lookup_finds_each_and_only_what_is_there() {
+        let set = LabelSet::from_pairs([("job", "api"), (METRIC_NAME, "up"), ("zone", "eu")]);
+        assert_eq!(
+            (set.metric_name(), set.get("job"), set.get("zone"), set.get("k")),
+            ("up", "api", "eu", "")
+        );
+    }
+
+    #[test]
+    fn order_is_by_pairs_not_by_packed_text() {
+        let (a, b) = (LabelSet::from_pairs([("a", "bc")]), LabelSet::from_pairs([("ab", "c")]));
+        assert!(a < b && a != b);
+    }
+}

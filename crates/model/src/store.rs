@@ -1,0 +1,206 @@
+//! The narrow store trait: three verbs that every engine implements and everything above is written against.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::{
+    Batch, Exemplar, HistogramSample, LabelSet, LogBatch, MetricMetadata, Millis, Nanos, Sample, Scan,
+    SpanBatch, TenantId,
+};
+
+/// A store of telemetry. Calls block; callers that must not block put them on threads of their own.
+pub trait Store: Send + Sync + 'static {
+    /// Makes a group of batches durable and then visible, all or nothing, before it returns. One sync serves the
+    /// whole group, so callers gather what waits. Repeating a [`BatchId`] has no effect; ids of later groups must be
+    /// greater than all before.
+    ///
+    /// After an error nothing of the group is visible; the same group may be offered again.
+    fn write(&self, group: &[Write]) -> Result<(), WriteError>;
+
+    /// The greatest id ever written; new ids go on from here after a restart.
+    fn last_batch_id(&self) -> BatchId;
+
+    /// Answers a question by handing blocks to `sink` until all are handed over or the sink has enough.
+    ///
+    /// A shape that the store cannot push down is answered with rows. Blocks of series: each series once, in label
+    /// order, its samples sorted by time, one sample per time. Blocks of records and spans: in the order asked for.
+    fn scan(&self, scan: &Scan, sink: &mut dyn FnMut(Block) -> Flow) -> Result<ScanSummary, ScanError>;
+
+    /// Drops what is older than the policy allows, in whole files where it can.
+    fn expire(&self, policy: &Retention) -> Result<Expired, WriteError>;
+}
+
+/// Names a write for ever. Greater means later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchId(pub u64);
+
+/// One tenant's batch in a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// Its name.
+    pub id: BatchId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The data.
+    pub batch: Batch,
+}
+
+/// Why a group was not written.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The disk refused; offering the group again later can succeed (full disk, busy engine, full WAL).
+    Unavailable {
+        /// What was tried and what came back.
+        detail: String,
+    },
+    /// The store is read-only until an operator acts (failed disk).
+    ReadOnly {
+        /// Why.
+        detail: String,
+    },
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable { detail } => write!(f, "the store cannot take writes right now: {detail}"),
+            Self::ReadOnly { detail } => write!(f, "the store is read-only: {detail}"),
+        }
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+/// Whether the sink wants more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    More,
+    /// Enough.
+    Stop,
+}
+
+/// A piece of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Block {
+    /// Series with samples ([`crate::Table::Samples`]).
+    Series(Vec<SeriesRows>),
+    /// Exemplars with the label sets they belong to.
+    Exemplars(Vec<(LabelSet, Vec<Exemplar>)>),
+    /// Metadata.
+    Metadata(Vec<MetricMetadata>),
+    /// Log records.
+    Logs(LogBatch),
+    /// Spans.
+    Spans(SpanBatch),
+    /// Distinct label sets, in label order.
+    LabelSets(Vec<LabelSet>),
+    /// Distinct names or values, sorted.
+    Texts(Vec<Box<str>>),
+    /// Groups, by time and key.
+    Groups(Vec<GroupRow>),
+    /// Series on a grid, in label order.
+    Grid(Vec<GridRow>),
+}
+
+/// One series and its samples in the range asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SeriesRows {
+    /// The series.
+    pub labels: LabelSet,
+    /// Float samples by time; `series` of each is meaningless here and zero.
+    pub samples: Vec<Sample>,
+    /// Native histograms by time; `series` of each is meaningless here and zero.
+    pub histograms: Vec<HistogramSample>,
+}
+
+/// One group of [`crate::Shape::Group`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupRow {
+    /// End of the bucket; zero without buckets.
+    pub time: Nanos,
+    /// The values of the fields grouped by.
+    pub key: Vec<Box<str>>,
+    /// The aggregates in the order asked for.
+    pub values: Vec<f64>,
+}
+
+/// One series of [`crate::Shape::Grid`]: a value per instant of the grid, `None` where the function has none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GridRow {
+    /// The series.
+    pub labels: LabelSet,
+    /// First instant.
+    pub start: Millis,
+    /// Values.
+    pub values: Vec<Option<f64>>,
+}
+
+/// What a scan did, and how complete its answer is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScanSummary {
+    /// Rows looked at.
+    pub rows: u64,
+    /// Bytes read from disk.
+    pub bytes: u64,
+    /// Sentences about data that should be in the answer and is not (quarantined parts ...). Empty: complete.
+    pub missing: Vec<String>,
+}
+
+/// Why a scan gave no answer.
+#[derive(Debug)]
+pub enum ScanError {
+    /// The question needs more memory than `bytes_max`.
+    TooMuchMemory {
+        /// The limit that was hit, in bytes.
+        limit: usize,
+    },
+    /// Whoever asked raised [`crate::Cancel`].
+    Cancelled,
+    /// The disk or the engine failed.
+    Failed {
+        /// What was tried and what came back.
+        detail: String,
+    },
+}
+
+impl fmt::Display for ScanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMuchMemory { limit } => {
+                write!(
+                    f,
+                    "the query needs more than {limit} bytes of memory; narrow its range or its selector"
+                )
+            }
+            Self::Cancelled => f.write_str("the query was cancelled"),
+            Self::Failed { detail } => write!(f, "the store could not be read: {detail}"),
+        }
+    }
+}
+
+impl std::error::Error for ScanError {}
+
+/// How long data is kept.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// The present, by the server's clock, never by a sender's stamp.
+    pub now: Nanos,
+    /// Age at which metrics go; `None` keeps them for ever.
+    pub metrics: Option<Duration>,
+    /// Age at which logs go.
+    pub logs: Option<Duration>,
+    /// Age at which spans go.
+    pub traces: Option<Duration>,
+}
+
+/// What retention removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Files.
+    pub parts: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
