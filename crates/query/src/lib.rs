@@ -6,7 +6,9 @@
 mod context;
 mod diagnostic;
 mod error;
+mod memory;
 
 pub use context::{Limits, QueryContext};
 pub use diagnostic::{Diagnostic, Level, SourceSpan};
 pub use error::{LimitKind, QueryError};
+pub use memory::MemoryStore;
