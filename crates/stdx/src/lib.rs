@@ -4,6 +4,9 @@
 //! Everything above this crate receives time, files, chance and connections as arguments of these types, so a test
 //! can own them. Absent on purpose: any knowledge of telemetry, and any process-wide default instance.
 
+pub mod bytesize;
 pub mod clock;
+pub mod net;
+pub mod queue;
 pub mod random;
 pub mod vfs;

@@ -4,9 +4,14 @@
 //! synced), fail the k-th operation, fill up and flip bits. Paths are relative to the root that the implementation
 //! was opened on, and `..` is refused. Memory maps are absent on purpose: a full disk must be an error value.
 
+mod real;
+pub mod sim;
+
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
+
+pub use real::RealVfs;
 
 /// A directory tree on some disk.
 ///
@@ -58,3 +63,17 @@ pub trait File: Send + Sync {
 
 /// Holds a lock until dropped.
 pub trait LockGuard: Send + Sync {}
+
+/// Lets only paths through that stay under the root: relative, without `..`.
+fn check_relative(path: &Path) -> io::Result<&Path> {
+    let stays_inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if stays_inside {
+        return Ok(path);
+    }
+    let message = format!("path {} leaves the data directory", path.display());
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
+
+fn held_elsewhere(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::ResourceBusy, format!("lock {} is held by another process", path.display()))
+}
