@@ -7,6 +7,7 @@ mod context;
 mod diagnostic;
 mod error;
 mod memory;
+pub mod operators;
 
 pub use context::{Limits, QueryContext};
 pub use diagnostic::{Diagnostic, Level, SourceSpan};
