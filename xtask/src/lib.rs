@@ -1,0 +1,3 @@
+//! House rules that are checked as tests.
+
+pub mod tidy;
