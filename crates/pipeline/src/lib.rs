@@ -1,1 +1,25 @@
-//! Between receipt and store: limits, processors, group commit.
+//! Between receipt and store: limits, then group commit.
+//!
+//! A receiver decodes a request into a [`kenning_model::Batch`] and offers it to an [`Intake`]. The intake charges the
+//! tenant's rate, drops the items that break a limit (each counted under its reason, the good ones kept), puts the rest
+//! into a queue bounded in bytes, and answers after one committer thread has handed it to the store together with
+//! everything else that waited: an acknowledgement means durable and visible.
+//!
+//! Promises: a full queue refuses at once instead of growing or waiting; whatever is refused, rejected or written is
+//! counted; after [`Pipeline::drain`] nothing acknowledged is left in memory. Absent on purpose: sockets, reply codes
+//! of any protocol, decoding, and knowledge of how the store keeps data. Lacking still: processors other than limits.
+
+mod bucket;
+mod cardinality;
+mod commit;
+mod intake;
+mod limits;
+mod queue;
+mod screen;
+pub mod stats;
+pub mod telemetry;
+
+pub use commit::{Drained, Pipeline, PipelineOptions, StartError};
+pub use intake::{Intake, Receipt, Refusal, Ticket};
+pub use limits::{Limits, LimitsTable};
+pub use stats::{Cause, Stats};

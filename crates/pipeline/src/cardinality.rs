@@ -1,0 +1,204 @@
+//! Counts active series and streams of one tenant, in bounded memory, to refuse new ones beyond the limit.
+//!
+//! Active means: seen in the current or the previous window of [`WINDOW`], so for one to two windows. A series is
+//! remembered by a 64-bit keyed hash: of half a million series, the chance that any two collide is one in 10^8, and
+//! the harm is one series not counted.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::time::Duration;
+
+use kenning_model::LabelSet;
+
+use crate::bucket::Bucket;
+
+/// Half of the time after which a silent series is no longer active.
+pub const WINDOW: Duration = Duration::from_secs(30 * 60);
+
+/// Series remembered per tenant when the number of series itself is not limited. Beyond it new series are let in
+/// uncounted: about 64 MiB of memory are the bound then.
+pub const TRACKED_MAX: usize = 2_000_000;
+
+const HOUR_SECONDS: f64 = 3600.0;
+
+/// What may be new.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caps {
+    /// Active members in all.
+    pub total: Option<usize>,
+    /// Active members of one group (a metric's name).
+    pub per_group: Option<usize>,
+    /// New members per hour.
+    pub new_per_hour: Option<u64>,
+}
+
+/// Which limit a new member broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// [`Caps::total`] and its value.
+    Total(usize),
+    /// [`Caps::per_group`] and its value.
+    PerGroup(usize),
+    /// [`Caps::new_per_hour`] and its value.
+    NewPerHour(u64),
+}
+
+/// The active members.
+#[derive(Debug)]
+pub struct Active {
+    caps: Caps,
+    keys: RandomState,
+    current: HashMap<u64, u64, BuildHasherDefault<Identity>>,
+    previous: HashMap<u64, u64, BuildHasherDefault<Identity>>,
+    groups: HashMap<u64, usize, BuildHasherDefault<Identity>>,
+    churn: Option<Bucket>,
+    rotate_at: Duration,
+}
+
+impl Active {
+    /// Nobody is active yet.
+    pub fn new(caps: Caps, now: Duration) -> Self {
+        let churn = caps.new_per_hour.map(|n| Bucket::new(n as f64 / HOUR_SECONDS, n as f64, now));
+        Self {
+            caps,
+            keys: RandomState::new(),
+            current: HashMap::default(),
+            previous: HashMap::default(),
+            groups: HashMap::default(),
+            churn,
+            rotate_at: now + WINDOW,
+        }
+    }
+
+    /// Members seen within the last one to two windows.
+    pub fn len(&self) -> usize {
+        self.current.len() + self.previous.len()
+    }
+
+    /// Marks a member as seen. A new one is refused when a limit is reached; members already active never are.
+    pub fn admit(&mut self, member: &LabelSet, group: &str, now: Duration) -> Result<(), Full> {
+        self.rotate(now);
+        let key = self.keys.hash_one(member);
+        if self.current.contains_key(&key) {
+            return Ok(());
+        }
+        if let Some(group) = self.previous.remove(&key) {
+            self.current.insert(key, group);
+            return Ok(());
+        }
+        self.admit_new(key, self.keys.hash_one(group), now)
+    }
+
+    fn admit_new(&mut self, key: u64, group: u64, now: Duration) -> Result<(), Full> {
+        let (active, in_group) = (self.len(), self.groups.get(&group).copied().unwrap_or(0));
+        match self.caps {
+            Caps { total: Some(cap), .. } if active >= cap => return Err(Full::Total(cap)),
+            Caps { per_group: Some(cap), .. } if in_group >= cap => return Err(Full::PerGroup(cap)),
+            _ => {}
+        }
+        if let (Some(churn), Some(cap)) = (&mut self.churn, self.caps.new_per_hour) {
+            churn.charge(1, now).map_err(|_| Full::NewPerHour(cap))?;
+        }
+        if self.caps.total.is_some() || active < TRACKED_MAX {
+            self.current.insert(key, group);
+            self.groups.insert(group, in_group + 1);
+        }
+        Ok(())
+    }
+
+    fn rotate(&mut self, now: Duration) {
+        if now < self.rotate_at {
+            return;
+        }
+        let silent_for_two = now >= self.rotate_at + WINDOW;
+        let gone = std::mem::replace(&mut self.previous, std::mem::take(&mut self.current));
+        self.forget(gone.into_values());
+        if silent_for_two {
+            let gone = std::mem::take(&mut self.previous);
+            self.forget(gone.into_values());
+        }
+        self.rotate_at = now + WINDOW;
+    }
+
+    fn forget(&mut self, groups: impl Iterator<Item = u64>) {
+        for group in groups {
+            if let Some(count) = self.groups.get_mut(&group) {
+                *count -= 1;
+                if *count == 0 {
+                    self.groups.remove(&group);
+                }
+            }
+        }
+    }
+}
+
+/// The keys are keyed hashes already.
+#[derive(Debug, Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = n;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(n: usize) -> LabelSet {
+        LabelSet::from_pairs([("n", n.to_string())])
+    }
+
+    fn admitted(active: &mut Active, members: std::ops::Range<usize>, group: &str, now: Duration) -> usize {
+        members.filter(|n| active.admit(&series(*n), group, now).is_ok()).count()
+    }
+
+    #[test]
+    fn only_new_members_are_refused() {
+        let caps = Caps { total: Some(10), ..Caps::default() };
+        let mut active = Active::new(caps, Duration::ZERO);
+        assert_eq!(admitted(&mut active, 0..8, "m", Duration::ZERO), 8);
+        assert_eq!(admitted(&mut active, 0..100, "m", Duration::ZERO), 10);
+        assert_eq!(active.admit(&series(50), "m", Duration::ZERO), Err(Full::Total(10)));
+        assert_eq!(active.len(), 10);
+    }
+
+    #[test]
+    fn groups_have_a_limit_of_their_own() {
+        let caps = Caps { per_group: Some(3), ..Caps::default() };
+        let mut active = Active::new(caps, Duration::ZERO);
+        assert_eq!(admitted(&mut active, 0..10, "a", Duration::ZERO), 3);
+        assert_eq!(admitted(&mut active, 10..20, "b", Duration::ZERO), 3);
+    }
+
+    #[test]
+    fn silent_members_make_room_after_two_windows() {
+        let caps = Caps { total: Some(4), per_group: Some(4), ..Caps::default() };
+        let mut active = Active::new(caps, Duration::ZERO);
+        assert_eq!(admitted(&mut active, 0..4, "a", Duration::ZERO), 4);
+        assert_eq!(admitted(&mut active, 0..1, "a", WINDOW), 1);
+        assert_eq!(active.len(), 4);
+        assert_eq!(admitted(&mut active, 4..10, "a", 2 * WINDOW), 3);
+        assert_eq!(admitted(&mut active, 20..30, "a", 9 * WINDOW), 4);
+    }
+
+    #[test]
+    fn churn_is_limited_per_hour() {
+        let caps = Caps { new_per_hour: Some(60), ..Caps::default() };
+        let mut active = Active::new(caps, Duration::ZERO);
+        assert_eq!(admitted(&mut active, 0..100, "a", Duration::ZERO), 60);
+        assert_eq!(active.admit(&series(61), "a", Duration::ZERO), Err(Full::NewPerHour(60)));
+        assert_eq!(admitted(&mut active, 100..200, "a", Duration::from_secs(600)), 10);
+    }
+}

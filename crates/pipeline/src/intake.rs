@@ -1,0 +1,459 @@
+//! Where receivers offer batches.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use kenning_model::{Batch, Nanos, Rejected, Signal, TenantId, WriteError};
+use kenning_stdx::clock::Clock;
+use tokio::sync::oneshot;
+
+use crate::bucket::Bucket;
+use crate::cardinality::{Active, Caps};
+use crate::limits::{Limits, LimitsTable};
+use crate::queue::{PushError, Queue};
+use crate::screen::Screen;
+use crate::stats::{ByCause, ByReason, ByTenant, Cause, Stats};
+use crate::telemetry::{Counter, Gauge, OTHER};
+
+/// Tenants whose rates and series are kept apart; later ones share one account named `other`.
+pub const TENANTS_MAX: usize = 1024;
+
+/// When to come again after the queue was full: a group takes milliseconds, so a second clears it unless the overload
+/// lasts, and then more haste would not help.
+const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
+
+/// When to come again after the store refused.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
+
+/// Bytes charged per batch for what is not its content (queue slot, waiter).
+const BATCH_OVERHEAD: usize = 256;
+
+/// What was done with a batch: answered only once it is durable and visible.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Items stored.
+    pub stored: u64,
+    /// Items left out, by the decoder or by a limit.
+    pub rejected: Rejected,
+}
+
+/// Why a whole batch was not taken; nothing of it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The tenant sends faster than its limit. Retryable.
+    RateLimited {
+        /// When the rate allows this batch.
+        retry_after: Duration,
+        /// Units a second that are allowed.
+        limit: u64,
+        /// The setting that holds the limit.
+        setting: &'static str,
+    },
+    /// More arrives than can be written. Retryable.
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+        /// What is full.
+        what: &'static str,
+    },
+    /// The batch is larger than the whole queue: to be split, not to be retried.
+    TooLarge {
+        /// Its size in memory.
+        bytes: usize,
+        /// The queue's capacity.
+        limit: usize,
+        /// The setting that holds the limit.
+        setting: &'static str,
+    },
+    /// The store cannot write now, or the node is stopping. Retryable.
+    Unavailable {
+        /// When to try again.
+        retry_after: Duration,
+        /// Why.
+        detail: String,
+    },
+    /// The store takes no writes until an operator acts. Retryable elsewhere or later.
+    ReadOnly {
+        /// Why.
+        detail: String,
+    },
+}
+
+impl Refusal {
+    /// The kind, for counting.
+    #[must_use]
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::RateLimited { .. } => Cause::RateLimited,
+            Self::Overloaded { .. } => Cause::Overloaded,
+            Self::TooLarge { .. } => Cause::TooLarge,
+            Self::Unavailable { .. } => Cause::Unavailable,
+            Self::ReadOnly { .. } => Cause::ReadOnly,
+        }
+    }
+
+    /// When to try again; `None` when the same batch will never be taken.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. }
+            | Self::Overloaded { retry_after, .. }
+            | Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            Self::ReadOnly { .. } => Some(UNAVAILABLE_RETRY),
+            Self::TooLarge { .. } => None,
+        }
+    }
+
+    pub(crate) fn of_write(error: &WriteError) -> Self {
+        match error {
+            WriteError::Unavailable { detail } => Self::unavailable(detail.clone()),
+            WriteError::ReadOnly { detail } => Self::ReadOnly { detail: detail.clone() },
+        }
+    }
+
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::Unavailable { retry_after: UNAVAILABLE_RETRY, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RateLimited { retry_after, limit, setting } => write!(
+                f,
+                "over the tenant's rate of {limit} a second (setting {setting}); retry in {:.3} s",
+                retry_after.as_secs_f64()
+            ),
+            Self::Overloaded { what, .. } => write!(f, "overloaded: {what}; retry later"),
+            Self::TooLarge { bytes, limit, setting } => {
+                write!(
+                    f,
+                    "the batch needs {bytes} bytes of memory; the limit is {limit} (setting {setting}); split it"
+                )
+            }
+            Self::Unavailable { detail, .. } => write!(f, "unavailable: {detail}"),
+            Self::ReadOnly { detail } => write!(f, "read-only: {detail}"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// A batch on its way to the store.
+pub(crate) struct Job {
+    pub tenant: TenantId,
+    pub batch: Batch,
+    pub done: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// Where receivers offer batches. Cloning shares it.
+#[derive(Clone)]
+pub struct Intake {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Arc<Queue<Job>>,
+    clock: Arc<dyn Clock>,
+    limits: LimitsTable,
+    stats: Stats,
+    accounts: RwLock<HashMap<TenantId, Arc<Account>>>,
+    other: Arc<Account>,
+}
+
+/// An offered batch that waits for its commit.
+#[must_use = "a batch is acknowledged only after its ticket was waited for"]
+pub struct Ticket {
+    state: TicketState,
+    account: Arc<Account>,
+    shared: Arc<Shared>,
+    signal: Signal,
+    receipt: Receipt,
+}
+
+enum TicketState {
+    NothingToStore,
+    Waiting(oneshot::Receiver<Result<(), Refusal>>),
+}
+
+impl Intake {
+    pub(crate) fn new(
+        queue: Arc<Queue<Job>>,
+        clock: Arc<dyn Clock>,
+        limits: LimitsTable,
+        stats: Stats,
+    ) -> Self {
+        let other = Arc::new(Account::new(OTHER, limits.default.clone(), &stats, clock.steady()));
+        let accounts = RwLock::default();
+        Self { shared: Arc::new(Shared { queue, clock, limits, stats, accounts, other }) }
+    }
+
+    /// Offers a batch and waits until it is durable and visible.
+    ///
+    /// `already_rejected` is what the decoder left out; it is counted and comes back in the receipt.
+    pub async fn submit(
+        &self,
+        tenant: &TenantId,
+        batch: Batch,
+        already_rejected: Rejected,
+    ) -> Result<Receipt, Refusal> {
+        self.offer(tenant, batch, already_rejected)?.wait().await
+    }
+
+    /// The part of [`Self::submit`] that works and never waits: rate, limits, queue. For callers who do the work of a
+    /// large batch on a thread of their own.
+    pub fn offer(
+        &self,
+        tenant: &TenantId,
+        batch: Batch,
+        already_rejected: Rejected,
+    ) -> Result<Ticket, Refusal> {
+        let (shared, account, signal) = (&self.shared, self.shared.account(tenant), batch.signal());
+        let units = rate_units(&batch);
+        let result = account.charge(signal, units, shared.clock.steady()).and_then(|()| {
+            let mut rejected = already_rejected;
+            let batch = shared.screen(&account, batch, &mut rejected);
+            let receipt = Receipt { stored: batch.len() as u64, rejected };
+            let state = shared.enqueue(tenant, batch).inspect_err(|_| account.refund(signal, units))?;
+            Ok((state, receipt))
+        });
+        match result {
+            Ok((state, receipt)) => {
+                Ok(Ticket { state, account, shared: self.shared.clone(), signal, receipt })
+            }
+            Err(refusal) => {
+                shared.count_refusal(&account, signal, &refusal);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// The pipeline's own counters.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
+    }
+
+    /// Reads the wall clock that stamps what carries no stamp.
+    #[must_use]
+    pub fn now(&self) -> Nanos {
+        Nanos(self.shared.clock.unix_nanos())
+    }
+
+    /// The limits that hold for `tenant`.
+    #[must_use]
+    pub fn limits(&self, tenant: &TenantId) -> &Limits {
+        self.shared.limits.of(tenant)
+    }
+
+    /// The clocks.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake").field("queue_bytes", &self.shared.queue.bytes()).finish_non_exhaustive()
+    }
+}
+
+impl Ticket {
+    /// Waits for the commit. Dropping the future does not take the batch back.
+    pub async fn wait(self) -> Result<Receipt, Refusal> {
+        let outcome = match self.state {
+            TicketState::NothingToStore => Ok(()),
+            TicketState::Waiting(done) => {
+                // A sender dropped without a word means the committer died: nothing was proven durable.
+                done.await.unwrap_or_else(|_| Err(Refusal::unavailable("the committer stopped")))
+            }
+        };
+        match outcome {
+            Ok(()) => {
+                self.shared.count_receipt(&self.account, self.signal, &self.receipt);
+                Ok(self.receipt)
+            }
+            Err(refusal) => {
+                self.shared.count_refusal(&self.account, self.signal, &refusal);
+                Err(refusal)
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn account(&self, tenant: &TenantId) -> Arc<Account> {
+        if let Some(found) = self.accounts.read().unwrap_or_else(PoisonError::into_inner).get(tenant) {
+            return found.clone();
+        }
+        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        if accounts.len() >= TENANTS_MAX && !accounts.contains_key(tenant) {
+            return self.other.clone();
+        }
+        let limits = || self.limits.of(tenant).clone();
+        let open = || Arc::new(Account::new(tenant.as_str(), limits(), &self.stats, self.clock.steady()));
+        accounts.entry(tenant.clone()).or_insert_with(open).clone()
+    }
+
+    fn screen(&self, account: &Account, batch: Batch, rejected: &mut Rejected) -> Batch {
+        let signal = batch.signal();
+        let mut active = account.active_of(signal);
+        let mut screen = Screen {
+            limits: &account.limits,
+            now: Nanos(self.clock.unix_nanos()),
+            steady: self.clock.steady(),
+            active: &mut active,
+        };
+        let batch = screen.apply(batch, rejected);
+        account.count_active(signal, active.len());
+        batch
+    }
+
+    fn enqueue(&self, tenant: &TenantId, batch: Batch) -> Result<TicketState, Refusal> {
+        if batch.is_empty() {
+            return Ok(TicketState::NothingToStore);
+        }
+        let bytes = batch.heap_bytes() + BATCH_OVERHEAD;
+        let (done, waiting) = oneshot::channel();
+        let job = Job { tenant: tenant.clone(), batch, done };
+        let pushed = self.queue.push(bytes, job);
+        self.stats.queue_bytes.set(self.queue.bytes() as u64);
+        pushed.map(|()| TicketState::Waiting(waiting)).map_err(|error| match error {
+            PushError::Full => Refusal::Overloaded {
+                retry_after: OVERLOADED_RETRY,
+                what: "the queue before the store is full",
+            },
+            PushError::TooLarge => Refusal::TooLarge {
+                bytes,
+                limit: self.queue.capacity(),
+                setting: "limits.ingest.queue_bytes",
+            },
+            PushError::Closed => Refusal::unavailable("the node is stopping"),
+        })
+    }
+
+    fn count_receipt(&self, account: &Account, signal: Signal, receipt: &Receipt) {
+        account.stored(signal).add(receipt.stored);
+        for (reason, count, _) in receipt.rejected.iter() {
+            let labels = ByReason { tenant: account.label.clone(), signal, reason };
+            self.stats.rejected.with(&labels).add(count);
+        }
+    }
+
+    fn count_refusal(&self, account: &Account, signal: Signal, refusal: &Refusal) {
+        let labels = ByCause { tenant: account.label.clone(), signal, cause: refusal.cause() };
+        self.stats.refused.with(&labels).increment();
+    }
+}
+
+/// What one tenant has used up.
+struct Account {
+    label: Arc<str>,
+    limits: Limits,
+    rates: [Option<Mutex<Bucket>>; 3],
+    active: [Mutex<Active>; 3],
+    stored: [Arc<Counter>; 3],
+    active_gauges: [Arc<Gauge>; 3],
+}
+
+impl Account {
+    fn new(label: &str, limits: Limits, stats: &Stats, now: Duration) -> Self {
+        let label: Arc<str> = label.into();
+        let labels = |signal| ByTenant { tenant: label.clone(), signal };
+        Self {
+            rates: Signal::ALL
+                .map(|signal| rate(&limits, signal).map(|r| Mutex::new(Bucket::with_double_burst(r, now)))),
+            active: Signal::ALL.map(|signal| Mutex::new(Active::new(caps(&limits, signal), now))),
+            stored: Signal::ALL.map(|signal| stats.stored.with(&labels(signal))),
+            active_gauges: Signal::ALL.map(|signal| stats.active.with(&labels(signal))),
+            label,
+            limits,
+        }
+    }
+
+    fn charge(&self, signal: Signal, units: u64, now: Duration) -> Result<(), Refusal> {
+        let [metrics, logs, traces] = &self.rates;
+        let bucket = pick(signal, metrics, logs, traces);
+        let (Some(bucket), Some(limit)) = (bucket, rate(&self.limits, signal)) else { return Ok(()) };
+        let charged = lock(bucket).charge(units, now);
+        charged.map_err(|retry_after| Refusal::RateLimited {
+            retry_after,
+            limit,
+            setting: rate_setting(signal),
+        })
+    }
+
+    fn refund(&self, signal: Signal, units: u64) {
+        let [metrics, logs, traces] = &self.rates;
+        if let Some(bucket) = pick(signal, metrics, logs, traces) {
+            lock(bucket).refund(units);
+        }
+    }
+
+    fn active_of(&self, signal: Signal) -> MutexGuard<'_, Active> {
+        let [metrics, logs, traces] = &self.active;
+        lock(pick(signal, metrics, logs, traces))
+    }
+
+    fn count_active(&self, signal: Signal, active: usize) {
+        let [metrics, logs, traces] = &self.active_gauges;
+        pick(signal, metrics, logs, traces).set(active as u64);
+    }
+
+    fn stored(&self, signal: Signal) -> &Counter {
+        let [metrics, logs, traces] = &self.stored;
+        pick(signal, metrics, logs, traces)
+    }
+}
+
+fn pick<T>(signal: Signal, metrics: T, logs: T, traces: T) -> T {
+    match signal {
+        Signal::Metrics => metrics,
+        Signal::Logs => logs,
+        Signal::Traces => traces,
+    }
+}
+
+fn caps(limits: &Limits, signal: Signal) -> Caps {
+    let metrics = Caps {
+        total: limits.series,
+        per_group: limits.series_per_metric,
+        new_per_hour: limits.new_series_per_hour,
+    };
+    let logs = Caps { total: limits.streams, ..Caps::default() };
+    pick(signal, metrics, logs, Caps::default())
+}
+
+fn rate(limits: &Limits, signal: Signal) -> Option<u64> {
+    pick(signal, limits.samples_per_second, limits.log_bytes_per_second, limits.spans_per_second)
+}
+
+fn rate_setting(signal: Signal) -> &'static str {
+    pick(
+        signal,
+        "limits.ingest.samples_per_second",
+        "limits.ingest.log_bytes_per_second",
+        "limits.ingest.spans_per_second",
+    )
+}
+
+/// What a batch costs against the tenant's rate: samples, bytes of lines and metadata, or spans.
+fn rate_units(batch: &Batch) -> u64 {
+    match batch {
+        Batch::Metrics(batch) => batch.len() as u64,
+        Batch::Spans(batch) => batch.len() as u64,
+        Batch::Logs(batch) => {
+            let pairs = batch.metadata.iter().flat_map(|metadata| metadata.iter());
+            let metadata: usize = pairs.map(|(name, value)| name.len() + value.len()).sum();
+            (batch.line.text_bytes() + metadata) as u64
+        }
+    }
+}
+
+// Every critical section leaves the state whole, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,333 @@
+//! Drops the items of a batch that break a limit and tells why; the good ones stay.
+
+use std::time::Duration;
+
+use kenning_model::{
+    Attributes, Batch, LabelSet, LogBatch, METRIC_NAME, MetricBatch, Nanos, Reason, Rejected, Span,
+    SpanBatch, SpanSource, ValueRef,
+};
+
+use crate::cardinality::{Active, Full};
+use crate::limits::Limits;
+
+/// Label text shown in a message is cut after this many bytes.
+const SHOWN_MAX: usize = 200;
+
+/// What a batch is held against.
+pub struct Screen<'a> {
+    /// The tenant's limits.
+    pub limits: &'a Limits,
+    /// Wall clock: the centre of the accepted window.
+    pub now: Nanos,
+    /// Steady clock: decides which series are active.
+    pub steady: Duration,
+    /// Active series, when the batch holds metrics; active streams, when it holds logs.
+    pub active: &'a mut Active,
+}
+
+/// Why an item goes, and the story for its sender.
+type Verdict = Result<(), (Reason, String)>;
+
+impl Screen<'_> {
+    /// Keeps what the limits allow; counts the rest in `rejected`.
+    pub fn apply(&mut self, batch: Batch, rejected: &mut Rejected) -> Batch {
+        match batch {
+            Batch::Metrics(batch) => Batch::Metrics(self.metrics(batch, rejected)),
+            Batch::Logs(batch) => Batch::Logs(self.logs(batch, rejected)),
+            Batch::Spans(batch) => Batch::Spans(self.spans(batch, rejected)),
+        }
+    }
+
+    fn metrics(&mut self, mut batch: MetricBatch, rejected: &mut Rejected) -> MetricBatch {
+        let before = batch.len();
+        let mut verdicts = Verdicts::new(std::mem::take(&mut batch.series));
+        let mut keep = |screen: &mut Self, series: u32, time: Nanos| {
+            let time = screen.time(time);
+            let verdict = time.and_then(|()| verdicts.of(series, |labels| screen.series(labels)));
+            record(verdict, rejected)
+        };
+        batch.samples.retain(|sample| keep(self, sample.series, sample.time.to_nanos()));
+        batch.histograms.retain(|sample| keep(self, sample.series, sample.time.to_nanos()));
+        batch.exemplars.retain(|exemplar| keep(self, exemplar.series, exemplar.time.to_nanos()));
+        batch.series = verdicts.into_members();
+        if batch.len() < before { without_unused_series(batch) } else { batch }
+    }
+
+    fn logs(&mut self, batch: LogBatch, rejected: &mut Rejected) -> LogBatch {
+        let mut verdicts = Verdicts::new(batch.streams.clone());
+        let kept: Vec<bool> = batch
+            .rows()
+            .zip(&batch.stream)
+            .map(|(row, stream)| {
+                let own = self.time(row.time).and_then(|()| self.line(row.line));
+                let own = own.and_then(|()| self.metadata(row.metadata));
+                record(own.and_then(|()| verdicts.of(*stream, |labels| self.stream(labels))), rejected)
+            })
+            .collect();
+        if kept.len() == batch.len() && kept.iter().all(|kept| *kept) {
+            return batch;
+        }
+        let mut good = LogBatch::default();
+        let mut moved: Vec<Option<u32>> = vec![None; batch.streams.len()];
+        for ((row, stream), _) in batch.rows().zip(&batch.stream).zip(&kept).filter(|(_, kept)| **kept) {
+            if let Some(place) = moved.get_mut(*stream as usize) {
+                let stream = *place.get_or_insert_with(|| good.add_stream(row.stream.clone()));
+                good.push(stream, row);
+            }
+        }
+        good
+    }
+
+    fn spans(&mut self, mut batch: SpanBatch, rejected: &mut Rejected) -> SpanBatch {
+        let mut verdicts = Verdicts::new(std::mem::take(&mut batch.sources));
+        batch.spans.retain(|span| {
+            let own = self.time(span.start).and_then(|()| self.span(span));
+            record(own.and_then(|()| verdicts.of(span.source, |source| self.source(source))), rejected)
+        });
+        batch.sources = verdicts.into_members();
+        batch
+    }
+
+    fn time(&self, time: Nanos) -> Verdict {
+        let age = i128::from(self.now.0) - i128::from(time.0);
+        let nanos = |limit: Duration| i128::try_from(limit.as_nanos()).unwrap_or(i128::MAX);
+        if let Some(past) = self.limits.past.filter(|past| age > nanos(*past)) {
+            let told =
+                format!("a stamp lies more than {past:?} in the past ({time} ns); raise limits.ingest.past");
+            return Err((Reason::TooOld, told));
+        }
+        if let Some(future) = self.limits.future.filter(|future| -age > nanos(*future)) {
+            let told = format!(
+                "a stamp lies more than {future:?} in the future ({time} ns); set the sender's clock or raise limits.ingest.future"
+            );
+            return Err((Reason::TooNew, told));
+        }
+        Ok(())
+    }
+
+    fn series(&mut self, labels: &LabelSet) -> Verdict {
+        if labels.metric_name().is_empty() {
+            let told = format!("a series has no {METRIC_NAME} label: {}", shown(labels));
+            return Err((Reason::Missing, told));
+        }
+        self.labels(labels)?;
+        self.admit(labels, labels.metric_name(), "series")
+    }
+
+    fn stream(&mut self, labels: &LabelSet) -> Verdict {
+        self.labels(labels)?;
+        self.admit(labels, "", "streams")
+    }
+
+    fn admit(&mut self, labels: &LabelSet, group: &str, setting: &str) -> Verdict {
+        let full = match self.active.admit(labels, group, self.steady) {
+            Ok(()) => return Ok(()),
+            Err(full) => full,
+        };
+        let told = match full {
+            Full::Total(limit) => format!(
+                "{} is new and {limit} {setting} are active; drop labels or raise limits.ingest.{setting}",
+                shown(labels)
+            ),
+            Full::PerGroup(limit) => format!(
+                "{} is new and {limit} series of its metric are active; drop labels or raise limits.ingest.series_per_metric",
+                shown(labels)
+            ),
+            Full::NewPerHour(limit) => format!(
+                "{} is new and {limit} new series came within an hour; find the label that changes or raise limits.ingest.new_series_per_hour",
+                shown(labels)
+            ),
+        };
+        Err((Reason::TooManySeries, told))
+    }
+
+    fn labels(&self, labels: &LabelSet) -> Verdict {
+        if let Some(limit) = exceeded(labels.len(), self.limits.labels) {
+            let told =
+                format!("{} has {} labels; limits.ingest.labels is {limit}", shown(labels), labels.len());
+            return Err((Reason::TooManyLabels, told));
+        }
+        labels.iter().try_for_each(|(name, value)| self.label(name, value))
+    }
+
+    fn label(&self, name: &str, value: &str) -> Verdict {
+        if let Some(limit) = exceeded(name.len(), self.limits.label_name_bytes) {
+            let told = format!(
+                "the label name {:?} has {} bytes; limits.ingest.label_name_bytes is {limit}",
+                cut(name),
+                name.len()
+            );
+            return Err((Reason::BadLabelName, told));
+        }
+        if let Some(limit) = exceeded(value.len(), self.limits.label_value_bytes) {
+            let told = format!(
+                "the value of label {name:?} has {} bytes; limits.ingest.label_value_bytes is {limit}",
+                value.len()
+            );
+            return Err((Reason::LabelValueTooLong, told));
+        }
+        Ok(())
+    }
+
+    fn line(&self, line: &str) -> Verdict {
+        match exceeded(line.len(), self.limits.line_bytes) {
+            None => Ok(()),
+            Some(limit) => {
+                let told = format!("a line has {} bytes; limits.ingest.line_bytes is {limit}", line.len());
+                Err((Reason::TooLong, told))
+            }
+        }
+    }
+
+    fn metadata(&self, metadata: &LabelSet) -> Verdict {
+        metadata.iter().try_for_each(|(name, value)| {
+            self.attribute(name, name.len())?;
+            self.attribute(name, value.len())
+        })
+    }
+
+    fn span(&self, span: &Span) -> Verdict {
+        self.attributes(&span.attributes)?;
+        for (what, len) in [
+            ("name", span.name.len()),
+            ("status message", span.status_message.len()),
+            ("trace state", span.trace_state.len()),
+        ] {
+            self.attribute(what, len)?;
+        }
+        for event in &span.events {
+            self.attribute("event name", event.name.len())?;
+            self.attributes(&event.attributes)?;
+        }
+        span.links.iter().try_for_each(|link| {
+            self.attribute("trace state of a link", link.trace_state.len())?;
+            self.attributes(&link.attributes)
+        })
+    }
+
+    fn source(&self, source: &SpanSource) -> Verdict {
+        self.attributes(&source.resource)?;
+        self.attributes(&source.scope)
+    }
+
+    fn attributes(&self, attributes: &Attributes) -> Verdict {
+        // The packed form holds every value, so most sets are cleared by one comparison.
+        if exceeded(attributes.as_bytes().len(), self.limits.attribute_bytes).is_none() {
+            return Ok(());
+        }
+        attributes.iter().try_for_each(|(name, value)| {
+            let bytes = match &value {
+                ValueRef::Str(text) => text.len(),
+                ValueRef::Bytes(bytes) => bytes.len(),
+                ValueRef::Nested(_) => value.to_string().len(),
+                _ => 0,
+            };
+            self.attribute(name, name.len().max(bytes))
+        })
+    }
+
+    fn attribute(&self, name: &str, bytes: usize) -> Verdict {
+        match exceeded(bytes, self.limits.attribute_bytes) {
+            None => Ok(()),
+            Some(limit) => {
+                let told =
+                    format!("{:?} has {bytes} bytes; limits.ingest.attribute_bytes is {limit}", cut(name));
+                Err((Reason::TooLong, told))
+            }
+        }
+    }
+}
+
+/// Judges each member (series, stream, source) once, at its first item.
+struct Verdicts<T> {
+    members: Vec<T>,
+    judged: Vec<Option<Verdict>>,
+}
+
+impl<T> Verdicts<T> {
+    fn new(members: Vec<T>) -> Self {
+        let judged = members.iter().map(|_| None).collect();
+        Self { members, judged }
+    }
+
+    fn of(&mut self, index: u32, judge: impl FnOnce(&T) -> Verdict) -> Verdict {
+        let at = index as usize;
+        let (Some(member), Some(judged)) = (self.members.get(at), self.judged.get_mut(at)) else {
+            return Err((
+                Reason::Malformed,
+                "an item points at a series that is not in the batch".to_owned(),
+            ));
+        };
+        match judged.get_or_insert_with(|| judge(member)) {
+            Ok(()) => Ok(()),
+            Err((reason, told)) => Err((*reason, told.clone())),
+        }
+    }
+
+    fn into_members(self) -> Vec<T> {
+        self.members
+    }
+}
+
+fn record(verdict: Verdict, rejected: &mut Rejected) -> bool {
+    match verdict {
+        Ok(()) => true,
+        Err((reason, told)) => {
+            rejected.add(reason, 1, || told);
+            false
+        }
+    }
+}
+
+/// Series left without items must not reach the store: each would become a series nobody wrote to.
+fn without_unused_series(mut batch: MetricBatch) -> MetricBatch {
+    let mut moved: Vec<Option<u32>> = vec![None; batch.series.len()];
+    let mut series: Vec<LabelSet> = Vec::new();
+    let old = std::mem::take(&mut batch.series);
+    let mut place = |index: &mut u32| {
+        let at = *index as usize;
+        if let (Some(labels), Some(moved)) = (old.get(at), moved.get_mut(at)) {
+            *index = *moved.get_or_insert_with(|| {
+                series.push(labels.clone());
+                (series.len() - 1) as u32
+            });
+        }
+    };
+    batch.samples.iter_mut().for_each(|sample| place(&mut sample.series));
+    batch.histograms.iter_mut().for_each(|sample| place(&mut sample.series));
+    batch.exemplars.iter_mut().for_each(|exemplar| place(&mut exemplar.series));
+    batch.series = series;
+    batch
+}
+
+fn exceeded(size: usize, limit: Option<usize>) -> Option<usize> {
+    limit.filter(|limit| size > *limit)
+}
+
+fn shown(labels: &LabelSet) -> String {
+    let mut out = String::from(cut(labels.metric_name()));
+    out.push('{');
+    for (name, value) in labels.iter().filter(|(name, _)| *name != METRIC_NAME) {
+        if out.len() > SHOWN_MAX {
+            out.push_str("...");
+            break;
+        }
+        out.push_str(&format!("{}={:?},", cut(name), cut(value)));
+    }
+    if out.ends_with(',') {
+        out.pop();
+    }
+    out.push('}');
+    out
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(SHOWN_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! What the pipeline counts about itself.
+
+use std::sync::Arc;
+
+use kenning_model::{Reason, Signal};
+
+use crate::telemetry::{
+    BYTES, COUNTS, Counter, Declaration, Gauge, Histogram, Labels, Metric, Registry, SECONDS,
+};
+
+/// Why a whole request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// Over the tenant's rate.
+    RateLimited,
+    /// The queue was full.
+    Overloaded,
+    /// Larger than the queue.
+    TooLarge,
+    /// The store could not write, or the pipeline was stopping.
+    Unavailable,
+    /// The store is read-only.
+    ReadOnly,
+}
+
+impl Cause {
+    /// The word used as a label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::TooLarge => "too_large",
+            Self::Unavailable => "unavailable",
+            Self::ReadOnly => "read_only",
+        }
+    }
+}
+
+/// Labels `tenant` and `signal`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ByTenant {
+    /// The tenant, or `other` beyond the number of tenants kept apart.
+    pub tenant: Arc<str>,
+    /// The signal.
+    pub signal: Signal,
+}
+
+impl Labels for ByTenant {
+    const NAMES: &'static [&'static str] = &["tenant", "signal"];
+    fn values(&self) -> Vec<String> {
+        vec![self.tenant.to_string(), self.signal.to_string()]
+    }
+}
+
+/// Labels `tenant`, `signal` and `reason`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ByReason {
+    /// The tenant, or `other`.
+    pub tenant: Arc<str>,
+    /// The signal.
+    pub signal: Signal,
+    /// Why the item was left out.
+    pub reason: Reason,
+}
+
+impl Labels for ByReason {
+    const NAMES: &'static [&'static str] = &["tenant", "signal", "reason"];
+    fn values(&self) -> Vec<String> {
+        vec![self.tenant.to_string(), self.signal.to_string(), self.reason.to_string()]
+    }
+}
+
+/// Labels `tenant`, `signal` and `cause`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ByCause {
+    /// The tenant, or `other`.
+    pub tenant: Arc<str>,
+    /// The signal.
+    pub signal: Signal,
+    /// Why the request was refused.
+    pub cause: Cause,
+}
+
+impl Labels for ByCause {
+    const NAMES: &'static [&'static str] = &["tenant", "signal", "cause"];
+    fn values(&self) -> Vec<String> {
+        vec![self.tenant.to_string(), self.signal.to_string(), self.cause.as_str().to_owned()]
+    }
+}
+
+/// The pipeline's metrics.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Items stored.
+    pub stored: Arc<Metric<ByTenant, Counter>>,
+    /// Items left out.
+    pub rejected: Arc<Metric<ByReason, Counter>>,
+    /// Requests refused as a whole.
+    pub refused: Arc<Metric<ByCause, Counter>>,
+    /// Active series and streams.
+    pub active: Arc<Metric<ByTenant, Gauge>>,
+    /// Bytes waiting or being written.
+    pub queue_bytes: Arc<Gauge>,
+    /// Bound of the above.
+    pub queue_limit_bytes: Arc<Gauge>,
+    /// Batches per group.
+    pub group_batches: Arc<Histogram>,
+    /// Bytes per group.
+    pub group_bytes: Arc<Histogram>,
+    /// Duration of the store's write.
+    pub commit_seconds: Arc<Histogram>,
+    /// Groups the store did not write.
+    pub commit_failures: Arc<Counter>,
+}
+
+impl Stats {
+    /// Declares the metrics.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        let declare = |name, help, unit| Declaration { name, help, unit };
+        let no_labels = &();
+        Self {
+            stored: registry.counter(declare(
+                "kenning_ingest_items_total",
+                "Samples, log records and spans that are durable and visible",
+                "",
+            )),
+            rejected: registry.counter(declare(
+                "kenning_ingest_rejected_items_total",
+                "Samples, log records and spans left out of a request, by reason",
+                "",
+            )),
+            refused: registry.counter(declare(
+                "kenning_ingest_refused_requests_total",
+                "Requests refused as a whole, by cause",
+                "",
+            )),
+            active: registry.gauge(declare(
+                "kenning_ingest_active_streams",
+                "Metric series and log streams seen within the last hour or so",
+                "",
+            )),
+            queue_bytes: registry
+                .gauge(declare(
+                    "kenning_ingest_queue_bytes",
+                    "Bytes of batches that wait for the store or are being written",
+                    "bytes",
+                ))
+                .with(no_labels),
+            queue_limit_bytes: registry
+                .gauge(declare(
+                    "kenning_ingest_queue_limit_bytes",
+                    "Most bytes of batches that may wait for the store",
+                    "bytes",
+                ))
+                .with(no_labels),
+            group_batches: registry
+                .histogram(
+                    declare("kenning_commit_group_batches", "Batches written with one sync", ""),
+                    COUNTS,
+                )
+                .with(no_labels),
+            group_bytes: registry
+                .histogram(
+                    declare("kenning_commit_group_bytes", "Bytes written with one sync", "bytes"),
+                    BYTES,
+                )
+                .with(no_labels),
+            commit_seconds: registry
+                .histogram(
+                    declare("kenning_commit_seconds", "Time the store took to write a group", "seconds"),
+                    SECONDS,
+                )
+                .with(no_labels),
+            commit_failures: registry
+                .counter(declare(
+                    "kenning_commit_failures_total",
+                    "Groups of batches that the store did not write",
+                    "",
+                ))
+                .with(no_labels),
+        }
+    }
+}
