@@ -1,0 +1,1 @@
+var e="";try{e=localStorage.getItem("kenning.theme")??""}catch{}var t=e==="dark"||e!=="light"&&matchMedia("(prefers-color-scheme: dark)").matches;document.documentElement.dataset.theme=t?"dark":"light";

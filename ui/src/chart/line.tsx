@@ -1,0 +1,320 @@
+/**
+ * Time chart: lines or stacked bars on uPlot. Drag zooms, hover shows one sorted tooltip and a crosshair on every chart
+ * of the page, a click pins the tooltip so that its text can be copied and its links followed.
+ */
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import uPlot from "uplot";
+import { px, useWidth } from "../load.ts";
+import { cssColor, DASHES, seriesVar } from "../palette.ts";
+import { range, scheme, setRange, zone } from "../state.ts";
+import { axisTick, dateTime, zoomOut, type Range, type Zone } from "../time.ts";
+import { format, type Unit } from "../units.ts";
+import { stack, summarize, type ChartData, type Series } from "./data.ts";
+
+/** A link offered by a pinned tooltip. */
+export interface PointLink {
+  text: string;
+  href: string;
+}
+
+/** What is under the pin. */
+export interface Point {
+  /** Milliseconds. */
+  at: number;
+  series: Series | undefined;
+}
+
+interface Props {
+  data: ChartData;
+  /** Visible range; the axis shows all of it, data or not. */
+  view: Range;
+  unit: Unit;
+  height: number;
+  mode?: "line" | "bars";
+  /** Colours given by CSS variable instead of the palette, by series key. */
+  colors?: (s: Series) => string;
+  links?: (p: Point) => PointLink[];
+  /** Keys of the series to draw; all when undefined. */
+  only?: ReadonlySet<string> | undefined;
+  /** Said to those who cannot see the picture. */
+  label: string;
+  small?: boolean;
+}
+
+interface Hover {
+  index: number;
+  left: number;
+  top: number;
+  near: number;
+}
+
+const TIP_ROWS_MAX = 10;
+
+/** 1, 2, 4 .. 512 B, KiB, MiB ..: what bytes are counted in. */
+const BINARY_INCREMENTS = Array.from({ length: 56 }, (_, i) => 2 ** i);
+const sync = uPlot.sync("kenning");
+
+/** The chart. */
+export function LineChart(props: Props) {
+  const [root, width] = useWidth<HTMLDivElement>();
+  const [hover, setHover] = useState<Hover | null>(null);
+  const [pin, setPin] = useState<Hover | null>(null);
+  const plot = useRef<uPlot | null>(null);
+  const pinned = useRef(false);
+  pinned.current = pin !== null;
+  const shown = useMemo(
+    () => (props.only ? props.data.series.filter((s) => props.only?.has(s.key)) : props.data.series),
+    [props.data, props.only],
+  );
+  const columns = useMemo(() => toColumns(props, shown), [props.data, shown, props.mode]);
+  const shape = `${width} ${props.height} ${scheme.value} ${zone.value} ${props.unit} ${props.mode} ${shown.map((s) => s.key).join("\n")}`;
+
+  useEffect(() => {
+    const host = root.current;
+    if (!host || width === 0) return;
+    const handlers: Handlers = { hover: (h) => !pinned.current && setHover(h), click: (h) => setPin((old) => (old ? null : h)) };
+    const u = new uPlot(options(props, shown, width, zone.value, handlers), columns, host);
+    plot.current = u;
+    return () => {
+      plot.current = null;
+      u.destroy();
+    };
+  }, [shape]);
+  useEffect(() => {
+    const u = plot.current;
+    if (!u) return;
+    viewOf.set(u, props.view);
+    u.setData(columns);
+  }, [columns, props.view.from, props.view.to]);
+  useEffect(() => {
+    setPin(null);
+    setHover(null);
+  }, [props.data, shape]);
+
+  const tip = pin ?? hover;
+  return (
+    <div
+      class="chart"
+      ref={root}
+      style={{ height: px(props.height) }}
+      role="img"
+      tabIndex={props.small ? undefined : 0}
+      aria-label={`${props.label}. ${spoken(shown, props.unit)}`}
+      onKeyDown={(e) => keyboard(e, plot.current, () => setPin((old) => (old ? null : hover)))}
+    >
+      {tip && !(props.small && !pin) && plot.current && (
+        <Tooltip plot={plot.current} tip={tip} pinned={pin !== null} series={shown} props={props} width={width} close={() => setPin(null)} />
+      )}
+    </div>
+  );
+}
+
+/** Visible range per plot: uPlot asks for it whenever data is set. */
+const viewOf = new WeakMap<uPlot, Range>();
+
+interface Handlers {
+  hover: (h: Hover | null) => void;
+  click: (h: Hover | null) => void;
+}
+
+function toColumns(props: Props, shown: readonly Series[]): uPlot.AlignedData {
+  const ys = props.mode === "bars" ? stack(shown) : shown.map((s) => s.values);
+  return [props.data.times, ...ys] as uPlot.AlignedData;
+}
+
+function seriesOptions(props: Props, s: Series): uPlot.Series {
+  const color = cssColor(props.colors?.(s) ?? seriesVar(s.slot.color));
+  if (props.mode === "bars") {
+    const bars = uPlot.paths.bars?.({ size: [0.86, 40, 1], align: -1 });
+    return { label: s.name, stroke: color, fill: color, width: 0, points: { show: false }, ...(bars ? { paths: bars } : {}) };
+  }
+  const dash = DASHES[s.slot.dash] ?? [];
+  return {
+    label: s.name,
+    stroke: color,
+    width: 1.25 * Math.min(2, Math.max(1, devicePixelRatio)) * (1 / devicePixelRatio),
+    ...(dash.length ? { dash: [...dash] } : {}),
+    spanGaps: false,
+    points: { show: lonely(s.values), size: 4, fill: color },
+  };
+}
+
+/** Points between gaps would be invisible as lines of length zero. */
+function lonely(values: readonly (number | null)[]): boolean {
+  return values.some((v, i) => v !== null && (values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null);
+}
+
+/** From zero unless that would flatten the line: gauges far from zero keep their own floor. */
+function yRange(props: Props, min: number | null, max: number | null): uPlot.Range.MinMax {
+  if (min === null || max === null) return [0, 1];
+  const fromZero = props.mode === "bars" || props.unit === "rate" || props.unit === "ratio" || props.unit === "bytes_rate";
+  const low = min >= 0 && (fromZero || min < max * 0.6) ? 0 : min;
+  const room = (max - low) * 0.08 || Math.abs(max) * 0.1 || 1;
+  return [low === 0 ? 0 : low - room, max + room];
+}
+
+function options(props: Props, shown: readonly Series[], width: number, tz: Zone, on: Handlers): uPlot.Options {
+  const font = "11px system-ui, sans-serif";
+  const axis = { stroke: cssColor("--text-3"), font, ticks: { show: false }, grid: { stroke: cssColor("--border-soft"), width: 1 } };
+  return {
+    width,
+    height: props.height,
+    padding: [10, props.small ? 6 : 12, 0, 0],
+    legend: { show: false },
+    tzDate: (s) => (tz === "utc" ? uPlot.tzDate(new Date(s * 1000), "Etc/UTC") : new Date(s * 1000)),
+    scales: {
+      x: { time: true, range: (u) => xRange(u, props) },
+      y: { range: (_u, min, max) => yRange(props, min, max) },
+    },
+    axes: [
+      {
+        ...axis,
+        grid: { show: false },
+        size: 22,
+        gap: 4,
+        space: 72,
+        values: (_u, splits, _i, _space, incr) => splits.map((s) => axisTick(s * 1000, incr, tz)),
+      },
+      {
+        ...axis,
+        size: (_u, values) => Math.max(34, 10 + 6.2 * Math.max(0, ...(values ?? []).map((v) => v.length))),
+        gap: 4,
+        space: props.small ? 28 : 34,
+        ...(props.unit.startsWith("bytes") ? { incrs: BINARY_INCREMENTS } : {}),
+        values: (_u, splits) => splits.map((v) => format(v, props.unit, 4)),
+      },
+    ],
+    series: [{}, ...shown.map((s) => seriesOptions(props, s))],
+    cursor: {
+      drag: { x: true, y: false, setScale: false },
+      sync: { key: sync.key, setSeries: false, scales: ["x", null] },
+      points: { show: props.mode !== "bars", size: 6 },
+      bind: { dblclick: () => () => (setRange(zoomOut(range.value)), null) },
+    },
+    hooks: {
+      init: [(u) => (viewOf.set(u, props.view), listen(u, props, shown, on))],
+      setCursor: [(u) => on.hover(pointUnder(u, props, shown))],
+      setSelect: [(u) => zoomTo(u)],
+    },
+  };
+}
+
+function xRange(u: uPlot, props: Props): uPlot.Range.MinMax {
+  const view = viewOf.get(u) ?? props.view;
+  return [view.from / 1000, view.to / 1000];
+}
+
+function zoomTo(u: uPlot): void {
+  const { left, width } = u.select;
+  if (width < 6) return;
+  setRange({ from: u.posToVal(left, "x") * 1000, to: u.posToVal(left + width, "x") * 1000 });
+  u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+}
+
+function listen(u: uPlot, props: Props, shown: readonly Series[], on: Handlers): void {
+  let downAt = 0;
+  u.over.addEventListener("mousedown", (e) => (downAt = e.clientX));
+  u.over.addEventListener("click", (e) => {
+    if (Math.abs(e.clientX - downAt) < 4) on.click(pointUnder(u, props, shown));
+  });
+}
+
+/** The point under the cursor; null when the cursor is on another chart of the page, which draws the tooltip. */
+function pointUnder(u: uPlot, props: Props, shown: readonly Series[]): Hover | null {
+  const { idx, left, top } = u.cursor;
+  const foreign = u.cursor.event == null && !u.root.parentElement?.contains(document.activeElement);
+  if (idx == null || left == null || top == null || left < 0 || foreign) return null;
+  let near = -1;
+  let best = Infinity;
+  shown.forEach((_, i) => {
+    const y = (u.data[i + 1] as (number | null)[] | undefined)?.[idx];
+    if (y == null) return;
+    const d = props.mode === "bars" ? barDistance(u.valToPos(y, "y"), top) : Math.abs(u.valToPos(y, "y") - top);
+    if (d < best) [best, near] = [d, i];
+  });
+  return { index: idx, left, top, near };
+}
+
+/** In a stack the segment under the cursor is the one whose top is the nearest above it. */
+const barDistance = (barTop: number, cursor: number): number => (barTop <= cursor ? cursor - barTop : 10_000 + barTop - cursor);
+
+function keyboard(e: KeyboardEvent, u: uPlot | null, pin: () => void): void {
+  if (!u || e.target !== e.currentTarget) return;
+  const step = e.key === "ArrowLeft" ? -1 : e.key === "ArrowRight" ? 1 : 0;
+  if (step !== 0) {
+    const times = u.data[0];
+    const index = Math.min(times.length - 1, Math.max(0, (u.cursor.idx ?? (step > 0 ? -1 : times.length)) + step));
+    u.setCursor({ left: u.valToPos(times[index] ?? 0, "x"), top: u.over.clientHeight / 3 });
+  } else if (e.key === "Enter") pin();
+  else return;
+  e.preventDefault();
+}
+
+function Tooltip(p: {
+  plot: uPlot;
+  tip: Hover;
+  pinned: boolean;
+  series: readonly Series[];
+  props: Props;
+  width: number;
+  close: () => void;
+}) {
+  const { plot, tip, series, props } = p;
+  const at = (props.data.times[tip.index] ?? 0) * 1000;
+  const rows = series
+    .map((s, i) => ({ s, i, v: s.values[tip.index] ?? null }))
+    .filter((r) => r.v !== null)
+    .sort((a, b) => (b.v ?? 0) - (a.v ?? 0));
+  const near = series[tip.near];
+  const links = p.pinned ? (props.links?.({ at, series: near }) ?? []) : [];
+  const over = plot.over;
+  const x = over.offsetLeft + plot.valToPos(at / 1000, "x");
+  const side = x > p.width / 2 ? { right: px(p.width - x + 12) } : { left: px(x + 12) };
+  return (
+    <>
+      {p.pinned && <div class="pin-line" style={{ left: px(x), height: px(over.clientHeight + over.offsetTop) }} />}
+      <div class={`tip ${p.pinned ? "pinned" : ""}`} style={{ ...side, top: px(Math.max(0, Math.min(tip.top - 20, props.height - 60))) }} role={p.pinned ? "dialog" : undefined} aria-label="Point">
+        <div class="when">
+          <span>{dateTime(at, zone.value)}</span>
+          {p.pinned && (
+            <button type="button" class="chip" onClick={p.close}>
+              unpin
+            </button>
+          )}
+        </div>
+        <ol>
+          {rows.slice(0, TIP_ROWS_MAX).map(({ s, i, v }) => (
+            <li key={s.key} class={i === tip.near ? "near" : ""}>
+              <span class="dot" style={{ "--c": `var(${props.colors?.(s) ?? seriesVar(s.slot.color)})` }} />
+              <span class="clip">{s.name}</span>
+              <span class="num">{format(v, props.unit)}</span>
+            </li>
+          ))}
+        </ol>
+        {rows.length === 0 && <div class="more">no value here</div>}
+        {rows.length > TIP_ROWS_MAX && <div class="more">and {rows.length - TIP_ROWS_MAX} more</div>}
+        {links.length > 0 && (
+          <div class="links">
+            {links.map((l) => (
+              <a key={l.text} class="menu-item" href={l.href}>
+                {l.text}
+              </a>
+            ))}
+          </div>
+        )}
+      </div>
+    </>
+  );
+}
+
+const SPOKEN_MAX = 3;
+
+/** The picture in words. */
+function spoken(series: readonly Series[], unit: Unit): string {
+  if (series.length === 0) return "No data.";
+  const first = series.slice(0, SPOKEN_MAX).map((s) => {
+    const { max, last } = summarize(s.values);
+    return `${s.name}: now ${format(last, unit)}, highest ${format(max, unit)}`;
+  });
+  return `${series.length} series. ${first.join("; ")}.`;
+}

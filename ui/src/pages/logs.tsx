@@ -1,0 +1,2 @@
+import "../core.ts";
+export default function P() { return <div class="page" />; }

@@ -1,0 +1,150 @@
+/** Builds the PromQL of the query-less browser: from a metric's kind to the expression that shows it best. */
+import { promDuration } from "../time.ts";
+import { rateOf, unitOf, type Unit } from "../units.ts";
+import type { Metadata } from "../api.ts";
+
+/** How a metric family is shown. */
+export type Kind = "counter" | "gauge" | "histogram" | "native_histogram" | "summary";
+
+/** A metric family as the browser lists it: `_bucket`, `_sum`, `_count` of one histogram are one family. */
+export interface Family {
+  name: string;
+  kind: Kind;
+  unit: Unit;
+  help: string;
+}
+
+/** What to show of a histogram. */
+export type HistogramView = "0.5" | "0.9" | "0.95" | "0.99" | "avg" | "rate";
+
+/** The choices in the order of the quantile helper. */
+export const HISTOGRAM_VIEWS: readonly [HistogramView, string][] = [
+  ["0.5", "p50"],
+  ["0.9", "p90"],
+  ["0.95", "p95"],
+  ["0.99", "p99"],
+  ["avg", "average"],
+  ["rate", "rate"],
+];
+
+/** Seconds a scrape is assumed to take at most; a rate needs two samples inside its window. */
+const SCRAPE_S = 15;
+
+/** Window for `rate()` at a step: at least four scrapes, at least one step plus a scrape. */
+export function rateWindow(stepS: number): string {
+  const want = Math.max(4 * SCRAPE_S, stepS + SCRAPE_S);
+  return promDuration(Math.ceil(want / 15) * 15);
+}
+
+/** Groups metric names into families, with kinds from metadata or, where that is silent, from the names. */
+export function families(names: readonly string[], metadata: ReadonlyMap<string, Metadata>): Family[] {
+  const known = new Set(names);
+  const out = new Map<string, Family>();
+  for (const name of names) {
+    const base = familyOf(name, known, metadata);
+    if (out.has(base)) continue;
+    const meta = metadata.get(base) ?? metadata.get(base.replace(/_total$/, ""));
+    out.set(base, {
+      name: base,
+      kind: kindOf(base, known, meta?.type ?? ""),
+      unit: unitOf(base, meta?.unit ?? ""),
+      help: meta?.help ?? "",
+    });
+  }
+  return [...out.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function familyOf(name: string, known: ReadonlySet<string>, metadata: ReadonlyMap<string, Metadata>): string {
+  const m = /^(.+)_(bucket|sum|count)$/.exec(name);
+  if (!m || m[1] === undefined) return name;
+  const type = metadata.get(m[1])?.type;
+  return known.has(`${m[1]}_bucket`) || type === "histogram" || type === "summary" ? m[1] : name;
+}
+
+function kindOf(base: string, known: ReadonlySet<string>, type: string): Kind {
+  if (known.has(`${base}_bucket`)) return "histogram";
+  if (type === "histogram") return "native_histogram";
+  if (type === "summary") return "summary";
+  if (type === "counter") return "counter";
+  if (type === "gauge" || type === "info" || type === "stateset") return "gauge";
+  return /_(total|count|sum|bucket)$/.test(base) ? "counter" : "gauge";
+}
+
+/** A matcher as text, with the value quoted. */
+export const matcher = (label: string, op: string, value: string): string => `${label}${op}${JSON.stringify(value)}`;
+
+const selector = (name: string, match: readonly string[]): string => (match.length ? `${name}{${match.join(",")}}` : name);
+
+/** What `familyExpr` needs to know. */
+export interface Shape {
+  match: readonly string[];
+  /** Label to break down by, "" for one line. */
+  by: string;
+  /** Rate window, e.g. `$__rate_interval` or `1m`. */
+  window: string;
+  view: HistogramView;
+}
+
+/** The expression that shows a family. Counters are rates; histograms a quantile, average or rate; gauges as they are. */
+export function familyExpr(f: Family, s: Shape): string {
+  const by = s.by ? ` by (${s.by})` : "";
+  switch (f.kind) {
+    case "counter":
+      return `sum${by} (rate(${selector(f.name, s.match)}[${s.window}]))`;
+    case "gauge":
+      return s.by ? `sum${by} (${selector(f.name, s.match)})` : selector(f.name, s.match);
+    case "summary":
+      return summaryExpr(f.name, s, by);
+    case "histogram":
+      return histogramExpr(f.name, s, by);
+    case "native_histogram":
+      return nativeExpr(f.name, s, by);
+  }
+}
+
+function summaryExpr(name: string, s: Shape, by: string): string {
+  const rate = (suffix: string): string => `sum${by} (rate(${selector(name + suffix, s.match)}[${s.window}]))`;
+  return s.view === "rate" ? rate("_count") : `${rate("_sum")} / ${rate("_count")}`;
+}
+
+function histogramExpr(name: string, s: Shape, by: string): string {
+  if (s.view === "avg" || s.view === "rate") return summaryExpr(name, s, by);
+  const labels = s.by ? `le, ${s.by}` : "le";
+  return `histogram_quantile(${s.view}, sum by (${labels}) (rate(${selector(`${name}_bucket`, s.match)}[${s.window}])))`;
+}
+
+function nativeExpr(name: string, s: Shape, by: string): string {
+  const inner = `sum${by} (rate(${selector(name, s.match)}[${s.window}]))`;
+  if (s.view === "rate") return `histogram_count(${inner})`;
+  return s.view === "avg" ? `histogram_avg(${inner})` : `histogram_quantile(${s.view}, ${inner})`;
+}
+
+/** Unit of what `familyExpr` shows. */
+export function familyUnit(f: Family, view: HistogramView): Unit {
+  if (f.kind === "counter") return rateOf(f.unit);
+  if (f.kind === "gauge") return f.unit;
+  return view === "rate" ? "rate" : f.unit;
+}
+
+/** How the shown line came about, said under every small chart: nothing is merged silently. */
+export function familyCaption(f: Family, view: HistogramView): string {
+  if (f.kind === "counter") return "counter · rate, summed over all series";
+  if (f.kind === "gauge") return "gauge · each series";
+  const what = view === "avg" || f.kind === "summary" ? "average" : view === "rate" ? "events per second" : `p${Number(view) * 100}`;
+  return `${f.kind === "summary" ? "summary" : "histogram"} · ${what} over all series`;
+}
+
+/** Replaces the variables a query may use: `$__rate_interval`, `$__interval`, `$__range`. */
+export function expand(expr: string, stepS: number, rangeMs: number): string {
+  return expr
+    .replaceAll("$__rate_interval", rateWindow(stepS))
+    .replaceAll("$__interval", promDuration(stepS))
+    .replaceAll("$__range", promDuration(Math.max(1, Math.round(rangeMs / 1000))));
+}
+
+/** First metric name an expression selects, "" when there is none. */
+export function metricIn(expr: string): string {
+  const braced = /([a-zA-Z_:][\w:]*)\s*[{[]/.exec(expr);
+  if (braced) return braced[1] ?? "";
+  return /^\s*([a-zA-Z_:][\w:]*)\s*$/.exec(expr)?.[1] ?? "";
+}

@@ -1,0 +1,44 @@
+/**
+ * How each signal spells "this service". Scraped metrics say `job`, OpenTelemetry `service_name`, Promtail `service`;
+ * what is right is what the data has, so we look once per service and remember.
+ */
+import { lokiLabels, nanos, promLabelValues } from "../api.ts";
+import { cached } from "../load.ts";
+import type { Labels } from "../palette.ts";
+import { tenant } from "../state.ts";
+import type { Range } from "../time.ts";
+import { matcher } from "./promql.ts";
+
+/** Labels that may carry a service's name, the most specific first. */
+export const SERVICE_LABELS = ["service_name", "service", "job"] as const;
+
+/** Name of the service a label set belongs to, "" when it does not say. */
+export function serviceOf(labels: Labels): string {
+  for (const label of SERVICE_LABELS) {
+    const value = labels[label];
+    // OpenTelemetry's `job` is namespace/name.
+    if (value) return label === "job" ? (value.split("/").pop() ?? value) : value;
+  }
+  return "";
+}
+
+/** Matchers that narrow metrics to a service; empty when no service is chosen or no label carries it. */
+export async function metricScope(service: string, r: Range): Promise<string[]> {
+  if (!service) return [];
+  return cached(`metric-scope ${tenant.value} ${service}`, async () => {
+    for (const label of SERVICE_LABELS) {
+      const values = await promLabelValues(label, [], r.from / 1000, r.to / 1000).catch(() => []);
+      const hit = values.find((v) => v === service) ?? values.find((v) => label === "job" && v.endsWith(`/${service}`));
+      if (hit) return [matcher(label, "=", hit)];
+    }
+    return [matcher("service_name", "=", service)];
+  });
+}
+
+/** Stream label that carries the service in logs. */
+export async function logServiceLabel(r: Range): Promise<string> {
+  return cached(`log-label ${tenant.value}`, async () => {
+    const names = await lokiLabels(nanos(r.from), nanos(r.to)).catch(() => [] as string[]);
+    return SERVICE_LABELS.find((l) => names.includes(l)) ?? names[0] ?? "service_name";
+  });
+}

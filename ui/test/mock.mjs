@@ -1,0 +1,367 @@
+// A stand-in for the server, for developing and testing the interface alone: serves dist/ the way the server does and
+// answers the APIs from mock_data.mjs. It understands only the queries the interface writes itself, by pattern.
+// Usage: node test/mock.mjs [port]
+import { readFileSync, statSync } from "node:fs";
+import { createServer } from "node:http";
+import { dirname, extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { inIncident, linesOf, METRICS, requestOf, requestsOf, SERVICES, traceOf } from "./mock_data.mjs";
+
+const DIST = join(dirname(fileURLToPath(import.meta.url)), "..", "dist");
+const CSP = "default-src 'self'; style-src 'self' 'unsafe-inline'; object-src 'none'; frame-ancestors 'self'";
+const TYPES = { ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html" };
+
+class Refused extends Error {
+  constructor(status, body) {
+    super(typeof body === "string" ? body : JSON.stringify(body));
+    this.status = status;
+    this.body = body;
+  }
+}
+
+const bad = (error) => new Refused(400, { status: "error", errorType: "bad_data", error });
+
+// ------------------------------------------------------------------------------------------- Prometheus
+
+const MATCHERS = /([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"/g;
+
+function matchersOf(text) {
+  return [...text.matchAll(MATCHERS)].map(([, label, op, value]) => ({ label, op, value: JSON.parse(`"${value}"`) }));
+}
+
+function fits(labels, matchers) {
+  return matchers.every(({ label, op, value }) => {
+    const v = labels[label] ?? "";
+    if (op === "=") return v === value;
+    if (op === "!=") return v !== value;
+    const hit = new RegExp(`^(?:${value})$`).test(v);
+    return op === "=~" ? hit : !hit;
+  });
+}
+
+/** Series of an expression: [{labels, at(t)}]. */
+function evaluate(expr) {
+  const depthZero = splitTop(expr, "/");
+  if (depthZero.length === 2) {
+    const [a, b] = depthZero.map(evaluate);
+    return a.map((s) => ({ labels: s.labels, at: (t) => s.at(t) / (b.find((x) => same(x.labels, s.labels)) ?? b[0])?.at(t) }));
+  }
+  const found = /([a-zA-Z_:][\w:]*)\s*(\{[^}]*\})?\s*(\[[^\]]*\])?\s*\)*\s*$/.exec(expr);
+  const name = found?.[1] ?? "";
+  const matchers = matchersOf(found?.[2] ?? "");
+  const family = METRICS.find((m) => name === m.name || (m.type === "histogram" && name.startsWith(m.name)));
+  if (!family) return [];
+  const by = /\bby\s*\(([^)]*)\)/.exec(expr)?.[1]?.split(",").map((l) => l.trim()).filter((l) => l && l !== "le");
+  const quantile = /histogram_quantile\(\s*([\d.]+)/.exec(expr);
+  const rate = /\bi?rate\(/.test(expr);
+  const value = (s) => (t) => {
+    if (quantile) return s.quantile?.(Number(quantile[1]), t) ?? NaN;
+    if (s.value) return s.value(t);
+    if (name.endsWith("_sum")) return s.rate(t) * (s.quantile?.(0.5, t) ?? 1);
+    return rate ? s.rate(t) : s.rate(t) * (t % 100_000);
+  };
+  const series = family.series.filter((s) => fits(s.labels, matchers)).map((s) => ({ labels: s.labels, at: value(s) }));
+  const grouped = /^\s*(sum|avg|max|min|count|histogram_quantile)\b/.test(expr);
+  if (!grouped) return series.map((s) => ({ labels: rate ? s.labels : { __name__: name, ...s.labels }, at: s.at }));
+  return group(series, by ?? [], quantile !== null);
+}
+
+function group(series, by, mean) {
+  const groups = new Map();
+  for (const s of series) {
+    const labels = Object.fromEntries(by.map((l) => [l, s.labels[l] ?? ""]));
+    const key = JSON.stringify(labels);
+    groups.set(key, { labels, parts: [...(groups.get(key)?.parts ?? []), s] });
+  }
+  return [...groups.values()].map(({ labels, parts }) => ({
+    labels,
+    at: (t) => parts.reduce((sum, p) => sum + p.at(t), 0) / (mean ? parts.length : 1),
+  }));
+}
+
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+function splitTop(expr, sep) {
+  let depth = 0;
+  for (let i = 0; i < expr.length; i++) {
+    if ("({[".includes(expr[i])) depth++;
+    if (")}]".includes(expr[i])) depth--;
+    if (expr[i] === sep && depth === 0) return [expr.slice(0, i).trim(), expr.slice(i + 1).trim()];
+  }
+  return [expr];
+}
+
+function checked(query) {
+  const open = [...query].filter((c) => c === "(").length;
+  const close = [...query].filter((c) => c === ")").length;
+  if (open !== close) throw bad(`1:${query.length}: parse error: unclosed left parenthesis`);
+  return query;
+}
+
+function promRange(q) {
+  const [start, end, step] = [Number(q.get("start")), Number(q.get("end")), Number(q.get("step"))];
+  const result = evaluate(checked(q.get("query"))).map((s) => {
+    const values = [];
+    for (let t = start; t <= end + 1e-6; t += step) values.push([t, String(s.at(t))]);
+    return { metric: s.labels, values };
+  });
+  return { status: "success", data: { resultType: "matrix", result } };
+}
+
+function promInstant(q) {
+  const t = Number(q.get("time"));
+  const result = evaluate(checked(q.get("query"))).map((s) => ({ metric: s.labels, value: [t, String(s.at(t))] }));
+  return { status: "success", data: { resultType: "vector", result } };
+}
+
+function allSeries(match) {
+  const selector = match[0] ?? "";
+  const name = /^[a-zA-Z_:][\w:]*/.exec(selector)?.[0];
+  const matchers = matchersOf(selector);
+  return METRICS.flatMap((m) =>
+    m.series.flatMap((s) =>
+      (m.type === "histogram" ? ["_bucket", "_sum", "_count"] : [""]).map((suffix) => ({ __name__: m.name + suffix, ...s.labels })),
+    ),
+  ).filter((l) => (!name || l.__name__ === name) && fits(l, matchers));
+}
+
+const unique = (xs) => [...new Set(xs)].sort();
+const ok = (data) => ({ status: "success", data });
+
+// ------------------------------------------------------------------------------------------------- Loki
+
+function selectLines(query, startNs, endNs) {
+  const selector = /^\{[^}]*\}/.exec(query)?.[0];
+  if (!selector) throw new Refused(400, "parse error at line 1, col 1: syntax error: unexpected IDENTIFIER, expecting {");
+  const matchers = matchersOf(selector);
+  const stages = query.slice(selector.length);
+  const contains = [...stages.matchAll(/\|=\s*"((?:[^"\\]|\\.)*)"/g)].map((m) => JSON.parse(`"${m[1]}"`));
+  const without = [...stages.matchAll(/!=\s*"((?:[^"\\]|\\.)*)"/g)].filter((m) => !/\|\s*\w+\s*$/.test(stages.slice(0, m.index))).map((m) => m[1]);
+  const labels = [...stages.matchAll(/\|\s*([a-zA-Z_]\w*)\s*(!=|=~|=)\s*"([^"]*)"/g)].map(([, label, op, value]) => ({ label, op, value }));
+  const out = [];
+  const [from, to] = [startNs / 1e9, endNs / 1e9];
+  for (let s = Math.floor(from); s <= Math.floor(to); s++) {
+    for (const l of linesOf(s)) {
+      if (l.us < startNs / 1000 || l.us >= endNs / 1000) continue;
+      if (!fits(l.stream, matchers)) continue;
+      if (!contains.every((c) => l.line.includes(c)) || without.some((c) => l.line.includes(c))) continue;
+      if (labels.length && !fits({ ...l.stream, ...l.meta, ...flat(l.line) }, labels)) continue;
+      out.push(l);
+    }
+  }
+  return out;
+}
+
+function flat(line) {
+  if (!line.startsWith("{")) return {};
+  return Object.fromEntries(Object.entries(JSON.parse(line)).map(([k, v]) => [k, String(v)]));
+}
+
+const durationS = (text) => {
+  const [, n, u] = /(\d+)(s|m|h|d)/.exec(text);
+  return Number(n) * { s: 1, m: 60, h: 3600, d: 86_400 }[u];
+};
+
+function lokiRange(q) {
+  const query = q.get("query");
+  const [start, end] = [Number(q.get("start")), Number(q.get("end"))];
+  const volume = /^sum by \((\w+)\) \(count_over_time\((.*) \[(\w+)\]\)\)$/s.exec(query);
+  if (volume) return lokiVolume(volume, start, end, Number(q.get("step")));
+  const lines = selectLines(query, start, end);
+  lines.sort((a, b) => (q.get("direction") === "forward" ? a.us - b.us : b.us - a.us));
+  const streams = new Map();
+  for (const l of lines.slice(0, Number(q.get("limit") ?? 100))) {
+    const key = JSON.stringify(l.stream);
+    const extra = Object.keys(l.meta).length ? { structuredMetadata: l.meta } : {};
+    streams.set(key, [...(streams.get(key) ?? []), [`${l.us}000`, l.line, extra]]);
+  }
+  const result = [...streams].map(([k, values]) => ({ stream: JSON.parse(k), values }));
+  return ok({ resultType: "streams", encodingFlags: ["categorize-labels"], result });
+}
+
+function lokiVolume([, by, inner, width], startNs, endNs, step) {
+  const w = durationS(width);
+  const lines = selectLines(inner, startNs - w * 1e9, endNs);
+  const series = new Map();
+  for (const l of lines) {
+    const key = l.stream[by] ?? l.meta[by] ?? "";
+    const buckets = series.get(key) ?? new Map();
+    const start = startNs / 1e9;
+    const t = start + Math.ceil((l.us / 1e6 - start) / step) * step;
+    buckets.set(t, (buckets.get(t) ?? 0) + 1);
+    series.set(key, buckets);
+  }
+  const result = [...series].map(([key, buckets]) => ({
+    metric: key ? { [by]: key } : {},
+    values: [...buckets].filter(([t]) => t <= endNs / 1e9).sort((a, b) => a[0] - b[0]).map(([t, n]) => [t, String(n)]),
+  }));
+  return ok({ resultType: "matrix", result });
+}
+
+// ----------------------------------------------------------------------------------------------- Jaeger
+
+const MICROS = { us: 1, ms: 1000, s: 1e6, m: 6e7 };
+const micros = (text) => {
+  const m = /^([\d.]+)(us|µs|ms|s|m)$/.exec(text ?? "");
+  return m ? Number(m[1]) * MICROS[m[2].replace("µ", "u")] : null;
+};
+
+function spanFits(t, span, q, tags) {
+  if (t.processes[span.processID].serviceName !== q.get("service")) return false;
+  if (q.get("operation") && span.operationName !== q.get("operation")) return false;
+  const [min, max] = [micros(q.get("minDuration")), micros(q.get("maxDuration"))];
+  if ((min !== null && span.duration < min) || (max !== null && span.duration > max)) return false;
+  return Object.entries(tags).every(([k, v]) => span.tags.some((x) => x.key === k && String(x.value) === v));
+}
+
+function findTraces(q) {
+  const tags = JSON.parse(q.get("tags") || "{}");
+  const [start, end] = [Number(q.get("start")) / 1e6, Number(q.get("end")) / 1e6];
+  const out = [];
+  for (let s = Math.floor(end); s >= Math.floor(start) && out.length < Number(q.get("limit") ?? 20); s--) {
+    for (const r of requestsOf(s)) {
+      const t = traceOf(r);
+      if (t.spans.some((span) => spanFits(t, span, q, tags))) out.push(t);
+    }
+  }
+  return { data: out.slice(0, Number(q.get("limit") ?? 20)), total: 0, limit: 0, offset: 0, errors: null };
+}
+
+function oneTrace(id) {
+  const r = requestOf(id);
+  if (!r) throw new Refused(404, { data: null, errors: [{ code: 404, msg: "trace not found" }] });
+  return { data: [traceOf(r)], total: 0, limit: 0, offset: 0, errors: null };
+}
+
+function operations(service) {
+  const now = Math.floor(Date.now() / 1000);
+  const names = new Set();
+  for (let s = now - 600; s < now; s++) {
+    for (const t of requestsOf(s).map(traceOf)) {
+      for (const span of t.spans) if (t.processes[span.processID].serviceName === service) names.add(span.operationName);
+    }
+  }
+  return { data: [...names].sort(), errors: null };
+}
+
+// -------------------------------------------------------------------------------------------------- home
+
+function home(q, tenant) {
+  const t = Number(q.get("end"));
+  if (tenant === "empty") return { version: "0.1.0", started_at: t - 20, services: [], ingest: { rejected: [] }, storage: {} };
+  const wrong = inIncident(t);
+  const check = (name, good = true) => ({ check: name, ok: good });
+  return {
+    version: "0.1.0",
+    started_at: Math.floor(t) - 5400,
+    services: [
+      {
+        name: "wotr-api",
+        sources: ["metrics", "logs", "traces"],
+        up: true,
+        health: [check("postgres", !wrong), check("object store"), check("queue")],
+        requests_per_second: 7.31,
+        error_ratio: wrong ? 0.183 : 0.0021,
+        p95_seconds: wrong ? 0.41 : 0.082,
+        last_seen: t - 2,
+      },
+      {
+        name: "wotr-consumer",
+        sources: ["metrics", "logs", "traces"],
+        up: true,
+        health: [check("clickhouse")],
+        requests_per_second: 4.2,
+        error_ratio: 0.016,
+        p95_seconds: 0.031,
+        last_seen: t - 1,
+      },
+      { name: "edge-proxy", sources: ["metrics"], up: null, health: null, requests_per_second: null, error_ratio: null, p95_seconds: null, last_seen: t - 340 },
+    ],
+    ingest: {
+      samples_per_second: 412,
+      log_records_per_second: 18.4,
+      spans_per_second: 31.7,
+      rejected: [{ signal: "logs", reason: "too_old", count: 3 }],
+    },
+    storage: { bytes_on_disk: 48_318_382, active_series: 1284 },
+  };
+}
+
+// ------------------------------------------------------------------------------------------------ server
+
+const ROUTES = [
+  [/^\/api\/v1\/query_range$/, promRange],
+  [/^\/api\/v1\/query$/, promInstant],
+  [/^\/api\/v1\/labels$/, (q) => ok(unique(allSeries(q.getAll("match[]")).flatMap((l) => Object.keys(l))))],
+  [/^\/api\/v1\/label\/([^/]+)\/values$/, (q, m) => ok(unique(allSeries(q.getAll("match[]")).map((l) => l[m[1]]).filter(Boolean)))],
+  [/^\/api\/v1\/series$/, (q) => ok(allSeries(q.getAll("match[]")))],
+  [/^\/api\/v1\/metadata$/, () => ok(Object.fromEntries(METRICS.map((m) => [m.name, [{ type: m.type, help: m.help, unit: m.unit }]])))],
+  [/^\/loki\/api\/v1\/query_range$/, lokiRange],
+  [/^\/loki\/api\/v1\/labels$/, () => ok(["environment", "level", "service_name"])],
+  [/^\/loki\/api\/v1\/label\/([^/]+)\/values$/, (_q, m) => ok({ service_name: SERVICES, level: ["debug", "error", "info", "warn"] }[m[1]] ?? ["development"])],
+  [/^\/ds\/jaeger\/api\/services$/, () => ({ data: SERVICES, errors: null })],
+  [/^\/ds\/jaeger\/api\/services\/([^/]+)\/operations$/, (_q, m) => operations(m[1])],
+  [/^\/ds\/jaeger\/api\/traces$/, findTraces],
+  [/^\/ds\/jaeger\/api\/traces\/([0-9a-f]+)$/, (_q, m) => oneTrace(m[1])],
+  [/^\/api\/ui\/v1\/home$/, (q, _m, tenant) => home(q, tenant)],
+];
+
+function asset(path) {
+  const file = normalize(join(DIST, path));
+  if (!file.startsWith(DIST)) return null;
+  try {
+    if (statSync(file).isFile() && path !== "") return { body: readFileSync(file), type: TYPES[extname(file)] ?? "text/plain" };
+  } catch {
+    // Not a file: a page of the interface.
+  }
+  if (path.startsWith("assets/")) return null;
+  return { body: readFileSync(join(DIST, "index.html"), "utf8").replace("%BASE%", "/ui/"), type: "text/html" };
+}
+
+function answer(path, query, tenant) {
+  for (const [pattern, handler] of ROUTES) {
+    const m = pattern.exec(decodeURIComponent(path));
+    if (m) return handler(query, m, tenant);
+  }
+  throw new Refused(404, "404 page not found");
+}
+
+function send(response, status, type, body) {
+  response.writeHead(status, { "Content-Type": `${type}; charset=utf-8`, "Content-Security-Policy": CSP });
+  response.end(body);
+}
+
+async function handle(request, response, failing) {
+  const url = new URL(request.url, "http://mock");
+  if (url.pathname === "/") return response.writeHead(302, { Location: "/ui/" }).end();
+  if (url.pathname.startsWith("/ui/")) {
+    const file = asset(url.pathname.slice(4));
+    return file ? send(response, 200, file.type, file.body) : send(response, 404, "text/plain", "404 page not found");
+  }
+  let body = "";
+  for await (const chunk of request) body += chunk;
+  const query = new URLSearchParams(request.method === "POST" ? body : url.search);
+  try {
+    if (failing()) throw new Refused(503, "the store is not ready: replaying the write-ahead log, 62 % done");
+    send(response, 200, "application/json", JSON.stringify(answer(url.pathname, query, request.headers["x-scope-orgid"] ?? "")));
+  } catch (e) {
+    const refused = e instanceof Refused ? e : new Refused(500, e.stack);
+    send(response, refused.status, typeof refused.body === "string" ? "text/plain" : "application/json", refused.message);
+  }
+}
+
+/** Starts the mock; `failing()` decides per request whether the APIs fail. Resolves to { url, close }. */
+export function startMock(port = 0, failing = () => false) {
+  const server = createServer((q, s) => void handle(q, s, failing));
+  return new Promise((resolve) => {
+    server.listen(port, "127.0.0.1", () => {
+      const url = `http://127.0.0.1:${server.address().port}`;
+      resolve({ url, close: () => new Promise((done) => (server.closeAllConnections(), server.close(done))) });
+    });
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { url } = await startMock(Number(process.argv[2] ?? 7071));
+  console.log(`mock at ${url}/ui/`);
+}

@@ -1,0 +1,62 @@
+// Pictures of every page against the mock (or a server given as argument): node test/shots.mjs OUT_DIR [BASE_URL] [FILTER]
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { launch } from "./browser.mjs";
+import { startMock } from "./mock.mjs";
+
+const [out = "shots", base = "", filter = ""] = process.argv.slice(2);
+const SIZES = { wide: { width: 1440, height: 900 }, narrow: { width: 400, height: 800 } };
+
+const mock = base ? null : await startMock();
+const root = `${base || mock.url}/ui/`;
+const browser = await launch();
+if (!browser) process.exit(0);
+mkdirSync(out, { recursive: true });
+
+async function firstTrace() {
+  const now = Date.now() * 1000;
+  const url = `${base || mock.url}/ds/jaeger/api/traces?service=wotr-api&limit=1&start=${now - 3.6e9}&end=${now}&tags={"error":"true"}`;
+  return (await (await fetch(url)).json()).data[0]?.traceID ?? "";
+}
+
+const id = await firstTrace();
+const PAGES = {
+  home: [""],
+  empty: ["?tenant=empty"],
+  metrics: ["metrics"],
+  explore: ["metrics?metric=http_requests_total&by=status"],
+  histogram: ["metrics?metric=http_request_duration_seconds&by=route&view=graph"],
+  table: ["metrics?metric=http_requests_total&by=status&view=table"],
+  pinned: ["metrics?metric=http_requests_total&by=status", async (p) => p.locator(".u-over").first().click({ position: { x: 500, y: 120 } })],
+  wrong: ["metrics?q=sum(rate(http_requests_total%5B1m%5D)"],
+  logs: ["logs"],
+  logopen: ["logs?q=%7Bservice_name%3D%22wotr-api%22%2C%20level%3D%22error%22%7D", async (p) => p.locator(".log-row").nth(2).click()],
+  traces: ["traces"],
+  trace: [`trace/${id}`, async (p) => p.locator(".wf-row").nth(3).click()],
+  command: ["metrics", async (p) => (await p.keyboard.press("Control+k"), await p.keyboard.type("http"))],
+  range: ["", async (p) => p.locator("button[title='Time range']").click()],
+  help: ["", async (p) => p.keyboard.press("?")],
+};
+
+for (const scheme of ["dark", "light"]) {
+  for (const [size, viewport] of Object.entries(SIZES)) {
+    const context = await browser.newContext({ viewport, colorScheme: scheme });
+    for (const [name, [path, act]] of Object.entries(PAGES)) {
+      const file = `${name}-${scheme}-${size}.png`;
+      if (filter && !new RegExp(filter).test(file)) continue;
+      const page = await context.newPage();
+      page.on("pageerror", (e) => console.log(file, "ERROR", e.message));
+      page.on("console", (m) => m.type() === "error" && console.log(file, m.text()));
+      await page.goto(root + path);
+      await page.waitForLoadState("networkidle").catch(() => undefined);
+      await page.waitForTimeout(300);
+      if (act) await act(page).catch((e) => console.log(file, e.message.split("\n")[0]));
+      await page.waitForTimeout(300);
+      await page.screenshot({ path: join(out, file) });
+      await page.close();
+    }
+    await context.close();
+  }
+}
+await browser.close();
+await mock?.close();
