@@ -1,1 +1,6 @@
 //! Write-ahead log, heads, parts, retention: the embedded engine behind the store trait. Synchronous.
+
+pub mod dir;
+mod frame_reader;
+mod quarantine;
+pub mod wal;
