@@ -37,6 +37,32 @@ impl LabelSet {
         builder.build()
     }
 
+    /// The set of borrowed pairs without the copies a builder makes, for decoders; comes back sorted. Of pairs with
+    /// equal names the last wins.
+    #[must_use]
+    pub fn from_borrowed(pairs: &mut [(&str, &str)]) -> Self {
+        pairs.sort_by(|a, b| a.0.cmp(b.0));
+        Self::pack(pairs.iter().copied(), pairs.len())
+    }
+
+    /// Packs pairs that are sorted by name. Text beyond 4 GiB cannot be addressed and is left out label by label;
+    /// limits on label sizes stop such input far earlier.
+    fn pack<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone, count: usize) -> Self {
+        let mut text = String::with_capacity(pairs.clone().map(|(n, v)| n.len() + v.len()).sum());
+        let mut ends = Vec::with_capacity(2 * count);
+        let mut pairs = pairs.peekable();
+        while let Some((name, value)) = pairs.next() {
+            let overridden = pairs.peek().is_some_and(|(next, _)| *next == name);
+            let total = u32::try_from(text.len() + name.len() + value.len());
+            let (false, false, Ok(value_end)) = (overridden, value.is_empty(), total) else { continue };
+            text.push_str(name);
+            text.push_str(value);
+            ends.push(value_end - value.len() as u32);
+            ends.push(value_end);
+        }
+        Self(Arc::new(Packed { text: text.into(), ends: ends.into() }))
+    }
+
     /// Number of labels.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -63,7 +89,7 @@ impl LabelSet {
     }
 
     /// The pairs in order of names.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         let text: &str = &self.0.text;
         let mut start = 0;
         self.0.ends.chunks_exact(2).filter_map(move |ends| {
@@ -158,25 +184,12 @@ impl LabelSetBuilder {
         self.pairs.iter().rev().find(|(n, _)| **n == *name).map_or("", |(_, value)| value)
     }
 
-    /// The finished set. Text beyond 4 GiB cannot be addressed and is left out label by label; limits on label sizes
-    /// stop such input far earlier.
+    /// The finished set.
     #[must_use]
     pub fn build(mut self) -> LabelSet {
         // The sort is stable: among equal names the one set last comes last, and wins.
         self.pairs.sort_by(|a, b| a.0.cmp(&b.0));
-        let mut text = String::with_capacity(self.pairs.iter().map(|(n, v)| n.len() + v.len()).sum());
-        let mut ends = Vec::with_capacity(2 * self.pairs.len());
-        let mut pairs = self.pairs.iter().peekable();
-        while let Some((name, value)) = pairs.next() {
-            let overridden = pairs.peek().is_some_and(|(next, _)| next == name);
-            let total = u32::try_from(text.len() + name.len() + value.len());
-            let (false, false, Ok(value_end)) = (overridden, value.is_empty(), total) else { continue };
-            text.push_str(name);
-            text.push_str(value);
-            ends.push(value_end - value.len() as u32);
-            ends.push(value_end);
-        }
-        LabelSet(Arc::new(Packed { text: text.into(), ends: ends.into() }))
+        LabelSet::pack(self.pairs.iter().map(|(n, v)| (&**n, &**v)), self.pairs.len())
     }
 }
 
@@ -188,6 +201,7 @@ mod tests {
         let set = LabelSet::from_pairs(pairs.iter().copied());
         assert_eq!(set.iter().collect::<Vec<_>>(), expect);
         assert_eq!(set.to_builder().build(), set);
+        assert_eq!(LabelSet::from_borrowed(&mut pairs.to_vec()), set);
     }
 
     #[test]

@@ -1,1 +1,34 @@
-//! Bytes of every outside protocol to model values. Pure functions.
+//! Bytes of outside protocols to model values, and back where replies and exporters need it.
+//!
+//! | module | formats |
+//! |---|---|
+//! | [`otlp`] | OTLP logs, metrics and traces, protobuf and JSON |
+//! | [`prometheus`] | text exposition 0.0.4, OpenMetrics 1.0, remote write 1.0 |
+//! | [`loki`] | push, JSON and protobuf |
+//! | [`compression`] | gzip, deflate, zstd, snappy |
+//!
+//! Promises: pure functions of bytes and arguments; no panic, no unbounded recursion, no memory by declared sizes;
+//! every decoder keeps [`DecodeLimits`]; what is left out of a batch is counted under a reason. What is accepted and how
+//! it maps stands in `docs/protocols.md`.
+//!
+//! Absent: sockets, clocks, tenants, the policy on old and future stamps (the pipeline's), generated code.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
+pub mod compression;
+mod error;
+mod intern;
+mod json;
+mod limits;
+pub mod logs;
+pub mod loki;
+pub mod otlp;
+pub mod prometheus;
+mod protobuf;
+mod text;
+
+pub use error::{DecodeError, Decoded};
+pub use limits::DecodeLimits;

@@ -1,0 +1,106 @@
+//! Label sets of one batch, each kept once. Looking a set up costs one hash of its text and no allocation.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use kenning_model::{LabelSet, Reason};
+
+use crate::error::Fault;
+use crate::limits::DecodeLimits;
+
+/// Finds the index of a label set among those seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct LabelTable {
+    sets: Vec<LabelSet>,
+    index: HashMap<u64, u32>,
+    hasher: RandomState,
+}
+
+impl LabelTable {
+    /// The index of the set of these pairs. Of equal names the last wins; `pairs` comes back sorted and unique.
+    pub fn intern(&mut self, pairs: &mut Vec<(&str, &str)>) -> u32 {
+        normalise(pairs);
+        let mut hash = self.hasher.hash_one(pairs.as_slice());
+        loop {
+            match self.index.get(&hash) {
+                Some(found) if self.is(*found, pairs) => return *found,
+                // Another set has the same hash: the next number is its place.
+                Some(_) => hash = hash.wrapping_add(1),
+                None => {
+                    let added = self.sets.len() as u32;
+                    self.sets.push(LabelSet::from_borrowed(pairs));
+                    self.index.insert(hash, added);
+                    return added;
+                }
+            }
+        }
+    }
+
+    fn is(&self, index: u32, pairs: &[(&str, &str)]) -> bool {
+        self.sets.get(index as usize).is_some_and(|set| set.iter().eq(pairs.iter().copied()))
+    }
+
+    /// The sets in order of their indices.
+    pub fn into_sets(self) -> Vec<LabelSet> {
+        self.sets
+    }
+
+    /// The set with this index.
+    pub fn get(&self, index: u32) -> Option<&LabelSet> {
+        self.sets.get(index as usize)
+    }
+}
+
+/// Sorts by name, keeps the last of equal names, drops empty values.
+fn normalise(pairs: &mut Vec<(&str, &str)>) {
+    if !pairs.windows(2).all(|w| matches!(w, [a, b] if a.0 < b.0)) {
+        pairs.sort_by(|a, b| a.0.cmp(b.0));
+        pairs.reverse();
+        pairs.dedup_by(|a, b| a.0 == b.0);
+        pairs.reverse();
+    }
+    pairs.retain(|(_, value)| !value.is_empty());
+}
+
+/// Holds labels against the limits; `at` is the offset to blame.
+pub(crate) fn check_labels(pairs: &[(&str, &str)], limits: &DecodeLimits, at: usize) -> Result<(), Fault> {
+    if pairs.len() > limits.labels {
+        return Err(Fault::over(Reason::TooManyLabels, at, "number of labels", limits.labels, "labels"));
+    }
+    for (name, value) in pairs {
+        if name.is_empty() {
+            return Err(Fault::new(Reason::BadLabelName, at, "label name", "is empty"));
+        }
+        if name.len() > limits.label_name_bytes {
+            return Err(Fault::over(
+                Reason::BadLabelName,
+                at,
+                "label name",
+                limits.label_name_bytes,
+                "bytes",
+            ));
+        }
+        if value.len() > limits.label_value_bytes {
+            let limit = limits.label_value_bytes;
+            return Err(Fault::over(Reason::LabelValueTooLong, at, "label value", limit, "bytes"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_sets_share_an_index() {
+        let mut table = LabelTable::default();
+        let mut index = |pairs: &[(&str, &str)]| table.intern(&mut pairs.to_vec());
+        assert_eq!(index(&[("a", "1"), ("b", "2")]), 0);
+        assert_eq!(index(&[("b", "2"), ("a", "1")]), 0);
+        assert_eq!(index(&[("b", "9"), ("c", ""), ("a", "1"), ("b", "2")]), 0);
+        assert_eq!(index(&[("a", "12"), ("b", "")]), 1);
+        assert_eq!(index(&[]), 2);
+        assert_eq!(table.into_sets().len(), 3);
+    }
+}

@@ -1,0 +1,240 @@
+//! OpenTelemetry names to Prometheus names, as Prometheus' OTLP receiver translates them.
+//! Definition: OpenTelemetry specification "Prometheus and OpenMetrics Compatibility"; `translation_strategy` of
+//! Prometheus' configuration. Oracle in the tests: the tables of prometheus/otlptranslator.
+
+use std::borrow::Cow;
+
+/// How names are translated. The words are Prometheus' own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TranslationStrategy {
+    /// Characters outside `[a-zA-Z0-9_:]` become underscores; unit and `_total` are appended. Prometheus' default.
+    #[default]
+    UnderscoreEscapingWithSuffixes,
+    /// Underscores, but no suffixes.
+    UnderscoreEscapingWithoutSuffixes,
+    /// Names stay as they are; unit and `_total` are appended.
+    NoUtf8EscapingWithSuffixes,
+    /// Names stay as they are.
+    NoTranslation,
+}
+
+impl TranslationStrategy {
+    const fn escapes(self) -> bool {
+        matches!(self, Self::UnderscoreEscapingWithSuffixes | Self::UnderscoreEscapingWithoutSuffixes)
+    }
+
+    const fn appends_suffixes(self) -> bool {
+        matches!(self, Self::UnderscoreEscapingWithSuffixes | Self::NoUtf8EscapingWithSuffixes)
+    }
+}
+
+/// What decides about a metric's suffix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NameKind {
+    /// A monotonic sum: `_total`.
+    Counter,
+    /// A gauge: `_ratio` when its unit is `1`.
+    Gauge,
+    /// Anything else.
+    Other,
+}
+
+/// The metric's name; `None` when nothing of it is left.
+pub(super) fn metric_name(
+    name: &str,
+    unit: &str,
+    kind: NameKind,
+    strategy: TranslationStrategy,
+) -> Option<String> {
+    let built = match (strategy.escapes(), strategy.appends_suffixes()) {
+        (true, true) => normalised(name, unit, kind),
+        (true, false) => {
+            let parts = name.split(|c: char| !is_name_char(c) && c != '_').filter(|part| !part.is_empty());
+            guard_digit(parts.collect::<Vec<_>>().join("_"))
+        }
+        (false, true) => suffixed(name, unit, kind),
+        (false, false) => name.to_owned(),
+    };
+    let blank = built.is_empty() || (built != name && built.bytes().all(|b| b == b'_'));
+    (!blank).then_some(built)
+}
+
+/// The unit in words, as Prometheus keeps it in metadata: `By/s` is `bytes_per_second`.
+pub(super) fn unit_name(unit: &str) -> String {
+    let (main, per) = unit_parts(unit);
+    let words: Vec<_> = [clean_unit(&main), clean_unit(&per)].into_iter().filter(|w| !w.is_empty()).collect();
+    words.join("_")
+}
+
+/// The label's name; `None` when nothing of it is left.
+pub(super) fn label_name(name: &str, strategy: TranslationStrategy) -> Option<Cow<'_, str>> {
+    if name.bytes().all(|b| b == b'_') {
+        return None;
+    }
+    if !strategy.escapes() {
+        return Some(Cow::Borrowed(name));
+    }
+    let escaped = escape(name);
+    let first = escaped.bytes().next()?;
+    if escaped.bytes().all(|b| b == b'_') {
+        None
+    } else if first.is_ascii_digit() {
+        Some(Cow::Owned(format!("key_{escaped}")))
+    } else if first == b'_' && !escaped.starts_with("__") {
+        Some(Cow::Owned(format!("key{escaped}")))
+    } else {
+        Some(escaped)
+    }
+}
+
+/// Every character outside `[a-zA-Z0-9_]` as an underscore.
+fn escape(name: &str) -> Cow<'_, str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.chars().all(allowed) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.chars().map(|c| if allowed(c) { c } else { '_' }).collect())
+}
+
+fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == ':'
+}
+
+fn guard_digit(name: String) -> String {
+    match name.bytes().next() {
+        Some(b'0'..=b'9') => format!("_{name}"),
+        _ => name,
+    }
+}
+
+fn normalised(name: &str, unit: &str, kind: NameKind) -> String {
+    let mut tokens: Vec<&str> = name.split(|c| !is_name_char(c)).filter(|token| !token.is_empty()).collect();
+    let (main, per) = unit_parts(unit);
+    let (mut main, mut per) = (clean_unit(&main), clean_unit(&per));
+    if tokens.contains(&main.as_str()) {
+        main.clear();
+    }
+    per.truncate(per.trim_end_matches('_').len());
+    if per == "per" || tokens.contains(&per.as_str()) {
+        per.clear();
+    }
+    if !per.is_empty() {
+        main.truncate(main.trim_end_matches('_').len());
+    }
+    tokens.extend([main.as_str(), per.as_str()].into_iter().filter(|token| !token.is_empty()));
+    let suffix = match kind {
+        NameKind::Counter => "total",
+        NameKind::Gauge if unit == "1" => "ratio",
+        _ => "",
+    };
+    if !suffix.is_empty() {
+        tokens.retain(|token| *token != suffix);
+        tokens.push(suffix);
+    }
+    guard_digit(tokens.join("_"))
+}
+
+fn suffixed(name: &str, unit: &str, kind: NameKind) -> String {
+    let (main, per) = unit_parts(unit);
+    let mut outer = Vec::new();
+    let mut stem = name;
+    match kind {
+        NameKind::Gauge if unit == "1" => outer.push("ratio"),
+        NameKind::Counter => outer.push("total"),
+        _ => {}
+    }
+    if !per.is_empty() {
+        outer.push(&per);
+    }
+    for suffix in &outer {
+        stem = trim_suffix(stem, suffix);
+    }
+    let mut built = stem.to_owned();
+    if !main.is_empty() && !built.ends_with(main.as_ref()) {
+        built = format!("{built}_{main}");
+    }
+    for suffix in outer.iter().rev() {
+        built = format!("{built}_{suffix}");
+    }
+    built
+}
+
+/// Cuts a suffix and the separator in front of it.
+fn trim_suffix<'a>(name: &'a str, suffix: &str) -> &'a str {
+    let Some(stem) = name.strip_suffix(suffix) else { return name };
+    let mut chars = stem.chars();
+    match (chars.next_back(), chars.as_str()) {
+        (Some(_), rest) if !rest.is_empty() => rest,
+        _ => name,
+    }
+}
+
+/// The unit's words before and behind the slash; the second with `per_` in front.
+fn unit_parts(unit: &str) -> (Cow<'_, str>, Cow<'_, str>) {
+    let (main, per) = unit.split_once('/').unwrap_or((unit, ""));
+    // Annotations such as `{request}` are no units.
+    let usable = |part: &str| !part.is_empty() && !part.contains(['{', '}']);
+    let (main, per) = (main.trim(), per.trim());
+    let main = if usable(main) { Cow::Borrowed(unit_word(main)) } else { Cow::Borrowed("") };
+    let per = if usable(per) { Cow::Owned(format!("per_{}", per_word(per))) } else { Cow::Borrowed("") };
+    (main, per)
+}
+
+/// Underscores for what a name may not hold, runs of them as one, none in front.
+fn clean_unit(unit: &str) -> String {
+    let mut cleaned = String::with_capacity(unit.len());
+    for c in unit.chars() {
+        let c = if is_name_char(c) { c } else { '_' };
+        if c != '_' || !(cleaned.is_empty() || cleaned.ends_with('_')) {
+            cleaned.push(c);
+        }
+    }
+    cleaned
+}
+
+/// UCUM codes to words.
+fn unit_word(unit: &str) -> &str {
+    match unit {
+        "d" => "days",
+        "h" => "hours",
+        "min" => "minutes",
+        "s" => "seconds",
+        "ms" => "milliseconds",
+        "us" => "microseconds",
+        "ns" => "nanoseconds",
+        "By" => "bytes",
+        "KiBy" => "kibibytes",
+        "MiBy" => "mebibytes",
+        "GiBy" => "gibibytes",
+        "TiBy" => "tibibytes",
+        "KBy" => "kilobytes",
+        "MBy" => "megabytes",
+        "GBy" => "gigabytes",
+        "TBy" => "terabytes",
+        "m" => "meters",
+        "V" => "volts",
+        "A" => "amperes",
+        "J" => "joules",
+        "W" => "watts",
+        "g" => "grams",
+        "Cel" => "celsius",
+        "Hz" => "hertz",
+        "1" => "",
+        "%" => "percent",
+        other => other,
+    }
+}
+
+/// UCUM codes behind the slash, in the singular.
+fn per_word(unit: &str) -> &str {
+    match unit {
+        "s" => "second",
+        "m" => "minute",
+        "h" => "hour",
+        "d" => "day",
+        "w" => "week",
+        "mo" => "month",
+        "y" => "year",
+        other => other,
+    }
+}

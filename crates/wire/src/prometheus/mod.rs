@@ -1,0 +1,121 @@
+//! Prometheus' own formats: the two text expositions, and remote write.
+
+mod builder;
+mod cursor;
+mod openmetrics;
+mod remote_write;
+mod text;
+
+use kenning_model::{LabelSet, MetricBatch, Millis};
+
+use crate::error::{DecodeError, Decoded, Fault};
+use crate::limits::DecodeLimits;
+use builder::Builder;
+use cursor::Cursor;
+
+pub use remote_write::decode_write_request;
+
+/// The NaN that marks the end of a series. Definition: Prometheus `model/value`.
+pub const STALE_NAN: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
+
+/// The NaN that every other NaN of a text becomes. Definition: Prometheus `model/value`.
+pub const NORMAL_NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0001);
+
+/// The text formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposition {
+    /// Prometheus text, version 0.0.4.
+    Text,
+    /// OpenMetrics text, version 1.0.0 (0.0.1 reads alike).
+    OpenMetrics,
+}
+
+impl Exposition {
+    /// The `Accept` header of a scrape, best format first.
+    pub const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+        application/openmetrics-text;version=0.0.1;q=0.5,\
+        text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2";
+
+    /// The format of a `Content-Type` header. Anything that is not OpenMetrics is taken for text, as scrapers always
+    /// have, except the protobuf form, which is refused.
+    pub fn from_content_type(header: &str) -> Result<Self, DecodeError> {
+        let essence = header.split(';').next().unwrap_or_default().trim();
+        if essence.eq_ignore_ascii_case("application/openmetrics-text") {
+            Ok(Self::OpenMetrics)
+        } else if essence.eq_ignore_ascii_case("application/vnd.google.protobuf") {
+            let what =
+                "the protobuf exposition is not supported; ask for text with the Accept header".to_owned();
+            Err(DecodeError::Unsupported { what })
+        } else {
+            Ok(Self::Text)
+        }
+    }
+}
+
+/// What a bad line does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBadLine {
+    /// Fails the document, as a scrape by Prometheus does. Nothing is stored.
+    #[default]
+    FailDocument,
+    /// Is counted and left out.
+    SkipLine,
+}
+
+/// How a document becomes a batch.
+#[derive(Clone, Debug)]
+pub struct ScrapeOptions {
+    /// The stamp of samples that carry none.
+    pub time: Millis,
+    /// Takes stamps from the document; otherwise all samples get [`Self::time`].
+    pub honor_timestamps: bool,
+    /// Labels of the target (`job`, `instance` ...), added to every series.
+    pub target: LabelSet,
+    /// On a conflict the document's label wins; otherwise it is renamed to `exported_<name>`.
+    pub honor_labels: bool,
+    /// What a bad line does.
+    pub on_bad_line: OnBadLine,
+}
+
+impl ScrapeOptions {
+    /// Prometheus' defaults.
+    #[must_use]
+    pub fn new(time: Millis, target: LabelSet) -> Self {
+        Self {
+            time,
+            honor_timestamps: true,
+            target,
+            honor_labels: false,
+            on_bad_line: OnBadLine::FailDocument,
+        }
+    }
+}
+
+/// Reads a text exposition. Series beyond [`DecodeLimits`] and repeated series are left out one by one and counted;
+/// a line that does not parse does what [`OnBadLine`] says.
+pub fn decode(
+    body: &[u8],
+    format: Exposition,
+    limits: &DecodeLimits,
+    options: &ScrapeOptions,
+) -> Result<Decoded<MetricBatch>, DecodeError> {
+    let mut builder = Builder::new(limits, options);
+    let mut cursor = Cursor::new(body);
+    let entry: fn(&mut Cursor<'_>, &mut Builder<'_>) -> Result<bool, Fault> = match format {
+        Exposition::Text => text::entry,
+        Exposition::OpenMetrics => openmetrics::entry,
+    };
+    loop {
+        let start = cursor;
+        match entry(&mut cursor, &mut builder) {
+            Ok(true) => builder.check_items()?,
+            Ok(false) => return Ok(builder.finish()),
+            Err(fault) if options.on_bad_line == OnBadLine::SkipLine && !start.is_empty() => {
+                builder.refuse(fault);
+                cursor = start;
+                cursor.skip_line();
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! OpenMetrics text 1.0, as strict as Prometheus is about it. Definition: OpenMetrics 1.0 (now prometheus.io).
+//!
+//! The order of lines within a family, suffixes against types and the ranges of values are not checked, as in
+//! Prometheus. `_created` series are series like others.
+
+use kenning_model::{MetricKind, Millis};
+
+use super::builder::{Builder, WrittenExemplar};
+use super::cursor::{Cursor, Series};
+use crate::error::Fault;
+
+/// Reads one line; false after `# EOF`.
+pub(super) fn entry(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<bool, Fault> {
+    match cursor.peek() {
+        None => Err(cursor.fault("does not end with # EOF")),
+        Some(b'#') => comment(cursor, builder),
+        Some(_) => sample(cursor, builder).map(|()| true),
+    }
+}
+
+fn comment(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<bool, Fault> {
+    if !cursor.eat(b"# ") {
+        return Err(cursor.fault("has a comment other than HELP, TYPE, UNIT and EOF"));
+    }
+    if cursor.eat(b"EOF") {
+        cursor.eat(b"\n");
+        return if cursor.is_empty() { Ok(false) } else { Err(cursor.fault("goes on after # EOF")) };
+    }
+    let set = if cursor.eat(b"HELP ") {
+        help
+    } else if cursor.eat(b"TYPE ") {
+        kind
+    } else if cursor.eat(b"UNIT ") {
+        unit
+    } else {
+        return Err(cursor.fault("has a comment other than HELP, TYPE, UNIT and EOF"));
+    };
+    set(cursor, builder)?;
+    Ok(true)
+}
+
+/// The rest of a comment's line: one blank and text, ended by a line feed.
+fn rest<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, Fault> {
+    if !cursor.eat(b" ") {
+        return Err(cursor.fault("lacks a blank after a metric name in a comment"));
+    }
+    let line = cursor.line();
+    if !cursor.ended_by_line_feed() {
+        return Err(cursor.fault("ends inside a comment"));
+    }
+    cursor.text(line)
+}
+
+fn help(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault> {
+    let metric = cursor.name_in_comment(true)?;
+    let text = rest(cursor)?;
+    builder.help(metric, text, true);
+    Ok(())
+}
+
+fn kind(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault> {
+    let metric = cursor.name_in_comment(true)?;
+    let kind = match rest(cursor)? {
+        "counter" => MetricKind::Counter,
+        "gauge" => MetricKind::Gauge,
+        "histogram" => MetricKind::Histogram,
+        "gaugehistogram" => MetricKind::GaugeHistogram,
+        "summary" => MetricKind::Summary,
+        "info" => MetricKind::Info,
+        "stateset" => MetricKind::StateSet,
+        "unknown" => MetricKind::Unknown,
+        _ => return Err(cursor.fault("has an unknown metric type")),
+    };
+    builder.kind(metric, kind);
+    Ok(())
+}
+
+fn unit(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault> {
+    let metric = cursor.name_in_comment(true)?;
+    let unit = rest(cursor)?;
+    let fits = metric.strip_suffix(unit).is_some_and(|stem| stem.ends_with('_'));
+    if !unit.is_empty() && !fits {
+        return Err(cursor.fault("has a unit that is not the suffix of its metric's name"));
+    }
+    builder.unit(metric, unit);
+    Ok(())
+}
+
+fn sample(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault> {
+    let at = cursor.offset();
+    let mut series = Series { name: cursor.metric_name().map(Into::into), labels: Vec::new() };
+    if cursor.eat(b"{") {
+        cursor.labels(&mut series, true)?;
+    } else if series.name.is_none() {
+        return Err(cursor.fault("has a line that starts with neither a metric name nor a comment"));
+    }
+    let value = number(cursor)?;
+    let mut time = None;
+    let mut exemplar = None;
+    if !cursor.eat(b"\n") {
+        if !cursor.eat(b" # {") {
+            time = Some(stamp(cursor)?);
+            if !cursor.eat(b"\n") {
+                if !cursor.eat(b" # {") {
+                    return Err(cursor
+                        .fault("has more on a line than a series, a value, a timestamp and an exemplar"));
+                }
+                exemplar = Some(read_exemplar(cursor)?);
+            }
+        } else {
+            exemplar = Some(read_exemplar(cursor)?);
+        }
+    }
+    builder.sample(series, value, time, exemplar, at)
+}
+
+/// A blank and a number.
+fn number(cursor: &mut Cursor<'_>) -> Result<f64, Fault> {
+    if !cursor.eat(b" ") {
+        return Err(cursor.fault("lacks a value after a single blank"));
+    }
+    let token = cursor.strict_token();
+    cursor.float(token)
+}
+
+/// A blank and seconds.
+fn stamp(cursor: &mut Cursor<'_>) -> Result<Millis, Fault> {
+    let seconds = number(cursor)?;
+    if !seconds.is_finite() {
+        return Err(cursor.fault("has a timestamp that is no point in time"));
+    }
+    Ok(Millis((seconds * 1000.0) as i64))
+}
+
+fn read_exemplar<'a>(cursor: &mut Cursor<'a>) -> Result<WrittenExemplar<'a>, Fault> {
+    let mut labels = Series { name: None, labels: Vec::new() };
+    cursor.labels(&mut labels, true)?;
+    if labels.name.is_some() {
+        return Err(cursor.fault("has an exemplar label without a value"));
+    }
+    let value = number(cursor)?;
+    let mut time = None;
+    if !cursor.eat(b"\n") {
+        time = Some(stamp(cursor)?);
+        if !cursor.eat(b"\n") {
+            return Err(cursor.fault("has more on a line than an exemplar"));
+        }
+    }
+    Ok(WrittenExemplar { labels: labels.labels, value, time })
+}

@@ -1,0 +1,315 @@
+//! Remote write 1.0: `prometheus.WriteRequest` to series. Definition: prometheus.io "Remote-Write 1.0" and `prompb`.
+
+use std::collections::HashSet;
+
+use kenning_model::{
+    BucketSpan, CounterReset, Exemplar, Histogram, HistogramSample, LabelSet, MetricBatch, MetricKind,
+    MetricMetadata, Millis, Reason, Rejected, Sample,
+};
+
+use crate::error::{DecodeError, Decoded, Fault};
+use crate::intern::{LabelTable, check_labels};
+use crate::limits::DecodeLimits;
+use crate::protobuf::{Field, Reader, unzigzag};
+use crate::text::cut;
+
+/// Reads a decompressed `WriteRequest`. A bad series is left out with all its samples; an item is a sample, a histogram
+/// or an exemplar.
+pub fn decode_write_request(body: &[u8], limits: &DecodeLimits) -> Result<Decoded<MetricBatch>, DecodeError> {
+    let mut decoder = Decoder {
+        limits,
+        table: LabelTable::default(),
+        batch: MetricBatch::default(),
+        described: HashSet::new(),
+        rejected: Rejected::default(),
+    };
+    let mut request = Reader::new(body);
+    while let Some(field) = request.next()? {
+        match field.number {
+            1 => decoder.series(&field)?,
+            3 => decoder.describe(&field),
+            _ => {}
+        }
+    }
+    decoder.batch.series = decoder.table.into_sets();
+    Ok(Decoded { batch: decoder.batch, rejected: decoder.rejected })
+}
+
+struct Decoder<'l> {
+    limits: &'l DecodeLimits,
+    table: LabelTable,
+    batch: MetricBatch,
+    described: HashSet<String>,
+    rejected: Rejected,
+}
+
+impl Decoder<'_> {
+    fn series(&mut self, field: &Field<'_>) -> Result<(), DecodeError> {
+        let series = field.message("timeseries")?;
+        let labels = match labels(series, self.limits) {
+            Ok(labels) => labels,
+            Err(fault) => {
+                fault.count(&mut self.rejected, items_in(series)?);
+                return Ok(());
+            }
+        };
+        let index = self.table.intern(&mut labels.clone());
+        let mut series = series;
+        while let Some(field) = series.next()? {
+            let outcome = match field.number {
+                2 => self.sample(index, &field),
+                3 => self.exemplar(index, &field),
+                4 => self.histogram(index, &field),
+                _ => continue,
+            };
+            if let Err(fault) = outcome {
+                fault.count(&mut self.rejected, 1);
+            }
+            if self.batch.len() > self.limits.items {
+                let what = "the write request holds too many samples; lower max_samples_per_send";
+                return Err(DecodeError::TooLarge { what, limit: self.limits.items });
+            }
+        }
+        Ok(())
+    }
+
+    fn sample(&mut self, series: u32, field: &Field<'_>) -> Result<(), Fault> {
+        let mut message = field.message("sample")?;
+        let (mut value, mut time) = (0.0, 0);
+        while let Some(field) = message.next()? {
+            match field.number {
+                1 => value = field.double("sample.value")?,
+                2 => time = field.varint("sample.timestamp")? as i64,
+                _ => {}
+            }
+        }
+        self.batch.samples.push(Sample { series, time: Millis(time), value });
+        Ok(())
+    }
+
+    fn exemplar(&mut self, series: u32, field: &Field<'_>) -> Result<(), Fault> {
+        let mut message = field.message("exemplar")?;
+        let mut pairs = Vec::new();
+        let (mut value, mut time) = (0.0, 0);
+        while let Some(field) = message.next()? {
+            match field.number {
+                1 => push_label(&mut pairs, &field, self.limits)?,
+                2 => value = field.double("exemplar.value")?,
+                3 => time = field.varint("exemplar.timestamp")? as i64,
+                _ => {}
+            }
+        }
+        check_labels(&pairs, self.limits, field.at)?;
+        let labels = LabelSet::from_borrowed(&mut pairs);
+        self.batch.exemplars.push(Exemplar { series, time: Millis(time), value, labels });
+        Ok(())
+    }
+
+    fn histogram(&mut self, series: u32, field: &Field<'_>) -> Result<(), Fault> {
+        let (time, histogram) = histogram(field, self.limits)?;
+        self.batch.histograms.push(HistogramSample { series, time, histogram });
+        Ok(())
+    }
+
+    /// Metadata is a courtesy: what does not parse is counted, and never costs samples.
+    fn describe(&mut self, field: &Field<'_>) {
+        match metadata(field, self.limits) {
+            Ok(metadata) if self.described.len() < self.limits.items => {
+                if self.described.insert(metadata.metric.clone()) {
+                    self.batch.metadata.push(metadata);
+                }
+            }
+            Ok(_) => {}
+            Err(fault) => fault.count(&mut self.rejected, 1),
+        }
+    }
+}
+
+fn labels<'a>(mut series: Reader<'a>, limits: &DecodeLimits) -> Result<Vec<(&'a str, &'a str)>, Fault> {
+    let mut pairs = Vec::new();
+    let at = series.offset();
+    while let Some(field) = series.next()? {
+        if field.number == 1 {
+            push_label(&mut pairs, &field, limits)?;
+        }
+    }
+    check_labels(&pairs, limits, at)?;
+    pairs.sort_by(|a, b| a.0.cmp(b.0));
+    if pairs.windows(2).any(|pair| matches!(pair, [a, b] if a.0 == b.0)) {
+        return Err(Fault::new(Reason::DuplicateLabel, at, "timeseries.labels", "hold a name twice"));
+    }
+    if !pairs.iter().any(|(name, value)| *name == kenning_model::METRIC_NAME && !value.is_empty()) {
+        return Err(Fault::new(Reason::Missing, at, "timeseries.labels", "lack the metric's name"));
+    }
+    Ok(pairs)
+}
+
+fn push_label<'a>(
+    pairs: &mut Vec<(&'a str, &'a str)>,
+    field: &Field<'a>,
+    limits: &DecodeLimits,
+) -> Result<(), Fault> {
+    if pairs.len() >= limits.labels {
+        return Err(Fault::over(
+            Reason::TooManyLabels,
+            field.at,
+            "number of labels",
+            limits.labels,
+            "labels",
+        ));
+    }
+    let mut message = field.message("label")?;
+    let (mut name, mut value) = ("", "");
+    while let Some(field) = message.next()? {
+        match field.number {
+            1 => name = field.text("label.name")?,
+            2 => value = field.text("label.value")?,
+            _ => {}
+        }
+    }
+    pairs.push((name, value));
+    Ok(())
+}
+
+fn items_in(mut series: Reader<'_>) -> Result<u64, Fault> {
+    let mut items = 0;
+    while let Some(field) = series.next()? {
+        items += u64::from(matches!(field.number, 2..=4));
+    }
+    Ok(items)
+}
+
+fn metadata(field: &Field<'_>, limits: &DecodeLimits) -> Result<MetricMetadata, Fault> {
+    let mut message = field.message("metadata")?;
+    let mut metadata = MetricMetadata::default();
+    while let Some(field) = message.next()? {
+        match field.number {
+            1 => metadata.kind = kind(field.varint("metadata.type")?),
+            2 => cut(field.text("metadata.metric_family_name")?, limits.help_bytes)
+                .clone_into(&mut metadata.metric),
+            4 => cut(field.text("metadata.help")?, limits.help_bytes).clone_into(&mut metadata.help),
+            5 => cut(field.text("metadata.unit")?, limits.help_bytes).clone_into(&mut metadata.unit),
+            _ => {}
+        }
+    }
+    Ok(metadata)
+}
+
+/// `MetricMetadata.MetricType`
+const fn kind(number: u64) -> MetricKind {
+    match number {
+        1 => MetricKind::Counter,
+        2 => MetricKind::Gauge,
+        3 => MetricKind::Histogram,
+        4 => MetricKind::GaugeHistogram,
+        5 => MetricKind::Summary,
+        6 => MetricKind::Info,
+        7 => MetricKind::StateSet,
+        _ => MetricKind::Unknown,
+    }
+}
+
+/// One side of a histogram's buckets: deltas for integer histograms, counts for float ones.
+#[derive(Default)]
+struct Side {
+    spans: Vec<BucketSpan>,
+    deltas: Vec<u64>,
+    counts: Vec<u64>,
+}
+
+impl Side {
+    fn absolute(&self) -> Vec<f64> {
+        if !self.counts.is_empty() {
+            return self.counts.iter().map(|bits| f64::from_bits(*bits)).collect();
+        }
+        let mut count = 0i64;
+        let add = |delta: &u64| {
+            count = count.saturating_add(unzigzag(*delta));
+            count as f64
+        };
+        self.deltas.iter().map(add).collect()
+    }
+
+    /// Every span's buckets are there, and no bucket lies outside a span.
+    fn check(&self, buckets: usize, at: usize) -> Result<(), Fault> {
+        let told: u64 = self.spans.iter().map(|span| u64::from(span.length)).sum();
+        if told == buckets as u64 {
+            return Ok(());
+        }
+        let problem = "tell another number of buckets than there is";
+        Err(Fault::new(Reason::Malformed, at, "histogram.spans", problem))
+    }
+}
+
+fn histogram(field: &Field<'_>, limits: &DecodeLimits) -> Result<(Millis, Histogram), Fault> {
+    let mut message = field.message("histogram")?;
+    let mut out = Histogram::default();
+    let (mut time, mut bounds) = (0, Vec::new());
+    let (mut negative, mut positive) = (Side::default(), Side::default());
+    let max = limits.buckets;
+    while let Some(field) = message.next()? {
+        match field.number {
+            1 => out.count = field.varint("histogram.count_int")? as f64,
+            2 => out.count = field.double("histogram.count_float")?,
+            3 => out.sum = field.double("histogram.sum")?,
+            4 => out.schema = i32::try_from(field.zigzag("histogram.schema")?).unwrap_or(i32::MAX),
+            5 => out.zero_threshold = field.double("histogram.zero_threshold")?,
+            6 => out.zero_count = field.varint("histogram.zero_count_int")? as f64,
+            7 => out.zero_count = field.double("histogram.zero_count_float")?,
+            8 => push_span(&mut negative.spans, &field, max)?,
+            9 => field.varints("histogram.negative_deltas", max, &mut negative.deltas)?,
+            10 => field.fixed64s("histogram.negative_counts", max, &mut negative.counts)?,
+            11 => push_span(&mut positive.spans, &field, max)?,
+            12 => field.varints("histogram.positive_deltas", max, &mut positive.deltas)?,
+            13 => field.fixed64s("histogram.positive_counts", max, &mut positive.counts)?,
+            14 => out.reset = reset(field.varint("histogram.reset_hint")?),
+            15 => time = field.varint("histogram.timestamp")? as i64,
+            16 => field.fixed64s("histogram.custom_values", max, &mut bounds)?,
+            _ => {}
+        }
+    }
+    if !(-4..=8).contains(&out.schema) && out.schema != Histogram::CUSTOM_BUCKETS {
+        return Err(Fault::new(
+            Reason::Unsupported,
+            field.at,
+            "histogram.schema",
+            "is none of -53 and -4 to 8",
+        ));
+    }
+    (out.positive, out.negative) = (positive.absolute(), negative.absolute());
+    positive.check(out.positive.len(), field.at)?;
+    negative.check(out.negative.len(), field.at)?;
+    (out.positive_spans, out.negative_spans) = (positive.spans, negative.spans);
+    out.custom_bounds = bounds.into_iter().map(f64::from_bits).collect();
+    Ok((Millis(time), out))
+}
+
+fn push_span(spans: &mut Vec<BucketSpan>, field: &Field<'_>, max: usize) -> Result<(), Fault> {
+    if spans.len() >= max {
+        return Err(Fault::over(Reason::TooLong, field.at, "histogram.spans", max, "spans"));
+    }
+    let mut message = field.message("histogram.span")?;
+    let (mut offset, mut length) = (0, 0);
+    while let Some(field) = message.next()? {
+        match field.number {
+            1 => offset = field.zigzag("span.offset")?,
+            2 => length = field.varint("span.length")?,
+            _ => {}
+        }
+    }
+    let fits = || Fault::new(Reason::Malformed, field.at, "histogram.span", "does not fit 32 bits");
+    let (offset, length) =
+        (i32::try_from(offset).map_err(|_| fits())?, u32::try_from(length).map_err(|_| fits())?);
+    spans.push(BucketSpan { offset, length });
+    Ok(())
+}
+
+/// `Histogram.ResetHint`
+const fn reset(number: u64) -> CounterReset {
+    match number {
+        1 => CounterReset::Yes,
+        2 => CounterReset::No,
+        3 => CounterReset::Gauge,
+        _ => CounterReset::Unknown,
+    }
+}
