@@ -2,5 +2,6 @@
 
 pub mod dir;
 mod frame_reader;
+pub mod manifest;
 mod quarantine;
 pub mod wal;

@@ -530,3 +530,50 @@ fn any_single_failing_operation_loses_nothing() {
     }
     panic!("the workload never ended");
 }
+
+/// The files of version 1 must open for ever. Written once, by this test with `KENNING_WRITE_GOLDEN` set.
+#[test]
+fn the_golden_log_opens() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/formats/wal-v1");
+    if std::env::var_os("KENNING_WRITE_GOLDEN").is_some() {
+        write_golden(&dir);
+    }
+    let vfs = SimVfs::new(1);
+    for entry in std::fs::read_dir(&dir).unwrap() {
+        let entry = entry.unwrap();
+        vfs.install(&Path::new(DIR).join(entry.file_name()), &std::fs::read(entry.path()).unwrap());
+    }
+    let (records, report) = Rig::new().records(&vfs);
+    let found: Vec<_> = records.iter().map(|r| (r.sequence, r.kind, r.payload.as_slice())).collect();
+    let long = [7; 3000];
+    assert_eq!(found, [(1, 5, &b"first"[..]), (2, 5, b""), (4, 5, &long), (6, 5, b"after a failed sync")]);
+    let expect = ReplayReport {
+        records: 4,
+        torn_tails: 1,
+        damaged_ranges: 1,
+        damaged_bytes: 42,
+        ..Default::default()
+    };
+    assert_eq!(report, expect);
+}
+
+/// A segment with a rotten record and a seal after a failed sync, and one with a torn tail.
+fn write_golden(dir: &Path) {
+    let vfs = SimVfs::new(11);
+    let mut wal = Rig::new().wal(&vfs);
+    append(&mut wal, &[(1, b"first"), (2, b"")]).unwrap();
+    append(&mut wal, &[(3, b"rotten")]).unwrap();
+    append(&mut wal, &[(4, &[7; 3000])]).unwrap();
+    vfs.fail_at(OpClass::Sync, 1, io::ErrorKind::Other);
+    append(&mut wal, &[(6, b"after a failed sync")]).unwrap();
+    let (first, second) = (DATA_START as usize, DATA_START as usize + 36 + 19);
+    let golden = copy_with(&vfs, |name, bytes| match name {
+        "0000000000000001.wal" => bytes[first + 2 * 36 + 5 + 36] ^= 1,
+        "0000000000000002.wal" => bytes[second..second + 4].copy_from_slice(&frame::MAGIC),
+        _ => {}
+    });
+    std::fs::create_dir_all(dir).unwrap();
+    for name in golden.list(Path::new(DIR)).unwrap() {
+        std::fs::write(dir.join(&name), golden.contents(&Path::new(DIR).join(&name)).unwrap()).unwrap();
+    }
+}
