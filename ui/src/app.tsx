@@ -119,5 +119,7 @@ function App() {
 startRouter();
 startKeys();
 startState();
+// The bar must be there when the keys are hit: what is typed before it is would be lost.
+window.setTimeout(() => void import("./shell/command.tsx"), 1500);
 const root = document.getElementById("app");
 if (root) render(<App />, root);

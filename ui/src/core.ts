@@ -4,6 +4,7 @@
  */
 import "./api.ts";
 import "./keys.ts";
+import "./links.ts";
 import "./load.ts";
 import "./palette.ts";
 import "./router.ts";

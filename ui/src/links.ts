@@ -1,9 +1,9 @@
 /** The ways from one signal to another, in one place so that every page carries range and service along alike. */
 import { link } from "./router.ts";
-import type { PointLink } from "./chart/line.tsx";
+import type { PointLink } from "./chart/tip.tsx";
 import type { Labels } from "./palette.ts";
 import { serviceOf } from "./query/scope.ts";
-import { quote } from "./query/logql.ts";
+import { escapeRegex, matcher } from "./query/quote.ts";
 import { service } from "./state.ts";
 import { around, iso, type Range } from "./time.ts";
 
@@ -37,8 +37,9 @@ export function momentLinks(atMs: number, stepS: number, labels: Labels): PointL
 /** Logs that carry a trace id (and a span id). */
 export function traceLogs(r: Range, serviceLabel: string, services: readonly string[], traceId: string, spanId = ""): string {
   const op = services.length === 1 ? "=" : "=~";
-  const value = services.map((s) => (op === "=~" ? s.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&") : s)).join("|");
-  const q = `{${serviceLabel}${op}${quote(value || ".+")}} | trace_id=${quote(traceId)}${spanId ? ` | span_id=${quote(spanId)}` : ""}`;
+  const value = services.map((s) => (op === "=~" ? escapeRegex(s) : s)).join("|");
+  const span = spanId ? ` | ${matcher("span_id", "=", spanId)}` : "";
+  const q = `{${matcher(serviceLabel, op, value || ".+")}} | ${matcher("trace_id", "=", traceId)}${span}`;
   const when = ends({ from: r.from - SPAN_PADDING_MS, to: r.to + SPAN_PADDING_MS });
   return link("logs", { ...when, service: "", q });
 }

@@ -248,3 +248,13 @@ export function ago(ms: number, now: number): string {
   if (s < 129_600) return `${Math.round(s / 3600)} h ago`;
   return `${Math.round(s / 86_400)} d ago`;
 }
+
+/** Instants for the ticks of a time axis, on round local (or UTC) times, with the step between them in seconds. */
+export function timeTicks(r: Range, ticksMax: number, tz: Zone): { at: number[]; stepS: number } {
+  const stepS = stepFor(r, ticksMax);
+  const step = stepS * 1000;
+  const offset = tz === "utc" ? 0 : -new Date(r.from).getTimezoneOffset() * 60_000;
+  const at: number[] = [];
+  for (let t = Math.ceil((r.from + offset) / step) * step - offset; t <= r.to && at.length < 1000; t += step) at.push(t);
+  return { at, stepS };
+}

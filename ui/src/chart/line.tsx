@@ -1,28 +1,17 @@
 /**
- * Time chart: lines or stacked bars on uPlot. Drag zooms, hover shows one sorted tooltip and a crosshair on every chart
+ * Lines over time on uPlot. Drag zooms, hover shows one sorted tooltip and a crosshair on every chart
  * of the page, a click pins the tooltip so that its text can be copied and its links followed.
  */
+import "../core.ts";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import { px, useWidth } from "../load.ts";
 import { cssColor, DASHES, seriesVar } from "../palette.ts";
 import { range, scheme, setRange, zone } from "../state.ts";
-import { axisTick, dateTime, zoomOut, type Range, type Zone } from "../time.ts";
+import { axisTick, zoomOut, type Range, type Zone } from "../time.ts";
 import { format, type Unit } from "../units.ts";
-import { stack, summarize, type ChartData, type Series } from "./data.ts";
-
-/** A link offered by a pinned tooltip. */
-export interface PointLink {
-  text: string;
-  href: string;
-}
-
-/** What is under the pin. */
-export interface Point {
-  /** Milliseconds. */
-  at: number;
-  series: Series | undefined;
-}
+import { summarize, type ChartData, type Series } from "./data.ts";
+import { Tip, type Point, type PointLink } from "./tip.tsx";
 
 interface Props {
   data: ChartData;
@@ -30,9 +19,6 @@ interface Props {
   view: Range;
   unit: Unit;
   height: number;
-  mode?: "line" | "bars";
-  /** Colours given by CSS variable instead of the palette, by series key. */
-  colors?: (s: Series) => string;
   links?: (p: Point) => PointLink[];
   /** Keys of the series to draw; all when undefined. */
   only?: ReadonlySet<string> | undefined;
@@ -47,8 +33,6 @@ interface Hover {
   top: number;
   near: number;
 }
-
-const TIP_ROWS_MAX = 10;
 
 /** 1, 2, 4 .. 512 B, KiB, MiB ..: what bytes are counted in. */
 const BINARY_INCREMENTS = Array.from({ length: 56 }, (_, i) => 2 ** i);
@@ -66,8 +50,8 @@ export function LineChart(props: Props) {
     () => (props.only ? props.data.series.filter((s) => props.only?.has(s.key)) : props.data.series),
     [props.data, props.only],
   );
-  const columns = useMemo(() => toColumns(props, shown), [props.data, shown, props.mode]);
-  const shape = `${width} ${props.height} ${scheme.value} ${zone.value} ${props.unit} ${props.mode} ${shown.map((s) => s.key).join("\n")}`;
+  const columns = useMemo(() => [props.data.times, ...shown.map((s) => s.values)] as uPlot.AlignedData, [props.data, shown]);
+  const shape = `${width} ${props.height} ${scheme.value} ${zone.value} ${props.unit} ${shown.map((s) => s.key).join("\n")}`;
 
   useEffect(() => {
     const host = root.current;
@@ -92,6 +76,7 @@ export function LineChart(props: Props) {
   }, [props.data, shape]);
 
   const tip = pin ?? hover;
+  const time = (props.data.times[tip?.index ?? -1] ?? 0) * 1000;
   return (
     <div
       class="chart"
@@ -103,7 +88,21 @@ export function LineChart(props: Props) {
       onKeyDown={(e) => keyboard(e, plot.current, () => setPin((old) => (old ? null : hover)))}
     >
       {tip && !(props.small && !pin) && plot.current && (
-        <Tooltip plot={plot.current} tip={tip} pinned={pin !== null} series={shown} props={props} width={width} close={() => setPin(null)} />
+        <Tip
+          at={time}
+          index={tip.index}
+          series={shown}
+          near={shown[tip.near]}
+          color={(s) => seriesVar(s.slot.color)}
+          unit={props.unit}
+          x={plot.current.over.offsetLeft + plot.current.valToPos(time / 1000, "x")}
+          top={tip.top}
+          width={width}
+          height={props.height}
+          pinned={pin !== null}
+          links={pin ? (props.links?.({ at: time, series: shown[tip.near] }) ?? []) : []}
+          close={() => setPin(null)}
+        />
       )}
     </div>
   );
@@ -117,17 +116,8 @@ interface Handlers {
   click: (h: Hover | null) => void;
 }
 
-function toColumns(props: Props, shown: readonly Series[]): uPlot.AlignedData {
-  const ys = props.mode === "bars" ? stack(shown) : shown.map((s) => s.values);
-  return [props.data.times, ...ys] as uPlot.AlignedData;
-}
-
-function seriesOptions(props: Props, s: Series): uPlot.Series {
-  const color = cssColor(props.colors?.(s) ?? seriesVar(s.slot.color));
-  if (props.mode === "bars") {
-    const bars = uPlot.paths.bars?.({ size: [0.86, 40, 1], align: -1 });
-    return { label: s.name, stroke: color, fill: color, width: 0, points: { show: false }, ...(bars ? { paths: bars } : {}) };
-  }
+function seriesOptions(s: Series): uPlot.Series {
+  const color = cssColor(seriesVar(s.slot.color));
   const dash = DASHES[s.slot.dash] ?? [];
   return {
     label: s.name,
@@ -147,7 +137,7 @@ function lonely(values: readonly (number | null)[]): boolean {
 /** From zero unless that would flatten the line: gauges far from zero keep their own floor. */
 function yRange(props: Props, min: number | null, max: number | null): uPlot.Range.MinMax {
   if (min === null || max === null) return [0, 1];
-  const fromZero = props.mode === "bars" || props.unit === "rate" || props.unit === "ratio" || props.unit === "bytes_rate";
+  const fromZero = props.unit === "rate" || props.unit === "ratio" || props.unit === "bytes_rate";
   const low = min >= 0 && (fromZero || min < max * 0.6) ? 0 : min;
   const room = (max - low) * 0.08 || Math.abs(max) * 0.1 || 1;
   return [low === 0 ? 0 : low - room, max + room];
@@ -184,16 +174,16 @@ function options(props: Props, shown: readonly Series[], width: number, tz: Zone
         values: (_u, splits) => splits.map((v) => format(v, props.unit, 4)),
       },
     ],
-    series: [{}, ...shown.map((s) => seriesOptions(props, s))],
+    series: [{}, ...shown.map((s) => seriesOptions(s))],
     cursor: {
       drag: { x: true, y: false, setScale: false },
       sync: { key: sync.key, setSeries: false, scales: ["x", null] },
-      points: { show: props.mode !== "bars", size: 6 },
+      points: { size: 6 },
       bind: { dblclick: () => () => (setRange(zoomOut(range.value)), null) },
     },
     hooks: {
-      init: [(u) => (viewOf.set(u, props.view), listen(u, props, shown, on))],
-      setCursor: [(u) => on.hover(pointUnder(u, props, shown))],
+      init: [(u) => (viewOf.set(u, props.view), listen(u, shown, on))],
+      setCursor: [(u) => on.hover(pointUnder(u, shown))],
       setSelect: [(u) => zoomTo(u)],
     },
   };
@@ -211,16 +201,16 @@ function zoomTo(u: uPlot): void {
   u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
 }
 
-function listen(u: uPlot, props: Props, shown: readonly Series[], on: Handlers): void {
+function listen(u: uPlot, shown: readonly Series[], on: Handlers): void {
   let downAt = 0;
   u.over.addEventListener("mousedown", (e) => (downAt = e.clientX));
   u.over.addEventListener("click", (e) => {
-    if (Math.abs(e.clientX - downAt) < 4) on.click(pointUnder(u, props, shown));
+    if (Math.abs(e.clientX - downAt) < 4) on.click(pointUnder(u, shown));
   });
 }
 
 /** The point under the cursor; null when the cursor is on another chart of the page, which draws the tooltip. */
-function pointUnder(u: uPlot, props: Props, shown: readonly Series[]): Hover | null {
+function pointUnder(u: uPlot, shown: readonly Series[]): Hover | null {
   const { idx, left, top } = u.cursor;
   const foreign = u.cursor.event == null && !u.root.parentElement?.contains(document.activeElement);
   if (idx == null || left == null || top == null || left < 0 || foreign) return null;
@@ -229,14 +219,11 @@ function pointUnder(u: uPlot, props: Props, shown: readonly Series[]): Hover | n
   shown.forEach((_, i) => {
     const y = (u.data[i + 1] as (number | null)[] | undefined)?.[idx];
     if (y == null) return;
-    const d = props.mode === "bars" ? barDistance(u.valToPos(y, "y"), top) : Math.abs(u.valToPos(y, "y") - top);
+    const d = Math.abs(u.valToPos(y, "y") - top);
     if (d < best) [best, near] = [d, i];
   });
   return { index: idx, left, top, near };
 }
-
-/** In a stack the segment under the cursor is the one whose top is the nearest above it. */
-const barDistance = (barTop: number, cursor: number): number => (barTop <= cursor ? cursor - barTop : 10_000 + barTop - cursor);
 
 function keyboard(e: KeyboardEvent, u: uPlot | null, pin: () => void): void {
   if (!u || e.target !== e.currentTarget) return;
@@ -248,63 +235,6 @@ function keyboard(e: KeyboardEvent, u: uPlot | null, pin: () => void): void {
   } else if (e.key === "Enter") pin();
   else return;
   e.preventDefault();
-}
-
-function Tooltip(p: {
-  plot: uPlot;
-  tip: Hover;
-  pinned: boolean;
-  series: readonly Series[];
-  props: Props;
-  width: number;
-  close: () => void;
-}) {
-  const { plot, tip, series, props } = p;
-  const at = (props.data.times[tip.index] ?? 0) * 1000;
-  const rows = series
-    .map((s, i) => ({ s, i, v: s.values[tip.index] ?? null }))
-    .filter((r) => r.v !== null)
-    .sort((a, b) => (b.v ?? 0) - (a.v ?? 0));
-  const near = series[tip.near];
-  const links = p.pinned ? (props.links?.({ at, series: near }) ?? []) : [];
-  const over = plot.over;
-  const x = over.offsetLeft + plot.valToPos(at / 1000, "x");
-  const side = x > p.width / 2 ? { right: px(p.width - x + 12) } : { left: px(x + 12) };
-  return (
-    <>
-      {p.pinned && <div class="pin-line" style={{ left: px(x), height: px(over.clientHeight + over.offsetTop) }} />}
-      <div class={`tip ${p.pinned ? "pinned" : ""}`} style={{ ...side, top: px(Math.max(0, Math.min(tip.top - 20, props.height - 60))) }} role={p.pinned ? "dialog" : undefined} aria-label="Point">
-        <div class="when">
-          <span>{dateTime(at, zone.value)}</span>
-          {p.pinned && (
-            <button type="button" class="chip" onClick={p.close}>
-              unpin
-            </button>
-          )}
-        </div>
-        <ol>
-          {rows.slice(0, TIP_ROWS_MAX).map(({ s, i, v }) => (
-            <li key={s.key} class={i === tip.near ? "near" : ""}>
-              <span class="dot" style={{ "--c": `var(${props.colors?.(s) ?? seriesVar(s.slot.color)})` }} />
-              <span class="clip">{s.name}</span>
-              <span class="num">{format(v, props.unit)}</span>
-            </li>
-          ))}
-        </ol>
-        {rows.length === 0 && <div class="more">no value here</div>}
-        {rows.length > TIP_ROWS_MAX && <div class="more">and {rows.length - TIP_ROWS_MAX} more</div>}
-        {links.length > 0 && (
-          <div class="links">
-            {links.map((l) => (
-              <a key={l.text} class="menu-item" href={l.href}>
-                {l.text}
-              </a>
-            ))}
-          </div>
-        )}
-      </div>
-    </>
-  );
 }
 
 const SPOKEN_MAX = 3;

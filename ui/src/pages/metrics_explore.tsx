@@ -1,27 +1,23 @@
 /** One query at full size: chart, legend, table; for a metric picked in the browser also its breakdown and quantiles. */
 import "../core.ts";
-import { useEffect } from "preact/hooks";
-import { promInstant, promRange, promSeries, type VectorSample } from "../api.ts";
-import { gridData, parseValue, type ChartData } from "../chart/data.ts";
+import { promInstant, promRange } from "../api.ts";
+import { gridData, type ChartData } from "../chart/data.ts";
 import { Legend } from "../chart/legend.tsx";
 import { LineChart } from "../chart/line.tsx";
-import { refresh } from "../state.ts";
 import { useLoad, useWidth, type Load } from "../load.ts";
 import { momentLinks } from "../links.ts";
 import { param, paramAll, patch } from "../router.ts";
-import { expand, familyExpr, familyUnit, HISTOGRAM_VIEWS, metricIn, type Family, type HistogramView } from "../query/promql.ts";
-import { range, tenant } from "../state.ts";
+import { expand, familyExpr, familyUnit, type Family, type HistogramView } from "../query/promql.ts";
+import { range } from "../state.ts";
 import { alignRange, promDuration, stepFor } from "../time.ts";
-import { format, unitOfExpr, type Unit } from "../units.ts";
-import { Empty, Loaded, SafeText, Segments } from "../widgets/basics.tsx";
+import { unitOfExpr, type Unit } from "../units.ts";
+import { Empty, Loaded, Segments } from "../widgets/basics.tsx";
 import { Icon } from "../widgets/icons.tsx";
-import { QueryBar } from "./metrics_parts.ts";
+import { About, QueryBar, Table } from "./metrics_parts.ts";
 import type { Catalogue } from "./metrics.tsx";
 
 const CHART_HEIGHT = 340;
 const MIN_STEP_S = 1;
-const TABLE_ROWS_MAX = 1000;
-const BREAKDOWN_LABELS_MAX = 24;
 
 const UNITS: readonly Unit[] = ["count", "seconds", "bytes", "ratio", "rate", "bytes_rate"];
 
@@ -141,103 +137,6 @@ function Graph({ data, warnings, unit, step, expr }: { data: ChartData; warnings
         />
       </div>
       <Legend data={data} unit={unit} only={only} onOnly={(set) => patch({ only: set ? [...set] : "" })} />
-    </>
-  );
-}
-
-function Table({ samples, unit }: { samples: VectorSample[]; unit: Unit }) {
-  const labels = [...new Set(samples.flatMap((s) => Object.keys(s.metric)))].sort();
-  if (samples.length === 0) return <Empty title="No samples at the end of this range" />;
-  const rows = [...samples].sort((a, b) => (parseValue(b.value) ?? 0) - (parseValue(a.value) ?? 0)).slice(0, TABLE_ROWS_MAX);
-  return (
-    <div class="table-wrap" tabIndex={0} role="region" aria-label="Values at the end of the range">
-      <table class="data">
-        <thead>
-          <tr>
-            {labels.map((l) => (
-              <th key={l}>{l}</th>
-            ))}
-            <th class="num">value</th>
-            <th class="num">exact</th>
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((s, i) => (
-            <tr key={i}>
-              {labels.map((l) => (
-                <td key={l} class="mono">
-                  <SafeText text={s.metric[l] ?? ""} />
-                </td>
-              ))}
-              <td class="num">{format(parseValue(s.value), unit)}</td>
-              <td class="num mono faint">{s.value}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  );
-}
-
-async function breakdownLabels(family: Family, signal: AbortSignal): Promise<[string, number][]> {
-  const r = range.peek();
-  const name = family.kind === "histogram" ? `${family.name}_count` : family.name;
-  const sets = await promSeries(name, r.from / 1000, r.to / 1000, signal);
-  const values = new Map<string, Set<string>>();
-  for (const set of sets) {
-    for (const [k, v] of Object.entries(set)) {
-      if (k === "__name__" || k === "le") continue;
-      values.set(k, (values.get(k) ?? new Set()).add(v));
-    }
-  }
-  return [...values]
-    .map(([k, v]): [string, number] => [k, v.size])
-    .filter(([, n]) => n > 1)
-    .sort((a, b) => a[1] - b[1])
-    .slice(0, BREAKDOWN_LABELS_MAX);
-}
-
-function About({ family, unit }: { family: Family; unit: Unit }) {
-  const labels = useLoad(`${tenant.value} ${family.name}`, (signal) => breakdownLabels(family, signal), family.name);
-  const by = param("by");
-  const histogram = family.kind !== "counter" && family.kind !== "gauge";
-  useEffect(() => {
-    document.title = `${metricIn(family.name) || family.name} · Kenning`;
-  }, [family.name]);
-  return (
-    <>
-      <div class="metric-about">
-        <h1 class="mono" style="font-size:15px">
-          {family.name}
-        </h1>
-        <span class="chip">{family.kind.replace("_", " ")}</span>
-        <span class="chip">{unit.replace("_", " ")}</span>
-        {family.help && (
-          <span class="clip" style="max-width:90ch">
-            <SafeText text={family.help} />
-          </span>
-        )}
-      </div>
-      <div class="toolbar">
-        {histogram && (
-          <Segments label="Statistic" value={(param("stat") || "0.95") as HistogramView} options={HISTOGRAM_VIEWS} onChange={(stat) => patch({ stat, unit: "" })} />
-        )}
-        <span class="faint">break down by</span>
-        <button type="button" class="chip" aria-pressed={by === ""} onClick={() => patch({ by: "", only: "" })}>
-          nothing
-        </button>
-        {labels.data?.map(([label, n]) => (
-          <button key={label} type="button" class="chip mono" aria-pressed={by === label} onClick={() => patch({ by: label, only: "" })}>
-            {label} <span class="faint">{n}</span>
-          </button>
-        ))}
-        {labels.error && (
-          <button type="button" class="chip" onClick={() => (labels.retry(), refresh())}>
-            labels could not be loaded, retry
-          </button>
-        )}
-        {labels.data?.length === 0 && <span class="faint">no label has more than one value</span>}
-      </div>
     </>
   );
 }

@@ -12,3 +12,12 @@ export const Browser = lazy(() => import("./metrics_browse.tsx").then((m) => m.B
 
 /** The half with a query. */
 export const Explore = lazy(() => import("./metrics_explore.tsx").then((m) => m.Explore));
+
+/** The values as a table. */
+export const Table = lazy(() => import("./metrics_table.tsx").then((m) => m.Table));
+
+/** Height of the header of one metric: title and breakdown. */
+const ABOUT_HEIGHT = 62;
+
+/** The header of one metric. */
+export const About = lazy(() => import("./metrics_about.tsx").then((m) => m.About), ABOUT_HEIGHT);

@@ -1,5 +1,6 @@
 /** Edits LogQL text: reads the stream selector at its start, adds and removes filters, builds the volume query. */
 import { promDuration } from "../time.ts";
+import { matcher, quote } from "./quote.ts";
 
 /** A matcher of the stream selector. */
 export interface Matcher {
@@ -25,10 +26,10 @@ export function parseLogQuery(text: string): LogQuery | null {
   for (;;) {
     at = skip(s, at);
     if (s[at] === "}") return { matchers, pipeline: s.slice(at + 1).trim() };
-    const read = readMatcher(s, at);
-    if (!read) return null;
-    matchers.push(read.matcher);
-    at = skip(s, read.end);
+    const next = readMatcher(s, at);
+    if (!next) return null;
+    matchers.push(next.read);
+    at = skip(s, next.end);
     if (s[at] === ",") at++;
     else if (s[at] !== "}") return null;
   }
@@ -36,7 +37,7 @@ export function parseLogQuery(text: string): LogQuery | null {
 
 const skip = (s: string, at: number): number => at + (/^\s*/.exec(s.slice(at))?.[0].length ?? 0);
 
-function readMatcher(s: string, at: number): { matcher: Matcher; end: number } | null {
+function readMatcher(s: string, at: number): { read: Matcher; end: number } | null {
   const head = /^([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*/.exec(s.slice(at));
   if (!head) return null;
   STRING.lastIndex = at + head[0].length;
@@ -44,7 +45,7 @@ function readMatcher(s: string, at: number): { matcher: Matcher; end: number } |
   if (quoted === undefined) return null;
   const value = unquote(quoted);
   if (value === null) return null;
-  return { matcher: { label: head[1] ?? "", op: head[2] as Matcher["op"], value }, end: STRING.lastIndex };
+  return { read: { label: head[1] ?? "", op: head[2] as Matcher["op"], value }, end: STRING.lastIndex };
 }
 
 function unquote(text: string): string | null {
@@ -56,23 +57,26 @@ function unquote(text: string): string | null {
   }
 }
 
-/** A LogQL string literal; JSON's escapes are a subset of Go's. */
-export const quote = (value: string): string => JSON.stringify(value);
-
 /** Text of a query. */
 export function printLogQuery(q: LogQuery): string {
-  const inner = q.matchers.map((m) => `${m.label}${m.op}${quote(m.value)}`).join(", ");
+  const inner = q.matchers.map((m) => matcher(m.label, m.op, m.value)).join(", ");
   return q.pipeline ? `{${inner}} ${q.pipeline}` : `{${inner}}`;
 }
 
+/** Where a field of a line comes from; decides how a filter on it is written. */
+export type FieldSource = "stream" | "meta" | "json";
+
 /**
  * Narrows a query to (or away from) a value. Stream labels go into the selector, where the same label's opposite is
- * replaced; everything else becomes a label filter at the end of the pipeline. Unreadable queries come back unchanged.
+ * replaced; everything else becomes a label filter at the end of the pipeline, after a `json` stage where the value
+ * stands in the line itself. Unreadable queries come back unchanged.
  */
-export function addFilter(text: string, label: string, op: "=" | "!=", value: string, isStreamLabel: boolean): string {
-  const q = parseLogQuery(text);
-  if (!q) return text;
-  if (isStreamLabel) return printLogQuery({ ...q, matchers: narrowed(q.matchers, { label, op, value }) });
+export function addFilter(text: string, label: string, op: "=" | "!=", value: string, source: FieldSource): string {
+  const parsed = parseLogQuery(text);
+  if (!parsed) return text;
+  if (source === "stream") return printLogQuery({ ...parsed, matchers: narrowed(parsed.matchers, { label, op, value }) });
+  const staged = source === "json" && !/\|\s*json\b/.test(parsed.pipeline);
+  const q = staged ? { ...parsed, pipeline: `${parsed.pipeline} | json`.trim() } : parsed;
   const stage = `| ${label}${op}${quote(value)}`;
   const opposite = `| ${label}${op === "=" ? "!=" : "="}${quote(value)}`;
   const kept = q.pipeline.replace(opposite, "").replaceAll(/\s{2,}/g, " ").trim();
@@ -88,6 +92,12 @@ function narrowed(old: readonly Matcher[], add: Matcher): Matcher[] {
 }
 
 const same = (a: Matcher, b: Matcher): boolean => a.label === b.label && a.op === b.op && a.value === b.value;
+
+/** Adds `|= "needle"` to the pipeline. */
+export function addNeedle(text: string, needle: string): string {
+  const q = parseLogQuery(text);
+  return q ? printLogQuery({ ...q, pipeline: `${q.pipeline} |= ${quote(needle)}`.trim() }) : text;
+}
 
 /** Whether the text asks for a number over time instead of lines. */
 export const isMetricQuery = (text: string): boolean => !text.trimStart().startsWith("{");

@@ -70,9 +70,6 @@ function kindOf(base: string, known: ReadonlySet<string>, type: string): Kind {
   return /_(total|count|sum|bucket)$/.test(base) ? "counter" : "gauge";
 }
 
-/** A matcher as text, with the value quoted. */
-export const matcher = (label: string, op: string, value: string): string => `${label}${op}${JSON.stringify(value)}`;
-
 const selector = (name: string, match: readonly string[]): string => (match.length ? `${name}{${match.join(",")}}` : name);
 
 /** What `familyExpr` needs to know. */

@@ -7,7 +7,7 @@ import { cached } from "../load.ts";
 import type { Labels } from "../palette.ts";
 import { tenant } from "../state.ts";
 import type { Range } from "../time.ts";
-import { matcher } from "./promql.ts";
+import { matcher } from "./quote.ts";
 
 /** Labels that may carry a service's name, the most specific first. */
 export const SERVICE_LABELS = ["service_name", "service", "job"] as const;
