@@ -21,10 +21,10 @@ function isFailure(labels: Labels): boolean {
   return /^5\d\d$|^5xx$|^err|^fail/i.test(code ?? "") || labels["error_type"] !== undefined;
 }
 
-/** From a point on a graph: logs, failed traces and traces of that moment, in that service. */
-export function momentLinks(atMs: number, stepS: number, labels: Labels): PointLink[] {
+/** From a point on a graph: logs and (failed) traces of that moment, in the service its labels or `known` name. */
+export function momentLinks(atMs: number, stepS: number, labels: Labels, known = ""): PointLink[] {
   const when = ends(around(atMs, stepS * 1000 * MOMENT_STEPS, 60_000));
-  const of = serviceOf(labels) || service.value;
+  const of = serviceOf(labels) || known || service.value;
   const scope = { ...when, service: of };
   const tags = isFailure(labels) ? { tags: "error=true" } : {};
   const what = of ? ` of ${of}` : "";

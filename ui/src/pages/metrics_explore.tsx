@@ -7,7 +7,8 @@ import { LineChart } from "../chart/line.tsx";
 import { useLoad, useWidth, type Load } from "../load.ts";
 import { momentLinks } from "../links.ts";
 import { param, paramAll, patch } from "../router.ts";
-import { expand, familyExpr, familyUnit, type Family, type HistogramView } from "../query/promql.ts";
+import { expand, familyExpr, familyUnit, metricIn, type Family, type HistogramView } from "../query/promql.ts";
+import { soleService } from "../query/scope.ts";
 import { range } from "../state.ts";
 import { alignRange, promDuration, stepFor } from "../time.ts";
 import { unitOfExpr, type Unit } from "../units.ts";
@@ -110,6 +111,8 @@ export function Explore({ catalogue }: { catalogue: Load<Catalogue> }) {
 function Graph({ data, warnings, unit, step, expr }: { data: ChartData; warnings: string[]; unit: Unit; step: number; expr: string }) {
   const keys = paramAll("only");
   const only = keys.length > 0 && data.series.some((s) => keys.includes(s.key)) ? new Set(keys) : undefined;
+  const metric = metricIn(expr);
+  const known = useLoad(metric, () => soleService(metric, range.peek()), metric).data ?? "";
   if (data.series.length === 0) {
     return (
       <Empty title="No data in this range">
@@ -133,7 +136,7 @@ function Graph({ data, warnings, unit, step, expr }: { data: ChartData; warnings
           height={CHART_HEIGHT}
           only={only}
           label={expr}
-          links={(p) => momentLinks(p.at, step, p.series?.labels ?? {})}
+          links={(p) => momentLinks(p.at, step, p.series?.labels ?? {}, known)}
         />
       </div>
       <Legend data={data} unit={unit} only={only} onOnly={(set) => patch({ only: set ? [...set] : "" })} />

@@ -2,7 +2,7 @@
  * How each signal spells "this service". Scraped metrics say `job`, OpenTelemetry `service_name`, Promtail `service`;
  * what is right is what the data has, so we look once per service and remember.
  */
-import { lokiLabels, nanos, promLabelValues } from "../api.ts";
+import { lokiLabels, nanos, promLabelValues, promSeries } from "../api.ts";
 import { cached } from "../load.ts";
 import type { Labels } from "../palette.ts";
 import { tenant } from "../state.ts";
@@ -32,6 +32,16 @@ export async function metricScope(service: string, r: Range): Promise<string[]> 
       if (hit) return [matcher(label, "=", hit)];
     }
     return [matcher("service_name", "=", service)];
+  });
+}
+
+/** The one service all series of a metric belong to, "" when there are several: aggregation removes the label. */
+export async function soleService(metric: string, r: Range): Promise<string> {
+  if (!metric) return "";
+  return cached(`sole-service ${tenant.value} ${metric}`, async () => {
+    const sets = await promSeries(metric, r.from / 1000, r.to / 1000).catch(() => []);
+    const names = new Set(sets.map(serviceOf));
+    return names.size === 1 ? ([...names][0] ?? "") : "";
   });
 }
 

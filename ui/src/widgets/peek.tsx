@@ -53,8 +53,8 @@ export interface Field {
 export function Fields({ fields, onFilter }: { fields: readonly Field[]; onFilter?: ((f: Field, op: "=" | "!=") => void) | undefined }) {
   return (
     <div class="fields">
-      {fields.map((f) => (
-        <div class="f" key={f.name}>
+      {fields.map((f, i) => (
+        <div class="f" key={`${f.name} ${i}`}>
           <span class="k">
             <SafeText text={f.name} />
           </span>
