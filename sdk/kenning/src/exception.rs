@@ -102,7 +102,7 @@ impl BacktraceBudget {
         if self.disabled || !self.take(mono_nanos / 1_000_000_000) {
             return None;
         }
-        Some(trim_frames(&Backtrace::force_capture().to_string()))
+        Some(capture_frames())
     }
 
     fn take(&self, second: u64) -> bool {
@@ -115,31 +115,62 @@ impl BacktraceBudget {
     }
 }
 
-/// Frames of these crates lie between the application's call and the capture.
-const MACHINERY: [&str; 5] = ["kenning::", "<kenning::", "tracing_core::", "tracing::", "std::backtrace"];
+/// The calling thread's frames, trimmed to the application's.
+pub(crate) fn capture_frames() -> String {
+    trim_frames(&Backtrace::force_capture().to_string())
+}
 
-/// Keeps the application's frames of a backtrace in the standard library's format.
+/// The application's frames lie below the first of these: whatever inlining makes of our own functions above.
+const ENTRANCES: [&str; 2] = ["tracing_core::event::Event::dispatch", "kenning::init::install_panic_hook"];
+
+/// Names of the crates whose frames are left out at the top of a stack.
+const MACHINERY: [&str; 11] = [
+    "kenning::",
+    "<kenning::",
+    "tracing::",
+    "tracing_core::",
+    "std::",
+    "<std::",
+    "core::",
+    "<core::",
+    "alloc::",
+    "<alloc::",
+    "__rustc::",
+];
+
+/// Sources of the same crates, for inlined functions, which have no crate in their names.
+const MACHINERY_SOURCES: [&str; 3] = ["/rustc/", "/tracing-0", "/tracing-core-0"];
+
+/// Keeps the application's frames of a backtrace in the standard library's format: without the logging or panicking
+/// machinery above them and the thread's start below. When that leaves nothing, everything is kept.
 fn trim_frames(text: &str) -> String {
     let mut frames: Vec<Vec<&str>> = Vec::new();
     for line in text.lines() {
-        let starts_frame =
-            line.trim_start().split_once(": ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
         match frames.last_mut() {
-            Some(frame) if !starts_frame => frame.push(line),
+            Some(frame) if frame_name(line).is_none() => frame.push(line),
             _ => frames.push(vec![line]),
         }
     }
+    let name =
+        |frame: &[&str]| frame.first().and_then(|line| frame_name(line)).unwrap_or_default().to_owned();
+    let is_entrance = |frame: &Vec<&str>| ENTRANCES.iter().any(|entrance| name(frame).starts_with(entrance));
     let is_machinery = |frame: &Vec<&str>| {
-        let name = frame.first().and_then(|line| line.split_once(": ")).map_or("", |(_, name)| name);
-        // Closures of the logging macros live in the application's function, so names decide only here.
-        MACHINERY.iter().any(|prefix| name.starts_with(prefix))
+        let by_name = MACHINERY.iter().any(|prefix| name(frame).starts_with(prefix));
+        by_name
+            || frame.iter().skip(1).any(|line| MACHINERY_SOURCES.iter().any(|source| line.contains(source)))
     };
-    let first = frames.iter().rposition(is_machinery).map_or(0, |at| at + 1);
-    let first = if first >= frames.len() { 0 } else { first };
+    let below_entrance = frames.iter().position(is_entrance).map_or(0, |at| at + 1);
+    let machinery = frames.iter().skip(below_entrance).take_while(|frame| is_machinery(frame)).count();
     let is_start = |frame: &Vec<&str>| frame.iter().any(|line| line.contains("__rust_begin_short_backtrace"));
-    let last = frames.iter().position(is_start).unwrap_or(frames.len()).max(first);
-    let kept = frames.get(first..last).filter(|kept| !kept.is_empty()).unwrap_or(&frames);
-    kept.concat().join("\n")
+    let last = frames.iter().position(is_start).unwrap_or(frames.len());
+    let kept = frames.get(below_entrance + machinery..last).filter(|kept| !kept.is_empty());
+    kept.unwrap_or(&frames).concat().join("\n")
+}
+
+/// What follows the number on the first line of a frame; `None` on a line with a frame's place.
+fn frame_name(line: &str) -> Option<&str> {
+    let (number, name) = line.trim_start().split_once(": ")?;
+    number.parse::<u32>().ok().map(|_| name)
 }
 
 #[cfg(test)]
@@ -198,9 +229,18 @@ mod tests {
 
     #[test]
     fn frames_are_trimmed() {
-        let text = "   0: std::backtrace::Backtrace::create\n             at x\n   1: kenning::a\n   2: tracing_core::b\n   \
-                    3: app::work\n             at src/app.rs:1\n   4: std::sys::__rust_begin_short_backtrace::<f>\n   5: main";
-        assert_eq!(trim_frames(text), "   3: app::work\n             at src/app.rs:1");
+        let check = |text: &str, expect: &str| assert_eq!(trim_frames(text), expect);
+        let start = "   8: std::sys::backtrace::__rust_begin_short_backtrace::<f>\n   9: main";
+        let app = "   5: app::work\n             at src/app.rs:1\n   6: tracing::span::Span::in_scope::<f>\n   7: app::main";
+        check(
+            &format!(
+                "   0: create\n             at /rustc/x/std.rs\n   1: inlined\n   2: \
+                 tracing_core::event::Event::dispatch\n   3: f\n             at /x/tracing-core-0.1.36/e.rs\n{app}\n{start}"
+            ),
+            app,
+        );
+        check(&format!("   0: kenning::a\n   1: std::panicking::b\n{app}\n{start}"), app);
+        check("   0: std::a\n   1: core::b", "   0: std::a\n   1: core::b");
         assert_eq!(trim_frames("odd"), "odd");
     }
 }

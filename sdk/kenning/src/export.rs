@@ -206,7 +206,59 @@ struct Orders {
     flush_done: u64,
     /// Set once: when to be gone.
     stop_by: Option<Instant>,
+    /// Items taken out of the outboxes whose fate is open, by signal.
+    in_hand: [u64; Signal::ALL.len()],
+    /// The end: everything is counted, and nothing may be counted again.
     stopped: bool,
+}
+
+impl Control {
+    /// Takes a batch out of the outbox; from here on its items are in hand.
+    fn take(&self, signal: Signal, outbox: &Outbox) -> Option<Chunk> {
+        let mut orders = lock(&self.orders);
+        let chunk = if orders.stopped { None } else { outbox.take() }?;
+        if let Some(in_hand) = orders.in_hand.get_mut(signal as usize) {
+            *in_hand += chunk.items;
+        }
+        Some(chunk)
+    }
+
+    /// Decides the fate of items in hand, unless they were given up for lost meanwhile.
+    fn settle(&self, signal: Signal, items: u64, count: impl FnOnce()) {
+        let mut orders = lock(&self.orders);
+        if orders.stopped {
+            return;
+        }
+        if let Some(in_hand) = orders.in_hand.get_mut(signal as usize) {
+            *in_hand = in_hand.saturating_sub(items);
+        }
+        count();
+    }
+
+    /// Ends it all, once: what waits and what is in hand is lost. The thread does this at its deadline, or the guard
+    /// when the thread is still held up by a collector.
+    fn abandon(&self, core: &Core) {
+        let mut orders = lock(&self.orders);
+        if std::mem::replace(&mut orders.stopped, true) {
+            return;
+        }
+        let mut lost = 0;
+        for (signal, outbox) in [(Signal::Spans, &core.spans_out), (Signal::Logs, &core.logs_out)] {
+            if let Some(outbox) = outbox {
+                outbox.close();
+            }
+            let in_hand = orders.in_hand.get(signal as usize).copied().unwrap_or_default();
+            core.ledger.drop_items(signal, Reason::Shutdown, in_hand);
+            lost += core.ledger.dropped_count(signal, Reason::Shutdown);
+        }
+        drop(orders);
+        self.answered.notify_all();
+        if lost > 0 {
+            core.final_notice(&format!(
+                "{lost} spans and log records were lost: the collector did not take them in time"
+            ));
+        }
+    }
 }
 
 /// The running exporter.
@@ -259,8 +311,9 @@ impl ExportHandle {
         let deadline = Instant::now() + timeout;
         lock(&self.control.orders).stop_by = Some(deadline);
         self.core.bell.ring();
-        // The thread's own deadline ends its attempt in flight; the grace lets it do its last counting.
-        self.wait(deadline + Duration::from_millis(200), |orders| orders.stopped);
+        if !self.wait(deadline, |orders| orders.stopped) {
+            self.control.abandon(&self.core);
+        }
     }
 
     fn wait(&self, deadline: Instant, done: impl Fn(&Orders) -> bool) -> bool {
@@ -280,6 +333,7 @@ impl ExportHandle {
 impl Worker {
     fn run(&mut self) {
         loop {
+            self.core.bell.wait(self.until_due().unwrap_or(BATCH_INTERVAL));
             let (flush, stop_by) = {
                 let orders = lock(&self.control.orders);
                 (orders.flush_asked, orders.stop_by)
@@ -292,7 +346,6 @@ impl Worker {
                 lock(&self.control.orders).flush_done = flush;
                 self.control.answered.notify_all();
             }
-            self.core.bell.wait(self.until_due().unwrap_or(BATCH_INTERVAL));
         }
     }
 
@@ -323,16 +376,19 @@ impl Worker {
                 lane.batch = waiting;
                 return false;
             }
-            None => match lane.outbox(&self.core).and_then(Outbox::take) {
-                Some(chunk) => self.batch(chunk, now),
-                None => return false,
-            },
+            None => {
+                let taken = lane.outbox(&self.core).and_then(|outbox| self.control.take(lane.signal, outbox));
+                match taken {
+                    Some(chunk) => self.batch(&chunk, now),
+                    None => return false,
+                }
+            }
         };
         let limit = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
         self.attempt(index, batch, limit)
     }
 
-    fn batch(&self, chunk: Chunk, now: Instant) -> Batch {
+    fn batch(&self, chunk: &Chunk, now: Instant) -> Batch {
         let body = otlp::encode_request(&self.resource, &chunk.bytes);
         Batch { body, items: chunk.items, attempts: 0, first_tried: now, due: now }
     }
@@ -348,15 +404,17 @@ impl Worker {
         match self.client.send(&lane.url, &batch.body, limit) {
             Attempt::Taken { rejected, message } => {
                 let rejected = rejected.min(batch.items);
-                self.core.ledger.exported(signal, batch.items - rejected);
-                self.core.ledger.drop_items(signal, Reason::Rejected, rejected);
+                self.control.settle(signal, batch.items, || {
+                    self.core.ledger.exported(signal, batch.items - rejected);
+                    self.core.ledger.drop_items(signal, Reason::Rejected, rejected);
+                });
                 if rejected > 0 {
                     self.tell(signal, &format!("the collector rejected {rejected} items: {message}"));
                 }
                 true
             }
             Attempt::Refused { why } => {
-                self.core.ledger.drop_items(signal, Reason::Refused, batch.items);
+                self.lose(signal, batch.items, Reason::Refused);
                 self.tell(signal, &why);
                 true
             }
@@ -373,10 +431,15 @@ impl Worker {
         let wait = self.policy.wait(batch.attempts, after, self.chance.next_u64());
         batch.due = Instant::now() + wait;
         if batch.due.duration_since(batch.first_tried) > self.policy.give_up_after {
-            self.core.ledger.drop_items(lane.signal, Reason::RetryExhausted, batch.items);
+            let signal = lane.signal;
+            self.lose(signal, batch.items, Reason::RetryExhausted);
         } else {
             lane.batch = Some(batch);
         }
+    }
+
+    fn lose(&self, signal: Signal, items: u64, reason: Reason) {
+        self.control.settle(signal, items, || self.core.ledger.drop_items(signal, reason, items));
     }
 
     /// The console exporter: one line per finished span among the log lines.
@@ -395,8 +458,12 @@ impl Worker {
         self.core.notice(&message);
     }
 
-    /// The end: whatever waits is tried until the deadline, ignoring long back-offs, then counted as lost.
+    /// The end: whatever waits is tried until the deadline, then counted as lost. A batch that is backing off gets
+    /// its last chance now: after the deadline there is none.
     fn stop(&mut self, deadline: Instant) {
+        for batch in self.lanes.iter_mut().filter_map(|lane| lane.batch.as_mut()) {
+            batch.due = Instant::now();
+        }
         while Instant::now() < deadline {
             self.round(Some(deadline));
             if self.lanes.iter().all(|lane| lane.batch.is_none()) {
@@ -406,29 +473,7 @@ impl Worker {
             let wait = self.until_due().unwrap_or_default().min(left);
             self.core.bell.wait(wait);
         }
-        self.abandon();
-        lock(&self.control.orders).stopped = true;
-        self.control.answered.notify_all();
-    }
-
-    fn abandon(&mut self) {
-        for lane in &mut self.lanes {
-            if let Some(outbox) = lane.outbox(&self.core) {
-                outbox.close();
-            }
-            if let Some(batch) = lane.batch.take() {
-                self.core.ledger.drop_items(lane.signal, Reason::Shutdown, batch.items);
-            }
-        }
-        let lost: u64 = [Signal::Spans, Signal::Logs]
-            .iter()
-            .map(|s| self.core.ledger.dropped_count(*s, Reason::Shutdown))
-            .sum();
-        if lost > 0 {
-            self.core.final_notice(&format!(
-                "{lost} spans and log records were lost: the collector did not take them in time"
-            ));
-        }
+        self.control.abandon(&self.core);
     }
 }
 
@@ -447,8 +492,8 @@ mod tests {
             );
         };
         check(1, None, 0, 250);
-        check(1, None, u64::MAX, 499);
-        check(3, None, u64::MAX / 2, 1499);
+        check(1, None, u64::MAX - 1, 500);
+        check(3, None, 1 << 63, 1500);
         check(60, None, 0, 15_000);
         check(1, Some(Duration::from_secs(7)), 5, 7000);
         check(1, Some(Duration::from_secs(86_400)), 5, 30_000);

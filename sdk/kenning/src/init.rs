@@ -17,7 +17,7 @@ use crate::logline::Sink;
 use crate::outbox::OUTBOX_BYTES_MAX;
 use crate::serve::{self, Server};
 use crate::subscriber::KenningSubscriber;
-use crate::{health, metrics, own};
+use crate::{exception, health, metrics, own};
 
 /// How long the guard waits for the collector when it is dropped.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
@@ -46,9 +46,9 @@ pub struct Builder {
     env: Env,
     log_panics: bool,
     flush_deadline: Duration,
-    retry: RetryPolicy,
-    sink: Sink,
-    outbox_bytes_max: usize,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) sink: Sink,
+    pub(crate) outbox_bytes_max: usize,
 }
 
 impl Default for Builder {
@@ -168,7 +168,7 @@ impl Builder {
     }
 
     /// Everything but the global parts.
-    fn build(self) -> Result<(Guard, Dispatch), Error> {
+    pub(crate) fn build(self) -> Result<(Guard, Dispatch), Error> {
         let mut problems: Vec<Problem> = metrics::conflicts()
             .into_iter()
             .map(|message| Problem { kind: ProblemKind::Metrics, message })
@@ -221,7 +221,7 @@ fn start_exporter(core: &Arc<Core>, retry: RetryPolicy) -> Result<ExportHandle, 
 #[derive(Debug)]
 #[must_use = "telemetry stops when the guard is dropped; bind it to a variable such as `_kenning`"]
 pub struct Guard {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     exporter: Option<ExportHandle>,
     server: Option<Server>,
     flush_deadline: Duration,
@@ -290,7 +290,8 @@ fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
         .unwrap_or("a value of unknown type");
     let place =
         panic.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();
-    let stack = std::backtrace::Backtrace::force_capture().to_string();
+    let mut stack = format!("panic: {text}\n{}", exception::capture_frames());
+    exception::truncate(&mut stack, exception::STACK_BYTES_MAX);
     tracing::error!(
         exception.r#type = "panic",
         exception.message = text,

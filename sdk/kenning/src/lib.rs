@@ -52,6 +52,8 @@ mod drops;
 mod error;
 mod exception;
 mod export;
+#[cfg(test)]
+mod export_tests;
 mod fields;
 mod filter;
 mod ids;

@@ -103,6 +103,11 @@ impl<'a> Fields<'a> {
         Self { rest: bytes, broken: false }
     }
 
+    /// Bytes not walked over yet.
+    pub(crate) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
     fn varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for shift in (0..70).step_by(7) {

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use tracing_core::Metadata;
 use tracing_core::span::Id;
 
-use crate::fields::{Scoped, SpanFields, Status};
+use crate::fields::{ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, Scoped, SpanFields, Status};
 use crate::ids::SpanId;
+use crate::otlp::{Fields, Wire};
 use crate::propagation::Context;
 use crate::proto;
 use crate::sync::{lock, thread_number};
@@ -53,13 +54,7 @@ impl OpenSpan {
 
     /// Takes over freshly visited fields.
     pub(crate) fn apply(&mut self, mut fields: SpanFields) {
-        if self.attributes.is_empty() {
-            self.attributes = std::mem::take(&mut fields.attributes);
-        } else {
-            self.attributes.extend_from_slice(&fields.attributes);
-        }
-        self.attribute_count += fields.count;
-        self.attributes_dropped += fields.dropped;
+        self.add_attributes(&mut fields);
         self.kind = fields.kind.unwrap_or(self.kind);
         if let Some(name) = fields.name {
             self.name = Cow::Owned(name);
@@ -75,6 +70,41 @@ impl OpenSpan {
         for field in fields.scoped {
             self.scoped.retain(|known| known.name != field.name);
             self.scoped.push(field);
+        }
+    }
+
+    /// Within the bounds; a field recorded again replaces its earlier value, because keys are unique in OTLP.
+    fn add_attributes(&mut self, fields: &mut SpanFields) {
+        self.attributes_dropped = self.attributes_dropped.saturating_add(fields.dropped);
+        if fields.count == 0 {
+            return;
+        }
+        if self.attribute_count == 0 {
+            self.attributes = std::mem::take(&mut fields.attributes);
+            self.attribute_count = fields.count;
+            return;
+        }
+        for (key, encoded) in attributes(&fields.attributes) {
+            self.remove_attribute(key);
+            if self.attribute_count >= ATTRIBUTES_MAX || self.attributes.len() > ATTRIBUTE_BYTES_MAX {
+                self.attributes_dropped = self.attributes_dropped.saturating_add(1);
+            } else {
+                self.attributes.extend_from_slice(encoded);
+                self.attribute_count += 1;
+            }
+        }
+    }
+
+    fn remove_attribute(&mut self, key: &[u8]) {
+        let mut start = 0;
+        let found = attributes(&self.attributes).find_map(|(known, encoded)| {
+            let range = start..start + encoded.len();
+            start = range.end;
+            (known == key).then_some(range)
+        });
+        if let Some(range) = found {
+            self.attributes.drain(range);
+            self.attribute_count -= 1;
         }
     }
 
@@ -140,6 +170,18 @@ impl OpenSpan {
     fn flags(&self) -> u32 {
         u32::from(self.context.sampled) | 1 << 8 | u32::from(self.parent_remote) << 9
     }
+}
+
+/// The encoded attributes one by one: key, and the whole field with its head.
+fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    std::iter::from_fn(move || {
+        let mut fields = Fields::new(rest);
+        let Some(Some((_, Wire::Bytes(pair)))) = fields.next() else { return None };
+        let (encoded, after) = rest.split_at_checked(rest.len() - fields.remaining())?;
+        rest = after;
+        let Some(Some((1, Wire::Bytes(key)))) = Fields::new(pair).next() else { return None };
+        Some((key, encoded))
+    })
 }
 
 fn count(out: &mut Vec<u8>, field: u32, dropped: u32) {

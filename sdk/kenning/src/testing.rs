@@ -180,11 +180,6 @@ impl Capture {
     pub fn cardinality_drops(&self) -> u64 {
         self.scope.cardinality_drops()
     }
-
-    #[cfg(test)]
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.core
-    }
 }
 
 /// Encoded spans a capture holds before they are looked at.
