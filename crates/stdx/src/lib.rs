@@ -7,6 +7,7 @@
 pub mod bytesize;
 pub mod clock;
 pub mod net;
+pub mod process;
 pub mod queue;
 pub mod random;
 pub mod vfs;

@@ -263,11 +263,11 @@ pub struct Wal {
     options: WalOptions,
     active: Option<Active>,
     standby: Option<Standby>,
-    /// Where the newest segment with records ends; not durable yet.
-    pending_seal: Option<Seal>,
+    /// Where segments end, for the next activation to say; not durable yet. Newest segment first.
+    pending_seals: Vec<Seal>,
     /// Sizes of the segments that are done.
     sealed: BTreeMap<u64, u64>,
-    /// Files without records, to be removed once `pending_seal` is durable.
+    /// Files without records, to be removed once `pending_seals` are durable.
     empty: Vec<u64>,
     next_number: u64,
     last_sequence: u64,
@@ -308,7 +308,7 @@ impl Wal {
             options,
             active: None,
             standby: found.standby,
-            pending_seal: found.seal,
+            pending_seals: found.seals,
             sealed: found.sizes,
             empty: found.empty,
             next_number: found.last_number + 1,
@@ -469,13 +469,15 @@ impl Wal {
 
     /// The seal of the segment before is durable: what it made superfluous may go. Failures cost only space.
     fn settle_seal(&mut self) {
-        if let Some(seal) = self.pending_seal.take()
-            && seal.reason != SealReason::Full
-            && let Some(size) = self.sealed.get_mut(&seal.segment)
-            && let Ok(file) = self.env.vfs.open(&segment::path(&self.dir, seal.segment))
-            && file.set_len(seal.at).is_ok()
-        {
-            *size = seal.at;
+        for seal in std::mem::take(&mut self.pending_seals) {
+            if seal.reason != SealReason::Full
+                && let Some(size) = self.sealed.get_mut(&seal.segment)
+                && *size > seal.at
+                && let Ok(file) = self.env.vfs.open(&segment::path(&self.dir, seal.segment))
+                && file.set_len(seal.at).is_ok()
+            {
+                *size = seal.at;
+            }
         }
         for number in std::mem::take(&mut self.empty) {
             let _ = self.env.vfs.remove(&segment::path(&self.dir, number));
@@ -537,8 +539,9 @@ impl Wal {
             None => self.make_segment().map_err(|error| with_fate(error, undone))?,
         };
         let Standby { identity, file } = next;
-        let activation = Activation { next_sequence: self.last_sequence + 1, seal: self.pending_seal };
-        let page = segment::encode_header(identity, Some(activation));
+        let activation =
+            Activation { next_sequence: self.last_sequence + 1, seals: self.pending_seals.clone() };
+        let page = segment::encode_header(identity, Some(&activation));
         if let Err(source) = file.write_all_at(&page, 0) {
             // It holds no record, so it does no harm where it cannot be removed.
             let _ = self.env.vfs.remove(&segment::path(&self.dir, identity.number));
@@ -553,7 +556,8 @@ impl Wal {
         let Some(active) = self.active.take() else { return };
         let number = active.identity.number;
         if active.proven {
-            self.pending_seal = Some(Seal { segment: number, at: active.tail, reason });
+            self.pending_seals.insert(0, Seal { segment: number, at: active.tail, reason });
+            self.pending_seals.truncate(segment::SEALS_MAX);
             self.sealed.insert(number, active.identity.capacity);
             return;
         }

@@ -31,7 +31,7 @@ use node::Inode;
 pub const SECTOR_LEN: usize = 512;
 
 /// Operations remembered for a failure message.
-const REMEMBERED_OPERATIONS: usize = 64;
+const REMEMBERED_OPERATIONS: usize = 256;
 
 /// Kinds of operations, for choosing which of them fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,6 @@
 //! Finding out, at start, what the log's files are: which hold records, where each ends, which is ready for use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,11 +22,12 @@ pub(super) struct Inventory {
     pub segments: Vec<SegmentToRead>,
     /// Bytes that each of them takes on disk.
     pub sizes: BTreeMap<u64, u64>,
-    /// Says where the newest segment with records ends.
-    pub seal: Option<Seal>,
+    /// What the next activation has to say: where the newest segment with records ends, and whatever is said only by
+    /// files that go, or by an activation that may never have reached the disk.
+    pub seals: Vec<Seal>,
     /// A file made ready and never used.
     pub standby: Option<Standby>,
-    /// Files that hold nothing, to be removed once `seal` is durable in a new segment.
+    /// Files that hold nothing, to be removed once `seals` are durable in a new segment.
     pub empty: Vec<u64>,
     /// The highest sequence that may have been used.
     pub last_sequence: u64,
@@ -63,7 +64,7 @@ pub(super) fn take_inventory(
     let mut inventory = Inventory {
         segments: Vec::new(),
         sizes: BTreeMap::new(),
-        seal: None,
+        seals: Vec::new(),
         standby: None,
         empty: Vec::new(),
         last_sequence: flushed_through,
@@ -122,9 +123,15 @@ impl Inventory {
     fn sort_out(&mut self, dir: &Path, found: Vec<Found>, capacity: u64) -> io::Result<()> {
         let seals = seals_of(&found);
         self.report.missing_segments = count_missing(&seals, &found);
+        // The newest activation may be known to this machine's cache alone: its sync may have failed, or never run.
+        let unproven = found.iter().rev().find_map(|found| found.activation.as_ref());
+        let mut said = unproven.map_or(Vec::new(), |activation| activation.seals.clone());
+        let there: BTreeSet<u64> = found.iter().map(|found| found.identity.number).collect();
+        let mut newest = None;
+        let mut empty = Vec::new();
         for Found { identity, activation, file, len } in found {
             let Identity { number, creation_id, .. } = identity;
-            if let Some(activation) = activation {
+            if let Some(activation) = &activation {
                 self.last_sequence = self.last_sequence.max(activation.next_sequence.saturating_sub(1));
             }
             let mut pristine = len == capacity && activation.is_none();
@@ -147,12 +154,39 @@ impl Inventory {
                 let (end, sealed) = (seal.at, seal.reason);
                 self.segments.push(SegmentToRead { number, path, creation_id, end, sealed });
                 self.sizes.insert(number, len);
-                self.seal = Some(seal);
+                newest = Some(seal);
                 continue;
             }
-            self.keep_empty(identity, file, pristine);
+            if let Some(unused) = self.standby.take() {
+                empty.push((unused.identity.number, len));
+            }
+            if pristine && number == self.last_number {
+                self.standby = Some(Standby { identity, file });
+            } else {
+                empty.push((number, len));
+                said.extend(activation.into_iter().flat_map(|activation| activation.seals));
+            }
         }
+        let said = said.into_iter().filter_map(|seal| seals.get(&seal.segment).copied());
+        let needed: BTreeMap<u64, Seal> = said
+            .chain(newest)
+            .filter(|seal| there.contains(&seal.segment))
+            .map(|seal| (seal.segment, seal))
+            .collect();
+        self.seals = needed.into_values().rev().collect();
+        self.sort_out_empty(empty);
         Ok(())
+    }
+
+    /// Files without records may go once the next activation is durable, since it repeats what they say; unless it has
+    /// no room for all of that.
+    fn sort_out_empty(&mut self, empty: Vec<(u64, u64)>) {
+        if self.seals.len() <= segment::SEALS_MAX {
+            self.empty = empty.into_iter().map(|(number, _)| number).collect();
+        } else {
+            self.seals.truncate(segment::SEALS_MAX);
+            self.sizes.extend(empty);
+        }
     }
 
     fn note_shortened(&mut self, expected: u64, len: u64) {
@@ -161,27 +195,17 @@ impl Inventory {
             self.report.damaged_bytes += expected - len;
         }
     }
-
-    /// A file without records is the next one to be used if it is the newest, never was used, and has the right size.
-    fn keep_empty(&mut self, identity: Identity, file: Arc<dyn File>, pristine: bool) {
-        if let Some(earlier) = self.standby.take() {
-            self.empty.push(earlier.identity.number);
-        }
-        if pristine && identity.number == self.last_number {
-            self.standby = Some(Standby { identity, file });
-        } else {
-            self.empty.push(identity.number);
-        }
-    }
 }
 
 /// Where segments end by the word of their successors. Two words about one segment agree, or the stricter one holds.
 fn seals_of(found: &[Found]) -> BTreeMap<u64, Seal> {
     let mut seals: BTreeMap<u64, Seal> = BTreeMap::new();
-    for seal in found.iter().filter_map(|found| found.activation?.seal) {
-        let known = seals.entry(seal.segment).or_insert(seal);
+    for seal in
+        found.iter().filter_map(|found| found.activation.as_ref()).flat_map(|activation| &activation.seals)
+    {
+        let known = seals.entry(seal.segment).or_insert(*seal);
         if seal.at < known.at {
-            *known = seal;
+            *known = *seal;
         }
     }
     seals

@@ -52,15 +52,20 @@ pub(super) struct Seal {
 }
 
 /// What a segment says once it holds records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Activation {
     /// All records here and later have at least this sequence.
     pub next_sequence: u64,
-    pub seal: Option<Seal>,
+    /// At most [`SEALS_MAX`], newest segment first.
+    pub seals: Vec<Seal>,
 }
 
+/// Seals that an activation can carry: what fits into its sector.
+pub(super) const SEALS_MAX: usize = (SECTOR - HEADER_LEN - 8) / SEAL_LEN;
+const SEAL_LEN: usize = 17;
+
 /// What a header page turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum HeaderPage {
     Known(Identity, Option<Activation>),
     UnknownVersion(u32),
@@ -83,7 +88,7 @@ pub(super) fn number_of(name: &str) -> Option<u64> {
 }
 
 /// The used part of the header page.
-pub(super) fn encode_header(identity: Identity, activation: Option<Activation>) -> Vec<u8> {
+pub(super) fn encode_header(identity: Identity, activation: Option<&Activation>) -> Vec<u8> {
     let mut page = Vec::with_capacity(HEADER_USED);
     for _copy in 0..2 {
         append_sector(&mut page, identity, KIND_IDENTITY, &identity_payload(identity));
@@ -109,15 +114,18 @@ fn identity_payload(identity: Identity) -> Vec<u8> {
     [VERSION.to_le_bytes().as_slice(), &identity.capacity.to_le_bytes()].concat()
 }
 
-fn activation_payload(activation: Activation) -> Vec<u8> {
-    let (reason, segment, at) = match activation.seal {
-        None => (0u8, 0, 0),
-        Some(Seal { segment, at, reason: SealReason::Full }) => (1, segment, at),
-        Some(Seal { segment, at, reason: SealReason::Failed }) => (2, segment, at),
-        Some(Seal { segment, at, reason: SealReason::Recovered }) => (3, segment, at),
-    };
-    let numbers = [activation.next_sequence, segment, at].map(u64::to_le_bytes).concat();
-    [numbers.as_slice(), &[reason]].concat()
+fn activation_payload(activation: &Activation) -> Vec<u8> {
+    let mut payload = activation.next_sequence.to_le_bytes().to_vec();
+    for seal in activation.seals.iter().take(SEALS_MAX) {
+        payload.extend_from_slice(&seal.segment.to_le_bytes());
+        payload.extend_from_slice(&seal.at.to_le_bytes());
+        payload.push(match seal.reason {
+            SealReason::Full => 1,
+            SealReason::Failed => 2,
+            SealReason::Recovered => 3,
+        });
+    }
+    payload
 }
 
 /// Reads the header page of a file.
@@ -176,17 +184,21 @@ fn decode_activation(sector: &[u8], identity: Identity) -> Option<Activation> {
     if frame.header.kind != KIND_ACTIVATION || frame.header.owner != identity.creation_id {
         return None;
     }
-    let (numbers, reason) = frame.payload.split_first_chunk::<24>()?;
-    let mut numbers = numbers.chunks_exact(8).map(|n| n.first_chunk().map_or(0, |n| u64::from_le_bytes(*n)));
-    let (next_sequence, segment, at) = (numbers.next()?, numbers.next()?, numbers.next()?);
-    let reason = match reason.first()? {
-        0 => return Some(Activation { next_sequence, seal: None }),
-        1 => SealReason::Full,
-        2 => SealReason::Failed,
-        3 => SealReason::Recovered,
+    let (next_sequence, seals) = frame.payload.split_first_chunk()?;
+    let seals = seals.chunks(SEAL_LEN).map(decode_seal).collect::<Option<_>>()?;
+    Some(Activation { next_sequence: u64::from_le_bytes(*next_sequence), seals })
+}
+
+fn decode_seal(bytes: &[u8]) -> Option<Seal> {
+    let (segment, rest) = bytes.split_first_chunk()?;
+    let (at, rest) = rest.split_first_chunk()?;
+    let reason = match rest {
+        [1] => SealReason::Full,
+        [2] => SealReason::Failed,
+        [3] => SealReason::Recovered,
         _ => return None,
     };
-    Some(Activation { next_sequence, seal: Some(Seal { segment, at, reason }) })
+    Some(Seal { segment: u64::from_le_bytes(*segment), at: u64::from_le_bytes(*at), reason })
 }
 
 /// Bytes that a record with a payload of this length takes.
@@ -203,15 +215,16 @@ mod tests {
     #[test]
     fn each_fact_survives_the_loss_of_one_copy() {
         for reason in [SealReason::Full, SealReason::Failed, SealReason::Recovered] {
-            let activation =
-                Activation { next_sequence: 5, seal: Some(Seal { segment: 6, at: 4200, reason }) };
-            let page = encode_header(IDENTITY, Some(activation));
+            let seals = vec![Seal { segment: 6, at: 4200, reason }; SEALS_MAX];
+            let activation = Activation { next_sequence: 5, seals };
+            let page = encode_header(IDENTITY, Some(&activation));
+            assert_eq!(page.len(), HEADER_USED);
             for bit in 0..page.len() * 8 {
                 let mut flipped = page.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
                 assert_eq!(
                     decode_header(&flipped, 7),
-                    HeaderPage::Known(IDENTITY, Some(activation)),
+                    HeaderPage::Known(IDENTITY, Some(activation.clone())),
                     "bit {bit}"
                 );
             }
