@@ -174,8 +174,11 @@ mod tests {
     #[test]
     fn every_codec_gives_back_what_went_in() {
         for encoding in CODECS {
-            for text in [Vec::new(), b"hello".to_vec(), (0..200_000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect()]
-            {
+            for text in [
+                Vec::new(),
+                b"hello".to_vec(),
+                (0..200_000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect(),
+            ] {
                 let packed = compress(encoding, &text);
                 assert_eq!(
                     decompress(encoding, &packed, 1 << 20).as_deref(),

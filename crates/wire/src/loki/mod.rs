@@ -1,1 +1,175 @@
-//! Loki push.
+//! Loki's push request, in both its forms. Definition: Loki HTTP API "Ingest logs" and `logproto.PushRequest`.
+//!
+//! Every record gets a severity and `detected_level` ([`crate::logs`]); streams without a `service_name` get one as Loki
+//! finds it. A protobuf body arrives in the snappy block format, which the receiver undoes first.
+
+mod json;
+mod labels;
+mod protobuf;
+
+use kenning_model::{LabelSet, LogBatch, LogRow, Nanos, Reason, Rejected, SpanId, TraceId};
+
+use crate::error::{DecodeError, Decoded, Fault};
+use crate::intern::{LabelTable, check_labels};
+use crate::limits::DecodeLimits;
+use crate::logs::{self, DETECTED_LEVEL};
+
+pub use json::decode_push_json;
+pub use labels::parse_labels;
+pub use protobuf::decode_push_protobuf;
+
+/// The label that names the service of a stream.
+const SERVICE_NAME: &str = "service_name";
+
+/// Labels that tell a service's name when [`SERVICE_NAME`] does not; Loki's `discover_service_name`, in its order.
+const SERVICE_NAME_SOURCES: [&str; 11] = [
+    "service",
+    "app",
+    "application",
+    "app_name",
+    "name",
+    "app_kubernetes_io_name",
+    "container",
+    "container_name",
+    "component",
+    "workload",
+    "job",
+];
+
+/// Labels of streams that Loki makes itself, and does not look for a service in.
+const AGGREGATED: [&str; 2] = ["__aggregated_metric__", "__pattern__"];
+
+/// Collects the records of a push.
+struct Builder<'l> {
+    limits: &'l DecodeLimits,
+    table: LabelTable,
+    batch: LogBatch,
+    rejected: Rejected,
+    seen: usize,
+}
+
+/// One record as it stands in a request.
+struct Entry<'a> {
+    time: Nanos,
+    line: &'a str,
+    metadata: Vec<(&'a str, &'a str)>,
+    at: usize,
+}
+
+impl<'l> Builder<'l> {
+    fn new(limits: &'l DecodeLimits) -> Self {
+        Self {
+            limits,
+            table: LabelTable::default(),
+            batch: LogBatch::default(),
+            rejected: Rejected::default(),
+            seen: 0,
+        }
+    }
+
+    fn finish(mut self) -> Decoded<LogBatch> {
+        self.batch.streams = self.table.into_sets();
+        Decoded { batch: self.batch, rejected: self.rejected }
+    }
+
+    fn count_entry(&mut self) -> Result<(), DecodeError> {
+        self.seen += 1;
+        if self.seen > self.limits.items {
+            let what = "the push holds too many log lines; send smaller batches";
+            return Err(DecodeError::TooLarge { what, limit: self.limits.items });
+        }
+        Ok(())
+    }
+
+    /// The index of a stream, its service found when it is not told.
+    fn stream<'p>(&mut self, labels: &mut Vec<(&'p str, &'p str)>, at: usize) -> Result<u32, Fault> {
+        labels.retain(|(_, value)| !value.is_empty());
+        if labels.is_empty() {
+            return Err(Fault::new(
+                Reason::Missing,
+                at,
+                "stream labels",
+                "are empty; send at least one label",
+            ));
+        }
+        check_labels(labels, self.limits, at)?;
+        if let Some(service) = service_of(labels) {
+            labels.push((SERVICE_NAME, service));
+        }
+        Ok(self.table.intern(labels))
+    }
+
+    fn labels(&self, stream: u32) -> LabelSet {
+        self.table.get(stream).cloned().unwrap_or_default()
+    }
+
+    fn entry<'a>(&mut self, stream: u32, labels: &'a LabelSet, entry: Entry<'a>) -> Result<(), Fault> {
+        let Entry { time, line, mut metadata, at } = entry;
+        if line.len() > self.limits.line_bytes {
+            return Err(Fault::over(Reason::TooLong, at, "log line", self.limits.line_bytes, "bytes"));
+        }
+        check_metadata(&metadata, self.limits, at)?;
+        let (trace_id, span_id) = take_ids(&mut metadata);
+        let level = logs::detect(labels, metadata.iter().copied(), line);
+        metadata.push((DETECTED_LEVEL, level.word));
+        let row = LogRow {
+            stream: labels,
+            time,
+            severity: level.severity,
+            trace_id,
+            span_id,
+            line,
+            metadata: &LabelSet::from_borrowed(&mut metadata),
+        };
+        self.batch.push(stream, row);
+        Ok(())
+    }
+}
+
+fn check_metadata(pairs: &[(&str, &str)], limits: &DecodeLimits, at: usize) -> Result<(), Fault> {
+    if pairs.len() > limits.attributes {
+        let limit = limits.attributes;
+        return Err(Fault::over(Reason::TooManyLabels, at, "structured metadata", limit, "entries"));
+    }
+    for (name, value) in pairs {
+        if name.is_empty() || name.len() > limits.label_name_bytes {
+            let limit = limits.label_name_bytes;
+            return Err(Fault::over(Reason::BadLabelName, at, "structured metadata name", limit, "bytes"));
+        }
+        if value.len() > limits.attribute_bytes {
+            let limit = limits.attribute_bytes;
+            return Err(Fault::over(Reason::LabelValueTooLong, at, "structured metadata", limit, "bytes"));
+        }
+    }
+    Ok(())
+}
+
+/// Moves well-formed ids out of the metadata into their columns; the query side shows them under the same names.
+fn take_ids(metadata: &mut Vec<(&str, &str)>) -> (TraceId, SpanId) {
+    let (mut trace_id, mut span_id) = (TraceId::NONE, SpanId::NONE);
+    metadata.retain(|(name, value)| match *name {
+        "trace_id" if value.len() == 32 => take(TraceId::from_hex(value), value, &mut trace_id),
+        "span_id" if value.len() == 16 => take(SpanId::from_hex(value), value, &mut span_id),
+        _ => true,
+    });
+    (trace_id, span_id)
+}
+
+/// False, for removal, when the id is one that prints as it was written.
+fn take<T: ToString + Default + PartialEq>(parsed: Option<T>, written: &str, slot: &mut T) -> bool {
+    match parsed {
+        Some(id) if id != T::default() && id.to_string() == written => {
+            *slot = id;
+            false
+        }
+        _ => true,
+    }
+}
+
+fn service_of<'a>(labels: &[(&'a str, &'a str)]) -> Option<&'a str> {
+    if labels.iter().any(|(name, _)| *name == SERVICE_NAME || AGGREGATED.contains(name)) {
+        return None;
+    }
+    let value = |source: &str| labels.iter().find(|(name, _)| *name == source).map(|(_, value)| *value);
+    Some(SERVICE_NAME_SOURCES.iter().find_map(|source| value(source)).unwrap_or("unknown_service"))
+}

@@ -1,5 +1,5 @@
 //! OTLP/JSON rewritten as OTLP protobuf, by schema. Definition: OTLP specification "JSON Protobuf Encoding": ids are
-//! hex, 64-bit integers may be texts, enums are numbers (names are taken too), unknown fields are ignored, field names
+//! hex (base64 is taken too), 64-bit integers may be texts, enums are numbers (names are taken too), unknown fields are ignored, field names
 //! are lowerCamelCase (snake_case is taken too, as protobuf's JSON mapping demands).
 //!
 //! One bad span, record or point is left out and counted; broken JSON fails the request.
@@ -377,7 +377,7 @@ impl Rewriter<'_> {
             }
             Shape::Hex => {
                 let text = self.json.text().map_err(|fault| named(fault, entry))?;
-                let bytes = hex(&text).ok_or_else(|| self.bad(entry, "is not hex"))?;
+                let bytes = id(&text).ok_or_else(|| self.bad(entry, "is not hex"))?;
                 self.out.bytes(number, &bytes);
             }
             Shape::Base64 => {
@@ -496,6 +496,15 @@ fn same_name(camel: &str, key: &str) -> bool {
     rest.next().is_none()
 }
 
+/// An id in hex, as OTLP demands, or in base64, as plain protobuf JSON libraries write it: the lengths tell.
+fn id(text: &str) -> Option<Vec<u8>> {
+    match text.len() {
+        // 8 and 16 bytes in padded base64; no id has that many hex digits.
+        12 | 24 => base64(text),
+        _ => hex(text),
+    }
+}
+
 fn hex(text: &str) -> Option<Vec<u8>> {
     let digit = |c: u8| (c as char).to_digit(16).map(|d| d as u8);
     let (pairs, odd) = text.as_bytes().as_chunks::<2>();
@@ -547,6 +556,7 @@ mod tests {
         assert_eq!(base64("aGVsbG8="), Some(b"hello".to_vec()));
         assert_eq!(base64("_-8"), Some(vec![0xff, 0xef]));
         assert_eq!((base64("a"), base64("a b"), base64("")), (None, None, Some(vec![])));
+        assert_eq!(id("AQIDBAUGBwg="), Some(vec![1, 2, 3, 4, 5, 6, 7, 8]));
         assert_eq!((hex("0aFF"), hex("0a0"), hex("zz")), (Some(vec![10, 255]), None, None));
     }
 }

@@ -22,8 +22,8 @@ pub(super) struct Builder<'o> {
     limits: &'o DecodeLimits,
     options: &'o ScrapeOptions,
     table: LabelTable,
-    /// Per series: whether a sample without a stamp was seen.
-    unstamped: Vec<bool>,
+    /// Per series: whether it was seen before.
+    seen: Vec<bool>,
     batch: MetricBatch,
     described: HashMap<String, usize>,
     /// The type told last, which decides how `le` and `quantile` are spelt.
@@ -44,7 +44,7 @@ impl<'o> Builder<'o> {
             limits,
             options,
             table: LabelTable::default(),
-            unstamped: Vec::new(),
+            seen: Vec::new(),
             batch: MetricBatch::default(),
             described: HashMap::new(),
             kind: MetricKind::Unknown,
@@ -144,12 +144,12 @@ impl<'o> Builder<'o> {
 
     fn repeats(&mut self, index: u32, time: Option<Millis>) -> bool {
         let index = index as usize;
-        if self.unstamped.len() <= index {
-            self.unstamped.resize(index + 1, false);
+        if self.seen.len() <= index {
+            self.seen.resize(index + 1, false);
         }
-        match self.unstamped.get_mut(index) {
-            Some(seen) if time.is_none() => std::mem::replace(seen, true),
-            _ => false,
+        match self.seen.get_mut(index) {
+            Some(seen) => std::mem::replace(seen, true) && time.is_none(),
+            None => false,
         }
     }
 
@@ -186,8 +186,8 @@ impl<'o> Builder<'o> {
             ));
         }
         let renamed = self.renamed(&pairs);
-        for (pair, new) in renamed.iter().filter_map(|(i, new)| Some((*i, new))) {
-            if let Some((name, _)) = pairs.get_mut(pair) {
+        for (index, new) in &renamed {
+            if let Some((name, _)) = pairs.get_mut(*index) {
                 *name = new;
             }
         }

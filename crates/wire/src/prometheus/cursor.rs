@@ -261,6 +261,25 @@ fn small_integer(token: &[u8]) -> Option<f64> {
     Some(value as f64)
 }
 
+/// Go's hexadecimal form, `0x1.8p-3`, of up to 53 bits; bounds in labels may have it, values may not.
+fn parse_hex_float(text: &str) -> Option<f64> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let digits = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"))?;
+    let (mantissa, exponent) = digits.split_once(['p', 'P'])?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let hex = format!("{whole}{fraction}");
+    if hex.is_empty() || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let bits = u64::from_str_radix(&hex, 16).ok().filter(|bits| *bits < 1 << 53)?;
+    let shift = exponent.parse::<i32>().ok()?.checked_sub(4 * i32::try_from(fraction.len()).ok()?)?;
+    let value = sign * bits as f64 * f64::from(shift).exp2();
+    value.is_finite().then_some(value)
+}
+
 /// Undoes `\\`, `\n` and, in label values, `\"`.
 pub(super) fn unescape(text: &str, quotes: bool) -> String {
     let mut out = String::with_capacity(text.len());
@@ -283,7 +302,7 @@ pub(super) fn unescape(text: &str, quotes: bool) -> String {
 /// A bound or quantile in the one spelling that OpenMetrics gives it: `1` becomes `1.0`, `1e3` `1000.0`, and what Go
 /// prints with an exponent keeps it.
 pub(super) fn canonical_float(text: &str) -> Option<String> {
-    let value = parse_float(text.as_bytes())?;
+    let value = parse_float(text.as_bytes()).or_else(|| parse_hex_float(text))?;
     if value.is_nan() {
         return Some("NaN".to_owned());
     }
@@ -345,6 +364,8 @@ mod tests {
             ("+Inf", "+Inf"),
             ("nan", "NaN"),
             ("-0", "-0.0"),
+            ("0x1p-3", "0.125"),
+            ("-0X1.8p1", "-3.0"),
         ] {
             assert_eq!(canonical_float(text).as_deref(), Some(canonical), "{text}");
         }
