@@ -337,10 +337,11 @@ impl EventVisitor<'_> {
             return self.message(value);
         }
         let value = if is_secret(name) { Value::Str(REDACTED) } else { value };
-        if self.text_errors && (name == "error" || name == "err") && self.fields.exception.is_none() {
-            if let Value::Str(text) = value {
-                self.fields.exception = Some(Exception::from_text(text, (self.frames)()));
-            }
+        let is_error_field = name == "error" || name == "err";
+        if let (true, Value::Str(text)) = (self.text_errors && is_error_field, value)
+            && self.fields.exception.is_none()
+        {
+            self.fields.exception = Some(Exception::from_text(text, (self.frames)()));
         }
         self.field(name, value);
     }

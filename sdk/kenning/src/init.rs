@@ -138,6 +138,12 @@ impl Builder {
         self
     }
 
+    /// Writes log lines to standard error, for programs whose standard output is their product.
+    pub fn log_to_stderr(mut self) -> Self {
+        self.sink = Sink::Stderr;
+        self
+    }
+
     /// How long dropping the guard may take (default: 5 s).
     pub fn flush_deadline(mut self, deadline: Duration) -> Self {
         self.flush_deadline = deadline;
@@ -293,10 +299,13 @@ fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let mut stack = format!("panic: {text}\n{}", exception::capture_frames());
     exception::truncate(&mut stack, exception::STACK_BYTES_MAX);
     tracing::error!(
-        exception.r#type = "panic",
-        exception.message = text,
-        exception.stacktrace = stack,
-        code.location = place,
+        target: "panic",
+        {
+            "exception.type" = "panic",
+            "exception.message" = text,
+            "exception.stacktrace" = stack,
+            "code.location" = place
+        },
         "panicked: {text}"
     );
 }

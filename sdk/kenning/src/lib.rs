@@ -28,11 +28,11 @@
 //! - Nothing here blocks the caller on the network, panics, or grows without bound. What cannot be kept is
 //!   counted, by signal and reason, in `kenning_sdk_dropped_total`.
 //! - A log line is one `write` to standard output, as usual for services; a reader that stalls stalls the writer.
-//! - An unsampled span costs its ids, a disabled event half a nanosecond.
+//! - Sampling is decided before a span does any work: an unsampled one keeps only its ids and its request fields.
 //! - Without `init` everything is silent and nearly free, so libraries may use it.
 //!
 //! # Absent
-//! Metrics push over OTLP, baggage, profiles, and reading of records from the `log` crate.
+//! Metrics push over OTLP, OTLP over gRPC, baggage, profiles, a signal handler, and records of the `log` crate.
 
 pub mod health;
 pub mod metrics;

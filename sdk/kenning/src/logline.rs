@@ -18,6 +18,8 @@ use crate::sync::lock;
 #[derive(Debug, Clone)]
 pub(crate) enum Sink {
     Stdout,
+    /// For programs whose standard output is their product.
+    Stderr,
     /// Kept for a test to look at; bounded by [`CAPTURE_BYTES_MAX`].
     Capture(Arc<Mutex<Vec<u8>>>),
 }
@@ -30,6 +32,7 @@ impl Sink {
     pub(crate) fn write(&self, line: &[u8]) -> bool {
         match self {
             Sink::Stdout => std::io::stdout().lock().write_all(line).is_ok(),
+            Sink::Stderr => std::io::stderr().lock().write_all(line).is_ok(),
             Sink::Capture(kept) => {
                 let mut kept = lock(kept);
                 let room = kept.len() + line.len() <= CAPTURE_BYTES_MAX;

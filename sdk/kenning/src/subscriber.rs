@@ -1,7 +1,6 @@
 //! One `tracing` subscriber for logs and spans at once.
 //!
-//! `tracing-subscriber` keeps spans in a registry and lets layers attach boxed values to them, which costs more than
-//! the work itself (see `docs/sdk.md`). Here a span is its encoded bytes, an event is a line written into a
+//! A registry to which layers attach boxed values costs several times what the encoding itself costs. Here a span is its encoded bytes, an event is a line written into a
 //! per-thread buffer, and both know of each other: an error event marks its span, a line carries its span's ids.
 //!
 //! Never held across foreign code: any lock. A field's `Debug` may log, and may find itself in here again.

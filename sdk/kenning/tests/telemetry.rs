@@ -67,6 +67,26 @@ fn hostile_text_stays_in_its_string() {
     assert_eq!(line, json!({"message": "two\nlines", "user": "a\"},{\n\u{1b}[2J"}));
 }
 
+proptest::proptest! {
+    #[test]
+    fn any_text_survives_both_ways_out(message: String, value: String, number: f64) {
+        let captured = testing::capture(|| {
+            let _span = info_span!("s", request_id = value, value, number).entered();
+            info!(value, "{message}");
+        });
+        let line: Value = serde_json::from_str(&captured.log_lines()[0]).unwrap();
+        assert_eq!((&line["message"], &line["value"], &line["request_id"]), (&json!(if message.is_empty() {
+            line["message"].as_str().unwrap()
+        } else {
+            &message
+        }), &json!(value), &json!(value)));
+        let span = captured.span("s");
+        assert_eq!(span.attribute("value").unwrap(), &value.as_str());
+        let AttributeValue::Double(kept) = span.attribute("number").unwrap() else { panic!("no double") };
+        assert_eq!(kept.to_bits(), number.to_bits());
+    }
+}
+
 #[test]
 fn own_names_and_secrets() {
     let line = fields_of(|| {

@@ -18,8 +18,8 @@
 //! Names, labels and buckets are checked by the compiler. A doc comment is the metric's help. `String` labels accept
 //! `&str`. One label is passed as it is, several as a tuple.
 //!
-//! Promises: an update takes no lock and shares no cache line with other threads' updates (up to 16 threads at
-//! once); a metric has at most [`LABEL_SETS_MAX`] label sets, observations beyond are counted in
+//! Promises: an update of a counter or histogram takes no lock and shares no cache line with other threads' updates
+//! (up to 16 threads at once; a gauge is one number, because the last write must win); a metric has at most [`LABEL_SETS_MAX`] label sets, observations beyond are counted in
 //! `kenning_sdk_dropped_total{signal="metrics",reason="cardinality"}`; values are never lost when threads end.
 //! Absent: removal of label sets, summaries, native histograms, push over OTLP.
 
@@ -209,7 +209,7 @@ macro_rules! metric_kind {
                 self.item.declaration
             }
 
-            /// The cells of one label set. Around 30 ns; keep the handle where that matters.
+            /// The cells of one label set: a look-up in this thread's cache. Keep the handle where even that matters.
             pub fn with(&self, labels: impl Accepts<L>) -> $handle {
                 $handle::new(self.item.cells(&labels))
             }
