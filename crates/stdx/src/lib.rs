@@ -6,8 +6,10 @@
 
 pub mod bytesize;
 pub mod clock;
+#[cfg(feature = "net")]
 pub mod net;
 pub mod process;
+#[cfg(feature = "net")]
 pub mod queue;
 pub mod random;
 pub mod vfs;
