@@ -444,6 +444,38 @@ fn unsampled_spans_go_nowhere_but_keep_their_ids() {
 }
 
 #[test]
+fn quiet_logs_tear_no_holes_into_traces() {
+    let collector = Collector::answering(OK);
+    let sdk = Sdk::start(&collector.endpoint, &[("LOG_LEVEL", "error,export::noisy=off")]);
+    sdk.run(|| {
+        let _span = tracing::info_span!("kept").entered();
+        tracing::info!("not shown");
+        drop(tracing::debug_span!("too fine"));
+        drop(tracing::info_span!(target: "export::noisy", "unwanted"));
+    });
+    assert!(sdk.flush());
+    assert_eq!((sdk.exported(), sdk.lines().as_str()), (1, ""));
+}
+
+#[test]
+fn open_spans_are_bounded_and_the_rest_is_harmless() {
+    let sdk = Sdk::with("http://127.0.0.1:9", &[], |builder| builder.flush_deadline(Duration::ZERO));
+    sdk.run(|| {
+        let open: Vec<_> =
+            (0..crate::spans::SPANS_PER_SHARD_MAX + 5).map(|_| tracing::info_span!("open")).collect();
+        assert_eq!(sdk.dropped(Reason::OpenSpans), 5);
+        let beyond = open.last().unwrap();
+        beyond.in_scope(|| tracing::info!("still logged"));
+        beyond.record("x", 1);
+        assert!(crate::propagation::context_of(beyond).is_none());
+        drop(open);
+        drop(tracing::info_span!("room again"));
+        assert_eq!(sdk.dropped(Reason::OpenSpans), 5);
+    });
+    assert!(sdk.lines().contains("still logged"));
+}
+
+#[test]
 fn with_tracing_off_the_callers_context_passes_through() {
     let sdk = Sdk::start("http://127.0.0.1:9", &[("TRACING_ENABLED", "false")]);
     sdk.run(|| {

@@ -17,7 +17,8 @@ use crate::proto;
 use crate::sync::{lock, thread_number};
 
 const SHARDS: usize = 8;
-const SPANS_PER_SHARD_MAX: usize = 16 * 1024;
+/// Open spans of the threads that share a shard.
+pub(crate) const SPANS_PER_SHARD_MAX: usize = 16 * 1024;
 /// Encoded events of one span.
 const EVENT_BYTES_MAX: usize = 64 * 1024;
 /// Encoded links of one span.
@@ -228,7 +229,7 @@ fn untracked() -> Id {
 }
 
 impl SpanTable {
-    /// Stores a span with one reference; `None` with [`untracked`] semantics when the shard is full.
+    /// Stores a span with one reference; an id that leads nowhere when the shard is full.
     pub(crate) fn insert(&self, span: OpenSpan) -> Result<Id, Id> {
         let number = thread_number() % SHARDS;
         let Some(shard) = self.shards.get(number) else { return Err(untracked()) };

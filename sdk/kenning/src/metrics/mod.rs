@@ -276,7 +276,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Declares metrics; see [`kenning::metrics`](crate::metrics).
+/// Declares metrics; see the module [`kenning::metrics`](mod@crate::metrics).
 ///
 /// ```compile_fail
 /// kenning::metrics! {
