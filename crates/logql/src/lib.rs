@@ -1,1 +1,25 @@
-//! LogQL: syntax, analysis and evaluation over the store trait.
+//! LogQL: syntax, analysis and evaluation over the store trait. Semantics are those of Loki's main branch of mid 2026.
+//!
+//! - [`parse`] makes the typed tree of a query, with places in the text; its `Display` is Loki's canonical text and
+//!   [`format`] the one for people.
+//! - [`range`] and [`instant`] answer a query; [`selector`] turns a stream selector into a store's filter.
+//!
+//! Promises: no text and no line makes it panic; nesting, memory, rows, points and series are bounded by
+//! [`kenning_query::Limits`]; regular expressions run in linear time; answers do not depend on the store's order of
+//! streams. What a store can test itself (label matchers, line filters, severity, trace ids, time) is part of the scan; the
+//! pipeline tests it again, so a store that pushes nothing down gives the same answer.
+//!
+//! Lacking: `variants`, the sketches of sharded Loki (`approx_topk` is exact here), and time zones in templates.
+
+mod answer;
+mod eval;
+mod pattern;
+mod pipeline;
+pub mod syntax;
+mod template;
+mod text;
+
+pub use answer::{Answer, Entry, Stats, Stream, Value, categorized, merged};
+pub use eval::{RangeParams, instant, range, selector};
+pub use syntax::ast::Expr;
+pub use syntax::{format, parse};

@@ -42,19 +42,24 @@ impl LabelSet {
     #[must_use]
     pub fn from_borrowed(pairs: &mut [(&str, &str)]) -> Self {
         pairs.sort_by(|a, b| a.0.cmp(b.0));
-        Self::pack(pairs.iter().copied(), pairs.len())
+        Self::pack(pairs.iter().copied(), pairs.len(), false)
     }
 
     /// Packs pairs that are sorted by name. Text beyond 4 GiB cannot be addressed and is left out label by label;
     /// limits on label sizes stop such input far earlier.
-    fn pack<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone, count: usize) -> Self {
+    fn pack<'a>(
+        pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+        count: usize,
+        keep_empty: bool,
+    ) -> Self {
         let mut text = String::with_capacity(pairs.clone().map(|(n, v)| n.len() + v.len()).sum());
         let mut ends = Vec::with_capacity(2 * count);
         let mut pairs = pairs.peekable();
         while let Some((name, value)) = pairs.next() {
             let overridden = pairs.peek().is_some_and(|(next, _)| *next == name);
             let total = u32::try_from(text.len() + name.len() + value.len());
-            let (false, false, Ok(value_end)) = (overridden, value.is_empty(), total) else { continue };
+            let left_out = value.is_empty() && !keep_empty;
+            let (false, false, Ok(value_end)) = (overridden, left_out, total) else { continue };
             text.push_str(name);
             text.push_str(value);
             ends.push(value_end - value.len() as u32);
@@ -186,10 +191,21 @@ impl LabelSetBuilder {
 
     /// The finished set.
     #[must_use]
-    pub fn build(mut self) -> LabelSet {
+    pub fn build(self) -> LabelSet {
+        self.finish(false)
+    }
+
+    /// The finished set with its empty values. Only answers of queries have such sets: LogQL tells a label that was
+    /// parsed and is empty from one that is absent.
+    #[must_use]
+    pub fn build_with_empty(self) -> LabelSet {
+        self.finish(true)
+    }
+
+    fn finish(mut self, keep_empty: bool) -> LabelSet {
         // The sort is stable: among equal names the one set last comes last, and wins.
         self.pairs.sort_by(|a, b| a.0.cmp(&b.0));
-        LabelSet::pack(self.pairs.iter().map(|(n, v)| (&**n, &**v)), self.pairs.len())
+        LabelSet::pack(self.pairs.iter().map(|(n, v)| (&**n, &**v)), self.pairs.len(), keep_empty)
     }
 }
 

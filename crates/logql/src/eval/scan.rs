@@ -1,0 +1,164 @@
+//! What of a query a store can test itself.
+//!
+//! A pushed-down filter never drops a line that the pipeline would keep; the pipeline runs over what is left.
+
+use kenning_model::{Compare, Field, Filter, Literal, Pattern as Regex, Severity};
+
+use crate::pattern::Pattern;
+use crate::pipeline::EXTRACTED;
+use crate::syntax::ast::{
+    LabelFilter, LineFilter, LineOp, LineOperand, LogExpr, MatchOp, Matcher, StageKind,
+};
+
+/// Structured metadata made from the severity column.
+pub(super) const LEVEL: &str = "detected_level";
+/// Structured metadata made from the trace column.
+pub(super) const TRACE_ID: &str = "trace_id";
+/// Structured metadata made from the span column.
+pub(super) const SPAN_ID: &str = "span_id";
+
+/// A filter, and whether it says everything the stages say.
+pub(super) struct Pushed {
+    pub(super) filter: Filter,
+    pub(super) is_exact: bool,
+}
+
+/// Label matchers as a filter.
+pub(super) fn matcher_filter(matchers: &[Matcher]) -> Filter {
+    matchers
+        .iter()
+        .map(|matcher| text_test(matcher, Field::Label(matcher.name.as_str().into())))
+        .fold(Filter::All, Filter::and)
+}
+
+fn not(filter: Filter) -> Filter {
+    Filter::Not(Box::new(filter))
+}
+
+/// A text comparison of one field. Absent fields read as empty text.
+fn text_test(matcher: &Matcher, field: Field) -> Filter {
+    let regex = |pattern: &Regex| Filter::Matches(field.clone(), pattern.clone());
+    match (matcher.op, &matcher.pattern) {
+        (MatchOp::Eq, _) => Filter::eq(field.clone(), &matcher.value),
+        (MatchOp::Ne, _) => not(Filter::eq(field.clone(), &matcher.value)),
+        (MatchOp::Re, Some(pattern)) => regex(pattern),
+        (MatchOp::Nre, Some(pattern)) => not(regex(pattern)),
+        (_, None) => Filter::All,
+    }
+}
+
+/// Selector and pipeline as a filter.
+pub(super) fn push_down(log: &LogExpr) -> Pushed {
+    let mut pushed = Pushed { filter: matcher_filter(&log.matchers), is_exact: true };
+    let (mut lines_as_stored, mut labels_as_stored) = (true, true);
+    for stage in &log.stages {
+        let part = match &stage.kind {
+            StageKind::LineFilters(filters) if lines_as_stored => all(filters.iter().map(line_filter)),
+            StageKind::LabelFilter(filter) if labels_as_stored => label_filter(filter).map(|f| (f, false)),
+            _ => None,
+        };
+        match part {
+            Some((filter, is_exact)) => {
+                pushed.filter = std::mem::replace(&mut pushed.filter, Filter::All).and(filter);
+                pushed.is_exact &= is_exact;
+            }
+            None => pushed.is_exact = false,
+        }
+        match stage.kind {
+            StageKind::LineFormat(_) | StageKind::Decolorize => lines_as_stored = false,
+            StageKind::Unpack => (lines_as_stored, labels_as_stored) = (false, false),
+            StageKind::LineFilters(_) | StageKind::LabelFilter(_) => {}
+            _ => labels_as_stored = false,
+        }
+    }
+    pushed
+}
+
+/// Parts that must all hold; those that cannot be pushed down are left out.
+fn all(parts: impl Iterator<Item = Option<Filter>>) -> Option<(Filter, bool)> {
+    let (mut filter, mut is_exact) = (Filter::All, true);
+    for part in parts {
+        match part {
+            Some(part) => filter = filter.and(part),
+            None => is_exact = false,
+        }
+    }
+    Some((filter, is_exact))
+}
+
+fn line_filter(filter: &LineFilter) -> Option<Filter> {
+    let tests: Option<Vec<Filter>> =
+        filter.operands.iter().map(|operand| line_test(filter.op, operand)).collect();
+    let mut tests = tests?;
+    let found = if tests.len() == 1 { tests.pop()? } else { Filter::Or(tests) };
+    match filter.op {
+        LineOp::Contains | LineOp::Matches | LineOp::Pattern => Some(found),
+        LineOp::NotContains | LineOp::NotMatches => Some(not(found)),
+        // The test of a pattern is only what every match contains, so its negation would drop too much.
+        LineOp::NotPattern => None,
+    }
+}
+
+fn line_test(op: LineOp, operand: &LineOperand) -> Option<Filter> {
+    let LineOperand::Text(text) = operand else { return None };
+    match op {
+        LineOp::Contains | LineOp::NotContains => Some(Filter::Contains(Field::Line, text.as_str().into())),
+        LineOp::Matches | LineOp::NotMatches => {
+            Regex::anywhere(text).ok().map(|regex| Filter::Matches(Field::Line, regex))
+        }
+        // Not exact, but the exactness of patterns is not claimed: they come back as `None` above when negated, and
+        // the pipeline runs in any case.
+        LineOp::Pattern | LineOp::NotPattern => {
+            let pattern = Pattern::for_filter(text).ok()?;
+            Some(Filter::Contains(Field::Line, pattern.needle().into()))
+                .filter(|_| !pattern.needle().is_empty())
+        }
+    }
+}
+
+/// A label filter in front of every parser looks at stream labels and structured metadata only.
+fn label_filter(filter: &LabelFilter) -> Option<Filter> {
+    match filter {
+        LabelFilter::Text(matcher) => metadata_test(matcher),
+        LabelFilter::And(left, right) => match (label_filter(left), label_filter(right)) {
+            (Some(left), Some(right)) => Some(left.and(right)),
+            (one, other) => one.or(other),
+        },
+        LabelFilter::Or(left, right) => Some(Filter::Or(vec![label_filter(left)?, label_filter(right)?])),
+        _ => None,
+    }
+}
+
+/// A positive test of a name that may be in any layer. A label that fails the test for empty text is not absent, so
+/// some layer must have it.
+fn metadata_test(matcher: &Matcher) -> Option<Filter> {
+    let name = matcher.name.as_str();
+    let positive = matches!(matcher.op, MatchOp::Eq | MatchOp::Re) && !matcher.matches("");
+    if !positive || name.starts_with("__") || name.ends_with(EXTRACTED) {
+        return None;
+    }
+    let mut places =
+        vec![text_test(matcher, Field::Label(name.into())), text_test(matcher, Field::Metadata(name.into()))];
+    match name {
+        LEVEL => places.push(severity_test(matcher)),
+        TRACE_ID => places.push(text_test(matcher, Field::TraceId)),
+        SPAN_ID => places.push(text_test(matcher, Field::SpanId)),
+        _ => {}
+    }
+    Some(Filter::Or(places))
+}
+
+/// The severities whose word matches.
+fn severity_test(matcher: &Matcher) -> Filter {
+    const BASES: [Severity; 6] =
+        [Severity::TRACE, Severity::DEBUG, Severity::INFO, Severity::WARN, Severity::ERROR, Severity::FATAL];
+    let matching = BASES.iter().filter(|severity| matcher.matches(severity.as_str()));
+    let between = |severity: &Severity| {
+        let bound = |op, n: u8| Filter::Compare(Field::Severity, op, Literal::Int(i64::from(n)));
+        match *severity {
+            Severity::FATAL => bound(Compare::Ge, severity.0),
+            _ => Filter::And(vec![bound(Compare::Ge, severity.0), bound(Compare::Lt, severity.0 + 4)]),
+        }
+    };
+    Filter::Or(matching.map(between).collect())
+}

@@ -1,0 +1,135 @@
+//! Log queries: lines through the pipeline, grouped by what labels they end up with.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use kenning_model::{Block, Flow, LabelSet, LogRow, Nanos, Order, Scan, Store, Table, TimeRange};
+use kenning_query::{QueryContext, QueryError};
+
+use super::scan::{LEVEL, SPAN_ID, TRACE_ID, push_down};
+use super::{RangeParams, Usage};
+use crate::answer::{Answer, Entry, Stream, Value};
+use crate::pipeline::{Category, Clock, LineLabels, Pipeline};
+use crate::syntax::ast::LogExpr;
+
+/// Answers a log query.
+pub(super) fn evaluate(
+    store: &dyn Store,
+    ctx: &QueryContext,
+    log: &LogExpr,
+    params: &RangeParams,
+) -> Result<Answer, QueryError> {
+    let pipeline = Pipeline::new(&log.stages).map_err(|diagnostic| QueryError::Invalid(vec![diagnostic]))?;
+    let pushed = push_down(log);
+    let time = TimeRange { start: params.start, end: Nanos(params.end.0.saturating_sub(1)) };
+    let mut scan = Scan::rows(ctx.tenant.clone(), Table::Logs, time, pushed.filter);
+    scan.order = if params.forward { Order::OldestFirst } else { Order::NewestFirst };
+    scan.limit = pushed.is_exact.then_some(params.limit);
+    scan.bytes_max = ctx.limits.memory_bytes_max;
+    scan.cancel = ctx.cancel.clone();
+    let mut collector =
+        Collector { ctx, pipeline, now: params.end, limit: params.limit, ..Collector::new(ctx) };
+    let mut failure = None;
+    let summary = store.scan(&scan, &mut |block| match collector.take(&block) {
+        Ok(flow) => flow,
+        Err(error) => {
+            failure = Some(error);
+            Flow::Stop
+        }
+    })?;
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    collector.usage.stats.lines = summary.rows;
+    Ok(collector.answer(summary.missing))
+}
+
+struct Collector<'q> {
+    ctx: &'q QueryContext,
+    pipeline: Pipeline,
+    now: Nanos,
+    limit: usize,
+    taken: usize,
+    usage: Usage,
+    /// Streams by stream labels, structured metadata and parsed labels.
+    places: HashMap<[LabelSet; 3], usize>,
+    streams: Vec<Stream>,
+}
+
+impl<'q> Collector<'q> {
+    fn new(ctx: &'q QueryContext) -> Self {
+        Self {
+            ctx,
+            pipeline: Pipeline::default(),
+            now: Nanos(0),
+            limit: 0,
+            taken: 0,
+            usage: Usage::default(),
+            places: HashMap::new(),
+            streams: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, block: &Block) -> Result<Flow, QueryError> {
+        let Block::Logs(batch) = block else { return Ok(Flow::More) };
+        for row in batch.rows() {
+            if self.taken >= self.limit {
+                return Ok(Flow::Stop);
+            }
+            self.usage.see(row.line.len(), self.ctx)?;
+            if self.ctx.cancel.is_raised() {
+                return Err(QueryError::Cancelled);
+            }
+            self.take_row(&row)?;
+        }
+        Ok(if self.taken >= self.limit { Flow::Stop } else { Flow::More })
+    }
+
+    fn take_row(&mut self, row: &LogRow<'_>) -> Result<(), QueryError> {
+        let mut labels = line_labels(row, |_| true);
+        let clock = Clock { line: row.time, now: self.now };
+        let Some(line) = self.pipeline.run(clock, Cow::Borrowed(row.line), &mut labels) else {
+            return Ok(());
+        };
+        let sets =
+            [Category::Stream, Category::Metadata, Category::Parsed].map(|layer| labels.layer_set(layer));
+        let [stream, structured_metadata, parsed] = sets.clone();
+        self.usage.charge(line.len() + parsed.heap_bytes() + size_of::<Entry>(), self.ctx)?;
+        self.taken += 1;
+        let place = *self.places.entry(sets).or_insert_with(|| {
+            self.streams.push(Stream { labels: stream, entries: Vec::new() });
+            self.streams.len() - 1
+        });
+        let entry = Entry { time: row.time, line: line.into_owned(), structured_metadata, parsed };
+        if let Some(stream) = self.streams.get_mut(place) {
+            stream.entries.push(entry);
+        }
+        Ok(())
+    }
+
+    fn answer(mut self, missing: Vec<String>) -> Answer {
+        self.streams.sort_by_cached_key(Stream::merged);
+        Answer { value: Value::Streams(self.streams), warnings: Vec::new(), stats: self.usage.stats, missing }
+    }
+}
+
+/// A row's labels before the pipeline: those of its stream, and as structured metadata its own, its level and the ids
+/// of its trace and span. `wants` may decline the last three, which cost something.
+pub(super) fn line_labels<'a>(row: &LogRow<'a>, wants: impl Fn(&str) -> bool) -> LineLabels<'a> {
+    let mut labels = LineLabels::new(row.stream);
+    let own = |name: &str| !row.metadata.get(name).is_empty();
+    for (name, value) in row.metadata.iter() {
+        labels.add_metadata(name, Cow::Borrowed(value));
+    }
+    let told = row.severity != kenning_model::Severity::UNKNOWN;
+    if told && wants(LEVEL) && !own(LEVEL) && row.stream.get(LEVEL).is_empty() {
+        labels.add_metadata(LEVEL, Cow::Borrowed(row.severity.as_str()));
+    }
+    if !row.trace_id.is_none() && wants(TRACE_ID) && !own(TRACE_ID) {
+        labels.add_metadata(TRACE_ID, Cow::Owned(row.trace_id.to_string()));
+    }
+    if !row.span_id.is_none() && wants(SPAN_ID) && !own(SPAN_ID) {
+        labels.add_metadata(SPAN_ID, Cow::Owned(row.span_id.to_string()));
+    }
+    labels
+}

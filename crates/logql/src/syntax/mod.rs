@@ -1,0 +1,11 @@
+//! From text to the typed syntax tree and back to canonical text.
+
+pub mod ast;
+mod lexer;
+mod parser;
+mod pretty;
+mod print;
+mod simplify;
+
+pub use parser::parse;
+pub use pretty::format;

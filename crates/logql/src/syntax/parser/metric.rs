@@ -1,0 +1,404 @@
+//! The grammar of metric queries: aggregations, binary operators, literals.
+
+use kenning_query::{Diagnostic, SourceSpan};
+use regex::Regex;
+
+use super::super::ast::{
+    BinOp, BinaryExpr, Cardinality, Expr, Grouping, LabelReplace, LogExpr, LogRange, Matching, MetricExpr,
+    RangeAggregation, RangeOp, VectorAggregation, VectorOp,
+};
+use super::super::lexer::Tok;
+use super::{Parsed, Parser};
+use crate::text::float;
+
+impl Parser {
+    /// An expression whose operators bind tighter than `floor`.
+    pub(super) fn expr(&mut self, floor: u8) -> Parsed<Expr> {
+        self.nested(|parser| {
+            let start = parser.span();
+            let mut left = parser.operand()?;
+            let depth = parser.depth;
+            while let Some(op) = parser.bin_op().filter(|op| op.precedence() > floor) {
+                parser.at += 1;
+                let (matching, return_bool) = parser.modifiers()?;
+                // The right operand of the right-associative operator may hold the same operator again.
+                let right = parser.expr(op.precedence() - u8::from(op == BinOp::Pow))?;
+                left = parser.binary(op, matching, return_bool, left, right, start);
+                // Chains grow the tree to the left, so they count as nesting too.
+                parser.depth += 1;
+                if parser.depth > super::DEPTH_MAX {
+                    return Err(Diagnostic::error(
+                        parser.span(),
+                        "the query has too many operators in a row",
+                    ));
+                }
+            }
+            parser.depth = depth;
+            Ok(left)
+        })
+    }
+
+    fn bin_op(&self) -> Option<BinOp> {
+        match self.peek() {
+            Tok::Sym(text) => BinOp::from_text(text),
+            _ => None,
+        }
+    }
+
+    fn operand(&mut self) -> Parsed<Expr> {
+        match self.peek().clone() {
+            Tok::Sym("{") => self.log_expr().map(Expr::Log),
+            Tok::Sym("(") => {
+                self.at += 1;
+                let inner = self.expr(0)?;
+                self.expect(")")?;
+                Ok(inner)
+            }
+            Tok::Sym("label_replace") => self.label_replace().map(Expr::Metric),
+            Tok::Func("vector") => self.vector_literal().map(Expr::Metric),
+            Tok::Func(name) => self.aggregation(name).map(Expr::Metric),
+            Tok::Number(_) | Tok::Sym("+" | "-") => self.literal().map(Expr::Metric),
+            _ => Err(self.unexpected(&[])),
+        }
+    }
+
+    fn literal(&mut self) -> Parsed<MetricExpr> {
+        let span = self.span();
+        let negative = self.is_sym("-");
+        if negative || self.is_sym("+") {
+            self.at += 1;
+        }
+        let Tok::Number(text) = self.peek().clone() else { return Err(self.unexpected(&["NUMBER"])) };
+        self.at += 1;
+        let value = self.number(span, &text, "unable to parse literal as a float");
+        Ok(MetricExpr::Literal(if negative { -value } else { value }))
+    }
+
+    fn number(&mut self, span: SourceSpan, text: &str, complaint: &str) -> f64 {
+        float::parse(text).unwrap_or_else(|error| {
+            self.problem(span, format!("{complaint}: {error}"));
+            f64::NAN
+        })
+    }
+
+    fn vector_literal(&mut self) -> Parsed<MetricExpr> {
+        self.at += 1;
+        self.expect("(")?;
+        let span = self.span();
+        let Tok::Number(text) = self.peek().clone() else { return Err(self.unexpected(&["NUMBER"])) };
+        self.at += 1;
+        self.expect(")")?;
+        Ok(MetricExpr::VectorLiteral(self.number(span, &text, "unable to parse vectorExpr as a float")))
+    }
+
+    fn aggregation(&mut self, name: &str) -> Parsed<MetricExpr> {
+        if let Some(op) = RangeOp::from_name(name) {
+            return self.range_aggregation(op);
+        }
+        match VectorOp::from_name(name) {
+            Some(op) => self.vector_aggregation(op),
+            None => Err(self.unexpected(&[])),
+        }
+    }
+
+    /// `NUMBER ,` in front of what is aggregated.
+    fn parameter(&mut self) -> Option<String> {
+        match (self.peek().clone(), self.peek_nth(1)) {
+            (Tok::Number(text), Tok::Sym(",")) => {
+                self.at += 2;
+                Some(text)
+            }
+            _ => None,
+        }
+    }
+
+    fn range_aggregation(&mut self, op: RangeOp) -> Parsed<MetricExpr> {
+        let start = self.span();
+        self.at += 1;
+        self.expect("(")?;
+        let param_text = self.parameter();
+        let range = self.log_range()?;
+        self.expect(")")?;
+        let grouping = self.grouping()?;
+        let span = self.span_from(start);
+        let param = self.quantile(op, param_text, span);
+        if grouping.is_some() && !op.allows_grouping() {
+            self.problem(span, format!("grouping not allowed for {} aggregation", op.name()));
+        }
+        if range.unwrap.is_some() && !op.allows_unwrap() {
+            self.problem(span, format!("invalid aggregation {} with unwrap", op.name()));
+        }
+        if range.unwrap.is_none() && !op.allows_lines() {
+            self.problem(span, format!("invalid aggregation {} without unwrap", op.name()));
+        }
+        Ok(MetricExpr::Range(Box::new(RangeAggregation { op, param, range, grouping, span })))
+    }
+
+    fn quantile(&mut self, op: RangeOp, text: Option<String>, span: SourceSpan) -> Option<f64> {
+        match (op == RangeOp::QuantileOverTime, text) {
+            (true, Some(text)) => {
+                let complaint = format!("invalid parameter for operation {}", op.name());
+                Some(self.number(span, &text, &complaint))
+            }
+            (true, None) => {
+                self.problem(span, format!("parameter required for operation {}", op.name()));
+                None
+            }
+            (false, Some(text)) => {
+                self.problem(span, format!("parameter {text} not supported for operation {}", op.name()));
+                None
+            }
+            (false, None) => None,
+        }
+    }
+
+    /// Lines and their window; the window may stand before or after the pipeline, and parentheses around either.
+    fn log_range(&mut self) -> Parsed<LogRange> {
+        let (mut range, mut has_window) = self.log_range_part()?;
+        if !has_window {
+            has_window = self.window(&mut range)?;
+            if has_window && range.unwrap.is_none() {
+                range.unwrap = self.unwrap()?;
+            }
+        }
+        if has_window { Ok(range) } else { Err(self.unexpected(&[])) }
+    }
+
+    /// One parenthesized or bare part, and whether it held the window.
+    fn log_range_part(&mut self) -> Parsed<(LogRange, bool)> {
+        if self.is_sym("(") {
+            return self.nested(|parser| {
+                parser.at += 1;
+                let (mut range, mut has_window) = parser.log_range_part()?;
+                if !has_window && matches!(parser.peek(), Tok::Range(_)) {
+                    has_window = parser.window(&mut range)?;
+                    if range.unwrap.is_none() {
+                        range.unwrap = parser.unwrap()?;
+                    }
+                }
+                parser.expect(")")?;
+                Ok((range, has_window))
+            });
+        }
+        let log = self.log_expr()?;
+        let mut range = LogRange { log, interval: 0, offset: 0, unwrap: self.unwrap()? };
+        let has_window = self.window(&mut range)?;
+        if has_window && range.log.stages.is_empty() && range.unwrap.is_none() {
+            range.log = self.rest_of(range.log)?;
+            range.unwrap = self.unwrap()?;
+        }
+        Ok((range, has_window))
+    }
+
+    /// The pipeline behind the window.
+    fn rest_of(&mut self, log: LogExpr) -> Parsed<LogExpr> {
+        let start = log.span;
+        let stages = self.pipeline()?;
+        Ok(LogExpr { stages, span: self.span_from(start), ..log })
+    }
+
+    /// `[5m] offset 1h`; false when there is none.
+    fn window(&mut self, range: &mut LogRange) -> Parsed<bool> {
+        let Tok::Range(interval) = *self.peek() else { return Ok(false) };
+        self.at += 1;
+        range.interval = interval;
+        if self.eat("offset") {
+            let Tok::Duration(offset) = *self.peek() else { return Err(self.unexpected(&["DURATION"])) };
+            self.at += 1;
+            range.offset = offset;
+        }
+        Ok(true)
+    }
+
+    fn grouping(&mut self) -> Parsed<Option<Grouping>> {
+        let without = self.is_sym("without");
+        if !without && !self.is_sym("by") {
+            return Ok(None);
+        }
+        self.at += 1;
+        self.expect("(")?;
+        Ok(Some(Grouping { without, labels: self.label_list()? }))
+    }
+
+    /// `a, b)`, the opening parenthesis already read.
+    fn label_list(&mut self) -> Parsed<Vec<String>> {
+        let mut labels = Vec::new();
+        if self.eat(")") {
+            return Ok(labels);
+        }
+        loop {
+            labels.push(self.ident(if labels.is_empty() {
+                &["IDENTIFIER", ")"]
+            } else {
+                &["IDENTIFIER"]
+            })?);
+            if self.eat(")") {
+                return Ok(labels);
+            }
+            if !self.eat(",") {
+                return Err(self.unexpected(&[",", ")"]));
+            }
+        }
+    }
+
+    fn vector_aggregation(&mut self, op: VectorOp) -> Parsed<MetricExpr> {
+        let start = self.span();
+        self.at += 1;
+        let before = self.grouping()?;
+        self.expect("(")?;
+        let param = self.parameter();
+        let expr = self.metric_argument()?;
+        self.expect(")")?;
+        let grouping = match before {
+            Some(grouping) => Some(grouping),
+            None => self.grouping()?,
+        };
+        let span = self.span_from(start);
+        let k = self.how_many(op, param, span);
+        if op == VectorOp::ApproxTopk && grouping.is_some() {
+            self.problem(span, format!("grouping not allowed for {} aggregation", op.name()));
+        }
+        let grouping = grouping.unwrap_or_default();
+        if matches!(op, VectorOp::Sort | VectorOp::SortDesc) && !grouping.labels.is_empty() {
+            self.problem(span, "sort and sort_desc doesn't allow grouping by ");
+        }
+        Ok(MetricExpr::Vector(Box::new(VectorAggregation { op, k, expr, grouping, span })))
+    }
+
+    /// A metric expression; a log query in its place is refused at the token behind it, as Loki's grammar does.
+    fn metric_argument(&mut self) -> Parsed<MetricExpr> {
+        match self.expr(0)? {
+            Expr::Metric(metric) => Ok(metric),
+            Expr::Log(_) => Err(self
+                .unexpected(&[])
+                .with_hint("turn the lines into numbers first, for example with count_over_time({...}[5m])")),
+        }
+    }
+
+    fn how_many(&mut self, op: VectorOp, param: Option<String>, span: SourceSpan) -> Option<usize> {
+        let name = op.name();
+        match (op.takes_k(), param) {
+            (true, None) => self.problem(span, format!("parameter required for operation {name}")),
+            (false, Some(text)) => {
+                self.problem(span, format!("unsupported parameter for operation {name}({text},"));
+            }
+            (true, Some(text)) => match text.parse::<i64>() {
+                Err(_) => self.problem(span, format!("invalid parameter {name}({text},")),
+                Ok(k) if k <= 0 => {
+                    self.problem(span, format!("invalid parameter (must be greater than 0) {name}({text}"));
+                }
+                Ok(k) => return usize::try_from(k).ok(),
+            },
+            (false, None) => {}
+        }
+        None
+    }
+
+    fn label_replace(&mut self) -> Parsed<MetricExpr> {
+        let start = self.span();
+        self.at += 1;
+        self.expect("(")?;
+        let expr = self.metric_argument()?;
+        let mut texts = Vec::new();
+        for _ in 0..4 {
+            self.expect(",")?;
+            texts.push(self.string(&["STRING"])?);
+        }
+        self.expect(")")?;
+        let span = self.span_from(start);
+        let mut texts = texts.into_iter();
+        let mut next = || texts.next().unwrap_or_default();
+        let (dst, replacement, src, regex) = (next(), next(), next(), next());
+        if let Err(error) = Regex::new(&format!("^(?:{regex})$")) {
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or("").trim_start_matches("error: ");
+            self.problem(span, format!("invalid regex in label_replace: error parsing regexp: {reason}"));
+        }
+        Ok(MetricExpr::LabelReplace(Box::new(LabelReplace { expr, dst, replacement, src, regex, span })))
+    }
+
+    /// `bool on (a) group_left (b)`
+    fn modifiers(&mut self) -> Parsed<(Matching, bool)> {
+        let return_bool = self.eat("bool");
+        let mut matching = Matching { on: self.is_sym("on"), ..Matching::default() };
+        if !matching.on && !self.is_sym("ignoring") {
+            return Ok((matching, return_bool));
+        }
+        self.at += 1;
+        self.expect("(")?;
+        matching.labels = self.label_list()?;
+        matching.card = match self.peek() {
+            Tok::Sym("group_left") => Cardinality::ManyToOne,
+            Tok::Sym("group_right") => Cardinality::OneToMany,
+            _ => return Ok((matching, return_bool)),
+        };
+        self.at += 1;
+        // A parenthesis here may also open the right operand; only a list of names is the modifier's.
+        let names = match (self.peek_nth(1), self.peek_nth(2)) {
+            (Tok::Sym(")"), _) => true,
+            (Tok::Ident(_), Tok::Sym("," | ")")) => true,
+            _ => false,
+        };
+        if names && self.eat("(") {
+            matching.include = self.label_list()?;
+        }
+        Ok((matching, return_bool))
+    }
+
+    fn binary(
+        &mut self,
+        op: BinOp,
+        matching: Matching,
+        return_bool: bool,
+        left: Expr,
+        right: Expr,
+        start: SourceSpan,
+    ) -> Expr {
+        let span = self.span_from(start);
+        let left = self.leg(op, "left", left, span);
+        let right = self.leg(op, "right", right, span);
+        match (&left, &right) {
+            (MetricExpr::Literal(left), MetricExpr::Literal(right)) if !op.is_set() => {
+                return Expr::Metric(MetricExpr::Literal(crate::eval::fold(op, *left, *right)));
+            }
+            _ => {}
+        }
+        Expr::Metric(MetricExpr::Binary(Box::new(BinaryExpr {
+            op,
+            matching,
+            return_bool,
+            left,
+            right,
+            span,
+        })))
+    }
+
+    /// One side of an operator: no log query, and no literal beside `and`, `or` and `unless`.
+    fn leg(&mut self, op: BinOp, side: &str, leg: Expr, span: SourceSpan) -> MetricExpr {
+        match leg {
+            Expr::Log(log) => {
+                let kind = if log.stages.is_empty() { "MatchersExpr" } else { "PipelineExpr" };
+                self.problem(
+                    log.span,
+                    format!(
+                        "unexpected type for {side} leg of binary operation ({}): *syntax.{kind}",
+                        op.text()
+                    ),
+                );
+                MetricExpr::Literal(f64::NAN)
+            }
+            Expr::Metric(MetricExpr::Literal(value)) if op.is_set() => {
+                self.problem(
+                    span,
+                    format!(
+                        "unexpected literal for {side} leg of logical/set binary operation ({}): {}",
+                        op.text(),
+                        float::fixed(value)
+                    ),
+                );
+                MetricExpr::Literal(value)
+            }
+            Expr::Metric(metric) => metric,
+        }
+    }
+}

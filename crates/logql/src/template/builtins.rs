@@ -1,0 +1,139 @@
+//! Go's built-in template functions.
+
+use super::Scope;
+use super::value::Value;
+
+/// Values next to each other, with a space between two that are not texts.
+pub(super) fn print(values: &[Value]) -> String {
+    let mut out = String::new();
+    let mut before_is_text = true;
+    for (index, value) in values.iter().enumerate() {
+        let is_text = matches!(value, Value::Str(_));
+        if index > 0 && !is_text && !before_is_text {
+            out.push(' ');
+        }
+        out.push_str(&value.display());
+        before_is_text = is_text;
+    }
+    out
+}
+
+/// Values with spaces between them and a line end.
+pub(super) fn println(values: &[Value]) -> String {
+    values.iter().map(Value::display).collect::<Vec<_>>().join(" ") + "\n"
+}
+
+pub(super) fn html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&#34;"),
+            '\'' => out.push_str("&#39;"),
+            '\0' => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+pub(super) fn js(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '\'' => out.push_str("\\'"),
+            '"' => out.push_str("\\\""),
+            '<' | '>' | '&' | '=' => out.push_str(&format!("\\u{:04X}", c as u32)),
+            c if c < ' ' => out.push_str(&format!("\\u{:04X}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+pub(super) fn len(value: &Value) -> Result<Value, String> {
+    let len = match value {
+        Value::Str(text) => text.len(),
+        Value::List(items) => items.len(),
+        Value::Map(pairs) => pairs.len(),
+        other => return Err(format!("len of type {}", other.type_name())),
+    };
+    Ok(Value::Int(len as i64))
+}
+
+/// `index collection key key ...`
+pub(super) fn index(args: &[Value], scope: &Scope<'_>) -> Result<Value, String> {
+    let Some((first, keys)) = args.split_first() else { return Err("missing argument".to_owned()) };
+    let mut value = first.clone();
+    for key in keys {
+        value = match (value, key) {
+            (Value::Labels, Value::Str(name)) => Value::Str(scope.fields.field(name).into_owned()),
+            (Value::Map(pairs), Value::Str(name)) => {
+                pairs.into_iter().find(|(known, _)| known == name).map_or(Value::Nil, |(_, value)| value)
+            }
+            (Value::List(items), Value::Int(at)) => usize::try_from(*at)
+                .ok()
+                .and_then(|at| items.into_iter().nth(at))
+                .ok_or_else(|| format!("index out of range: {at}"))?,
+            (Value::Str(text), Value::Int(at)) => {
+                let byte = usize::try_from(*at).ok().and_then(|at| text.as_bytes().get(at).copied());
+                Value::Int(i64::from(byte.ok_or_else(|| format!("index out of range: {at}"))?))
+            }
+            (value, _) => return Err(format!("can't index item of type {}", value.type_name())),
+        };
+    }
+    Ok(value)
+}
+
+/// `slice collection from to`
+pub(super) fn slice(args: &[Value]) -> Result<Value, String> {
+    let bound = |place: usize, default: usize| match args.get(place) {
+        None => Ok(default),
+        Some(Value::Int(n)) => usize::try_from(*n).map_err(|_| format!("index out of range: {n}")),
+        Some(other) => Err(format!("cannot index slice/array with type {}", other.type_name())),
+    };
+    let out_of_range = || "index out of range".to_owned();
+    match args.first() {
+        Some(Value::Str(text)) => {
+            let part = text.get(bound(1, 0)?..bound(2, text.len())?).ok_or_else(out_of_range)?;
+            Ok(Value::Str(part.to_owned()))
+        }
+        Some(Value::List(items)) => {
+            let part = items.get(bound(1, 0)?..bound(2, items.len())?).ok_or_else(out_of_range)?;
+            Ok(Value::List(part.to_vec()))
+        }
+        other => Err(format!("can't slice item of type {}", other.map_or("<nil>", Value::type_name))),
+    }
+}
+
+/// `eq`, `ne`, `lt`, `le`, `gt` and `ge`. `eq` compares its first argument with every other one.
+pub(super) fn compare(name: &str, args: &[Value]) -> Result<Value, String> {
+    let Some((left, rest)) = args.split_first() else { return Err("missing argument".to_owned()) };
+    for right in rest {
+        let ordering = match (left, right) {
+            (Value::Str(a), Value::Str(b)) => Some(a.cmp(b)),
+            (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
+            (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
+            (Value::Time(a), Value::Time(b)) => Some(a.cmp(b)),
+            (Value::Bool(a), Value::Bool(b)) if matches!(name, "eq" | "ne") => Some(a.cmp(b)),
+            (Value::Nil, Value::Nil) if matches!(name, "eq" | "ne") => Some(std::cmp::Ordering::Equal),
+            (Value::Nil, _) | (_, Value::Nil) if matches!(name, "eq" | "ne") => None,
+            _ => return Err("incompatible types for comparison".to_owned()),
+        };
+        let holds = match name {
+            "eq" => ordering.is_some_and(|o| o.is_eq()),
+            "ne" => ordering.is_none_or(|o| o.is_ne()),
+            "lt" => ordering.is_some_and(|o| o.is_lt()),
+            "le" => ordering.is_some_and(|o| o.is_le()),
+            "gt" => ordering.is_some_and(|o| o.is_gt()),
+            _ => ordering.is_some_and(|o| o.is_ge()),
+        };
+        if holds || name != "eq" {
+            return Ok(Value::Bool(holds));
+        }
+    }
+    Ok(Value::Bool(false))
+}

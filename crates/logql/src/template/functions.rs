@@ -1,0 +1,489 @@
+//! The functions templates may call: Go's, those of the sprig library that Loki allows, and Loki's own.
+
+use std::borrow::Cow;
+
+use regex::RegexBuilder;
+
+use super::value::Value;
+use super::{Scope, TEXT_BYTES_MAX, builtins, decimal, layout, printf};
+use crate::text::{duration, size};
+
+/// Largest compiled regular expression, in bytes.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// Number of arguments: least and most.
+type Count = (usize, usize);
+
+const ANY: usize = usize::MAX;
+
+/// Every function with its number of arguments.
+const FUNCTIONS: &[(&str, Count)] = &[
+    ("__line__", (0, 0)),
+    ("__timestamp__", (0, 0)),
+    ("ToLower", (1, 1)),
+    ("ToUpper", (1, 1)),
+    ("Replace", (4, 4)),
+    ("Trim", (2, 2)),
+    ("TrimLeft", (2, 2)),
+    ("TrimRight", (2, 2)),
+    ("TrimPrefix", (2, 2)),
+    ("TrimSuffix", (2, 2)),
+    ("TrimSpace", (1, 1)),
+    ("add", (0, ANY)),
+    ("add1", (1, 1)),
+    ("addf", (0, ANY)),
+    ("alignLeft", (2, 2)),
+    ("alignRight", (2, 2)),
+    ("and", (1, ANY)),
+    ("b64dec", (1, 1)),
+    ("b64enc", (1, 1)),
+    ("bytes", (1, 1)),
+    ("ceil", (1, 1)),
+    ("contains", (2, 2)),
+    ("count", (2, 2)),
+    ("date", (2, 2)),
+    ("default", (1, ANY)),
+    ("div", (2, 2)),
+    ("divf", (1, ANY)),
+    ("duration", (1, 1)),
+    ("duration_seconds", (1, 1)),
+    ("eq", (2, ANY)),
+    ("float64", (1, 1)),
+    ("floor", (1, 1)),
+    ("fromJson", (1, 1)),
+    ("ge", (2, 2)),
+    ("gt", (2, 2)),
+    ("hasPrefix", (2, 2)),
+    ("hasSuffix", (2, 2)),
+    ("html", (0, ANY)),
+    ("indent", (2, 2)),
+    ("index", (1, ANY)),
+    ("int", (1, 1)),
+    ("js", (0, ANY)),
+    ("le", (2, 2)),
+    ("len", (1, 1)),
+    ("lower", (1, 1)),
+    ("lt", (2, 2)),
+    ("max", (1, ANY)),
+    ("maxf", (1, ANY)),
+    ("min", (1, ANY)),
+    ("minf", (1, ANY)),
+    ("mod", (2, 2)),
+    ("mul", (1, ANY)),
+    ("mulf", (1, ANY)),
+    ("ne", (2, 2)),
+    ("nindent", (2, 2)),
+    ("not", (1, 1)),
+    ("now", (0, 0)),
+    ("or", (1, ANY)),
+    ("print", (0, ANY)),
+    ("printf", (1, ANY)),
+    ("println", (0, ANY)),
+    ("regexReplaceAll", (3, 3)),
+    ("regexReplaceAllLiteral", (3, 3)),
+    ("repeat", (2, 2)),
+    ("replace", (3, 3)),
+    ("round", (2, ANY)),
+    ("slice", (1, ANY)),
+    ("sub", (2, 2)),
+    ("subf", (1, ANY)),
+    ("substr", (3, 3)),
+    ("title", (1, 1)),
+    ("toDate", (2, 2)),
+    ("toDateInZone", (3, 3)),
+    ("trim", (1, 1)),
+    ("trimAll", (2, 2)),
+    ("trimPrefix", (2, 2)),
+    ("trimSuffix", (2, 2)),
+    ("trunc", (2, 2)),
+    ("unixEpoch", (1, 1)),
+    ("unixEpochMillis", (1, 1)),
+    ("unixEpochNanos", (1, 1)),
+    ("unixToTime", (1, 1)),
+    ("upper", (1, 1)),
+    ("urldecode", (1, 1)),
+    ("urlencode", (1, 1)),
+    ("urlquery", (0, ANY)),
+];
+
+/// True for a function's name.
+pub(super) fn exists(name: &str) -> bool {
+    FUNCTIONS.iter().any(|(known, _)| *known == name)
+}
+
+/// Refuses a wrong number of arguments in Go's words.
+pub(super) fn check_count(name: &str, got: usize) -> Result<(), String> {
+    let Some((_, (least, most))) = FUNCTIONS.iter().find(|(known, _)| *known == name) else {
+        return Err(format!("{name:?} is not a defined function"));
+    };
+    if (*least..=*most).contains(&got) {
+        return Ok(());
+    }
+    let want = if *most == ANY { format!("at least {least}") } else { least.to_string() };
+    Err(format!("wrong number of args for {name}: want {want} got {got}"))
+}
+
+type Called = Result<Value, String>;
+
+/// The arguments of a call, read by type.
+struct Args(Vec<Value>);
+
+impl Args {
+    fn get(&self, index: usize) -> &Value {
+        self.0.get(index).unwrap_or(&Value::Nil)
+    }
+
+    fn text(&self, index: usize) -> Result<&str, String> {
+        match self.get(index) {
+            Value::Str(text) => Ok(text),
+            other => Err(format!("wrong type for value; expected string; got {}", other.type_name())),
+        }
+    }
+
+    fn int(&self, index: usize) -> Result<i64, String> {
+        match self.get(index) {
+            Value::Int(n) => Ok(*n),
+            other => Err(format!("wrong type for value; expected int; got {}", other.type_name())),
+        }
+    }
+
+    fn time(&self, index: usize) -> Result<kenning_model::Nanos, String> {
+        match self.get(index) {
+            Value::Time(time) => Ok(*time),
+            other => Err(format!("wrong type for value; expected time.Time; got {}", other.type_name())),
+        }
+    }
+}
+
+fn text(value: impl Into<String>) -> Called {
+    let value = value.into();
+    if value.len() > TEXT_BYTES_MAX {
+        return Err(format!("result longer than {TEXT_BYTES_MAX} bytes"));
+    }
+    Ok(Value::Str(value))
+}
+
+/// Calls a function whose number of arguments was checked.
+pub(super) fn call(name: &str, args: Vec<Value>, scope: &Scope<'_>) -> Called {
+    let args = Args(args);
+    match name {
+        "__line__" => text(scope.line),
+        "__timestamp__" => Ok(Value::Time(scope.time)),
+        "now" => Ok(Value::Time(scope.now)),
+        "print" => text(builtins::print(&args.0)),
+        "println" => text(builtins::println(&args.0)),
+        "printf" => text(printf::printf(args.text(0)?, args.0.get(1..).unwrap_or(&[]))?),
+        "html" => text(builtins::html(&builtins::print(&args.0))),
+        "js" => text(builtins::js(&builtins::print(&args.0))),
+        "urlquery" => text(url_encode(&builtins::print(&args.0))),
+        "not" => Ok(Value::Bool(!args.get(0).is_true())),
+        "len" => builtins::len(args.get(0)),
+        "index" => builtins::index(&args.0, scope),
+        "slice" => builtins::slice(&args.0),
+        "eq" | "ne" | "lt" | "le" | "gt" | "ge" => builtins::compare(name, &args.0),
+        _ => string_function(name, &args)
+            .or_else(|| number_function(name, &args))
+            .or_else(|| time_function(name, &args))
+            .unwrap_or_else(|| Err(format!("{name} is not implemented"))),
+    }
+}
+
+fn string_function(name: &str, args: &Args) -> Option<Called> {
+    Some(match name {
+        "ToLower" | "lower" => args.text(0).and_then(|s| text(s.to_lowercase())),
+        "ToUpper" | "upper" => args.text(0).and_then(|s| text(s.to_uppercase())),
+        "TrimSpace" | "trim" => args.text(0).and_then(|s| text(s.trim())),
+        "Trim" => two(args, |s, set| text(s.trim_matches(|c| set.contains(c)))),
+        "TrimLeft" => two(args, |s, set| text(s.trim_start_matches(|c| set.contains(c)))),
+        "TrimRight" => two(args, |s, set| text(s.trim_end_matches(|c| set.contains(c)))),
+        "TrimPrefix" => two(args, |s, part| text(s.strip_prefix(part).unwrap_or(s))),
+        "TrimSuffix" => two(args, |s, part| text(s.strip_suffix(part).unwrap_or(s))),
+        "trimAll" => two(args, |set, s| text(s.trim_matches(|c| set.contains(c)))),
+        "trimPrefix" => two(args, |part, s| text(s.strip_prefix(part).unwrap_or(s))),
+        "trimSuffix" => two(args, |part, s| text(s.strip_suffix(part).unwrap_or(s))),
+        "contains" => two(args, |part, s| Ok(Value::Bool(s.contains(part)))),
+        "hasPrefix" => two(args, |part, s| Ok(Value::Bool(s.starts_with(part)))),
+        "hasSuffix" => two(args, |part, s| Ok(Value::Bool(s.ends_with(part)))),
+        "title" => args.text(0).and_then(|s| text(title(s))),
+        "Replace" => go_replace(args),
+        "replace" => (|| replace_all(args.text(2)?, args.text(0)?, args.text(1)?, usize::MAX))(),
+        "repeat" => (|| repeat(args.int(0)?, args.text(1)?))(),
+        "indent" => (|| indent("", args.int(0)?, args.text(1)?))(),
+        "nindent" => (|| indent("\n", args.int(0)?, args.text(1)?))(),
+        "trunc" => (|| text(trunc(args.int(0)?, args.text(1)?)))(),
+        "substr" => (|| text(substring(args.int(0)?, args.int(1)?, args.text(2)?)))(),
+        "alignLeft" => (|| align(args.int(0)?, args.text(1)?, true))(),
+        "alignRight" => (|| align(args.int(0)?, args.text(1)?, false))(),
+        "regexReplaceAll" => regex_replace(args, false),
+        "regexReplaceAllLiteral" => regex_replace(args, true),
+        "count" => (|| Ok(Value::Int(compile(args.text(0)?)?.find_iter(args.text(1)?).count() as i64)))(),
+        "urlencode" => args.text(0).and_then(|s| text(url_encode(s))),
+        "urldecode" => args.text(0).and_then(|s| url_decode(s).and_then(text)),
+        "b64enc" => args.text(0).and_then(|s| text(base64_encode(s.as_bytes()))),
+        "b64dec" => args.text(0).and_then(|s| text(base64_decode(s))),
+        "default" => Ok(args.0.get(1).filter(|given| given.is_true()).unwrap_or(args.get(0)).clone()),
+        "fromJson" => {
+            args.text(0).map(|s| serde_json::from_str::<serde_json::Value>(s).map_or(Value::Nil, Value::from))
+        }
+        _ => return None,
+    })
+}
+
+fn two(args: &Args, run: impl Fn(&str, &str) -> Called) -> Called {
+    run(args.text(0)?, args.text(1)?)
+}
+
+fn title(s: &str) -> String {
+    let mut start = true;
+    let upper =
+        |c: char, start: bool| if start { c.to_uppercase().collect::<String>() } else { c.to_string() };
+    s.chars()
+        .map(|c| {
+            let out = upper(c, start);
+            start = !(c.is_alphanumeric() || c == '_' || c == '\'');
+            out
+        })
+        .collect()
+}
+
+fn go_replace(args: &Args) -> Called {
+    let (s, old, new, n) = (args.text(0)?, args.text(1)?, args.text(2)?, args.int(3)?);
+    replace_all(s, old, new, usize::try_from(n).unwrap_or(usize::MAX))
+}
+
+fn replace_all(s: &str, old: &str, new: &str, n: usize) -> Called {
+    let hits = s.matches(old).take(n).count();
+    if s.len().saturating_add(hits.saturating_mul(new.len())) > TEXT_BYTES_MAX {
+        return Err(format!("result longer than {TEXT_BYTES_MAX} bytes"));
+    }
+    text(s.replacen(old, new, n))
+}
+
+fn repeat(count: i64, s: &str) -> Called {
+    let count = usize::try_from(count).map_err(|_| "strings: negative Repeat count".to_owned())?;
+    if s.len().saturating_mul(count) > TEXT_BYTES_MAX {
+        return Err(format!("result longer than {TEXT_BYTES_MAX} bytes"));
+    }
+    text(s.repeat(count))
+}
+
+fn indent(before: &str, spaces: i64, s: &str) -> Called {
+    let Value::Str(pad) = repeat(spaces, " ")? else { return Ok(Value::Nil) };
+    let Value::Str(body) = replace_all(s, "\n", &format!("\n{pad}"), usize::MAX)? else {
+        return Ok(Value::Nil);
+    };
+    text(format!("{before}{pad}{body}"))
+}
+
+/// The first `count` characters, or the last ones for a negative count.
+fn trunc(count: i64, s: &str) -> String {
+    let len = s.chars().count() as i64;
+    match count {
+        c if c < 0 && len + c > 0 => s.chars().skip((len + c) as usize).collect(),
+        c if c >= 0 && len > c => s.chars().take(c as usize).collect(),
+        _ => s.to_owned(),
+    }
+}
+
+fn substring(start: i64, end: i64, s: &str) -> String {
+    let len = s.chars().count() as i64;
+    let (start, end) = (start.min(len), end.min(len));
+    let (from, to) = match (start < 0, end < 0) {
+        (true, true) => return String::new(),
+        (true, false) => (0, end),
+        (false, true) => (start, len),
+        (false, false) => (start, end),
+    };
+    s.chars().skip(from as usize).take((to - from).max(0) as usize).collect()
+}
+
+fn align(count: i64, s: &str, left: bool) -> Called {
+    let len = s.chars().count() as i64;
+    if count < 0 || count == len {
+        return text(s);
+    }
+    if count > len {
+        let Value::Str(pad) = repeat(count - len, " ")? else { return Ok(Value::Nil) };
+        return text(if left { format!("{s}{pad}") } else { format!("{pad}{s}") });
+    }
+    let skip = if left { 0 } else { (len - count) as usize };
+    text(s.chars().skip(skip).take(count as usize).collect::<String>())
+}
+
+fn compile(pattern: &str) -> Result<regex::Regex, String> {
+    RegexBuilder::new(pattern)
+        .size_limit(REGEX_BYTES_MAX)
+        .build()
+        .map_err(|error| format!("error parsing regexp: {error}"))
+}
+
+fn regex_replace(args: &Args, literal: bool) -> Called {
+    let (regex, s, replacement) = (compile(args.text(0)?)?, args.text(1)?, args.text(2)?);
+    let growth = regex.find_iter(s).count().saturating_mul(replacement.len());
+    if s.len().saturating_add(growth) > TEXT_BYTES_MAX {
+        return Err(format!("result longer than {TEXT_BYTES_MAX} bytes"));
+    }
+    let replaced: Cow<'_, str> = match literal {
+        true => regex.replace_all(s, regex::NoExpand(replacement)),
+        false => regex.replace_all(s, replacement),
+    };
+    text(replaced)
+}
+
+/// Query escaping: a space is a plus sign.
+fn url_encode(s: &str) -> String {
+    let mut out = String::with_capacity(s.len());
+    for byte in s.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte as char),
+            b' ' => out.push('+'),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+fn url_decode(s: &str) -> Result<String, String> {
+    let (mut out, mut rest) = (Vec::with_capacity(s.len()), s.as_bytes());
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'+' => out.push(b' '),
+            b'%' => {
+                let digits = after.get(..2).and_then(|d| std::str::from_utf8(d).ok());
+                let digits = digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+                let code = digits.and_then(|d| u8::from_str_radix(d, 16).ok());
+                let Some(code) = code else {
+                    let bad =
+                        String::from_utf8_lossy(after.get(..after.len().min(2)).unwrap_or(&[])).into_owned();
+                    return Err(format!("invalid URL escape \"%{bad}\""));
+                };
+                out.push(code);
+                rest = after.get(2..).unwrap_or(&[]);
+            }
+            byte => out.push(*byte),
+        }
+    }
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+fn base64_encode(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
+        let word = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let digit = BASE64.get((word >> (18 - 6 * place) & 63) as usize).copied().unwrap_or(b'=');
+            out.push(if place <= chunk.len() { digit as char } else { '=' });
+        }
+    }
+    out
+}
+
+/// Decodes; missing padding is forgiven. As in Loki, the text of the error is the result when it fails.
+fn base64_decode(s: &str) -> String {
+    let digits = s.trim_end_matches('=');
+    let mut out = Vec::with_capacity(digits.len() * 3 / 4);
+    for (index, chunk) in digits.as_bytes().chunks(4).enumerate() {
+        let mut word = 0u32;
+        for (place, digit) in chunk.iter().enumerate() {
+            let Some(value) = BASE64.iter().position(|known| known == digit) else {
+                return format!("illegal base64 data at input byte {}", index * 4 + place);
+            };
+            word |= (value as u32) << (18 - 6 * place);
+        }
+        if chunk.len() == 1 {
+            return format!("illegal base64 data at input byte {}", index * 4);
+        }
+        let bytes = word.to_be_bytes();
+        out.extend_from_slice(bytes.get(1..chunk.len()).unwrap_or(&[]));
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn number_function(name: &str, args: &Args) -> Option<Called> {
+    let ints = || args.0.iter().map(Value::to_int);
+    let floats = || args.0.iter().map(Value::to_float);
+    let fold = |op: fn(f64, f64) -> f64| Ok(Value::Float(floats().reduce(op).unwrap_or(0.0)));
+    let (a, b) = (args.get(0).to_int(), args.get(1).to_int());
+    Some(match name {
+        "add" => Ok(Value::Int(ints().fold(0, i64::wrapping_add))),
+        "add1" => Ok(Value::Int(a.wrapping_add(1))),
+        "sub" => Ok(Value::Int(a.wrapping_sub(b))),
+        "mul" => Ok(Value::Int(ints().fold(1, i64::wrapping_mul))),
+        "div" | "mod" if b == 0 => Err("runtime error: integer divide by zero".to_owned()),
+        "div" => Ok(Value::Int(a.wrapping_div(b))),
+        "mod" => Ok(Value::Int(a.wrapping_rem(b))),
+        "max" => Ok(Value::Int(ints().max().unwrap_or(0))),
+        "min" => Ok(Value::Int(ints().min().unwrap_or(0))),
+        "addf" => fold(decimal::add),
+        "subf" => fold(decimal::sub),
+        "mulf" => fold(decimal::mul),
+        "divf" if floats().skip(1).any(|n| n == 0.0) => Err("decimal division by 0".to_owned()),
+        "divf" => fold(decimal::div),
+        "maxf" => fold(f64::max),
+        "minf" => fold(f64::min),
+        "ceil" => Ok(Value::Float(args.get(0).to_float().ceil())),
+        "floor" => Ok(Value::Float(args.get(0).to_float().floor())),
+        "round" => Ok(Value::Float(round(&args.0))),
+        "int" => Ok(Value::Int(a)),
+        "float64" => Ok(Value::Float(args.get(0).to_float())),
+        "bytes" => args.text(0).and_then(size::parse).map(|n| Value::Float(n as f64)),
+        "duration" | "duration_seconds" => {
+            args.text(0).and_then(duration::parse_go).map(|ns| Value::Float(ns as f64 / 1e9))
+        }
+        _ => return None,
+    })
+}
+
+/// `round number places [threshold]`: up from the threshold on, half by default.
+fn round(args: &[Value]) -> f64 {
+    let number = |index: usize| args.get(index).map(Value::to_float);
+    let power = 10f64.powi(number(1).unwrap_or(0.0) as i32);
+    let digit = power * number(0).unwrap_or(0.0);
+    let up = digit.fract() >= number(2).unwrap_or(0.5);
+    (if up { digit.ceil() } else { digit.floor() }) / power
+}
+
+fn time_function(name: &str, args: &Args) -> Option<Called> {
+    Some(match name {
+        "date" => (|| text(layout::format(args.text(0)?, date_of(args.get(1)))))(),
+        "toDate" => (|| Ok(read_time(args.text(0)?, args.text(1)?)))(),
+        "toDateInZone" => (|| Ok(read_time(args.text(0)?, args.text(2)?)))(),
+        "unixEpoch" => args.time(0).and_then(|time| text(time.0.div_euclid(1_000_000_000).to_string())),
+        "unixEpochMillis" => args.time(0).and_then(|time| text(time.to_millis().0.to_string())),
+        "unixEpochNanos" => args.time(0).and_then(|time| text(time.0.to_string())),
+        "unixToTime" => args.text(0).and_then(unix_to_time),
+        _ => return None,
+    })
+}
+
+/// Sprig's `date` takes times and Unix seconds.
+fn date_of(value: &Value) -> kenning_model::Nanos {
+    match value {
+        Value::Time(time) => *time,
+        other => kenning_model::Nanos(other.to_int().saturating_mul(1_000_000_000)),
+    }
+}
+
+/// A text that does not follow the layout is the year 1 in Go; here it is the earliest time there is.
+fn read_time(format: &str, s: &str) -> Value {
+    Value::Time(layout::parse(format, s).unwrap_or(kenning_model::Nanos(i64::MIN)))
+}
+
+/// Days, seconds, milliseconds, microseconds or nanoseconds, by the number of digits.
+fn unix_to_time(s: &str) -> Called {
+    let unable = |cause: &str| format!("unable to parse time '{s}': {cause}");
+    let n: i64 = s.parse().map_err(|_| unable("invalid syntax"))?;
+    let scale = match s.len() {
+        5 => 86_400_000_000_000,
+        10 => 1_000_000_000,
+        13 => 1_000_000,
+        16 => 1_000,
+        19 => 1,
+        _ => return Err(unable("%!w(<nil>)")),
+    };
+    Ok(Value::Time(kenning_model::Nanos(n.saturating_mul(scale))))
+}

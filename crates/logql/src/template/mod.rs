@@ -1,0 +1,226 @@
+//! Templates of `line_format` and `label_format`: the parts of Go's `text/template` that make sense for one line, with
+//! Loki's functions.
+//!
+//! There: actions, pipelines, variables, `if`, `with`, `range`, `break`, `continue`, comments, trim markers, Go's
+//! built-in functions and those Loki adds. Not there: `define`, `template` and `block`, methods of values, complex
+//! numbers, and time zones other than UTC (an unknown zone is UTC in Loki too). Results and values made on the way are
+//! at most [`TEXT_BYTES_MAX`] long.
+
+mod builtins;
+mod decimal;
+mod exec;
+mod functions;
+mod layout;
+mod parser;
+mod printf;
+mod value;
+
+use std::borrow::Cow;
+
+use kenning_model::Nanos;
+
+use crate::pipeline::{ERROR, ERROR_DETAILS, LineLabels};
+use parser::{Arg, Node, Pipe};
+
+/// Longest text a template may make, in bytes.
+pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// A parsed template.
+#[derive(Debug)]
+pub(crate) struct Template {
+    name: &'static str,
+    nodes: Vec<Node>,
+    source: String,
+}
+
+/// What a template can look at.
+pub(crate) struct Scope<'s> {
+    /// The line's time.
+    pub(crate) time: Nanos,
+    /// The present, as far as the query is concerned.
+    pub(crate) now: Nanos,
+    /// The line.
+    pub(crate) line: &'s str,
+    /// Its labels.
+    pub(crate) fields: &'s dyn Fields,
+}
+
+/// Labels by name.
+pub(crate) trait Fields {
+    /// A label's value; empty when absent.
+    fn field(&self, name: &str) -> Cow<'_, str>;
+    /// All labels, by name.
+    fn all(&self) -> Vec<(String, String)>;
+}
+
+impl Fields for LineLabels<'_> {
+    fn field(&self, name: &str) -> Cow<'_, str> {
+        match name {
+            ERROR => Cow::Borrowed(self.error()),
+            ERROR_DETAILS => Cow::Borrowed(self.details()),
+            _ => Cow::Borrowed(self.get(name).unwrap_or("")),
+        }
+    }
+
+    fn all(&self) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        self.for_each(|name, value, _| all.push((name.to_owned(), value.to_owned())));
+        all.sort();
+        all
+    }
+}
+
+/// A copy of labels taken at one moment.
+impl Fields for Vec<(String, String)> {
+    fn field(&self, name: &str) -> Cow<'_, str> {
+        Cow::Borrowed(self.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value))
+    }
+
+    fn all(&self) -> Vec<(String, String)> {
+        self.clone()
+    }
+}
+
+impl Template {
+    /// Reads a template. `name` appears in error texts, which are Go's.
+    pub(crate) fn parse(name: &'static str, source: &str) -> Result<Self, String> {
+        let nodes = parser::parse(source).map_err(|error| {
+            let line = source.get(..error.at).unwrap_or(source).matches('\n').count() + 1;
+            format!("template: {name}:{line}: {}", error.message)
+        })?;
+        Ok(Self { name, nodes, source: source.to_owned() })
+    }
+
+    /// Runs it.
+    pub(crate) fn execute(&self, scope: &Scope<'_>) -> Result<String, String> {
+        exec::run(&self.nodes, scope).map_err(|error| {
+            let before = self.source.get(..error.at).unwrap_or("");
+            let line = before.matches('\n').count() + 1;
+            let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1);
+            let name = self.name;
+            format!(
+                "template: {name}:{line}:{column}: executing {name:?} at <{}>: {}",
+                error.text, error.message
+            )
+        })
+    }
+
+    /// The label when the template is nothing but `{{.label}}`.
+    pub(crate) fn single_field(&self) -> Option<&str> {
+        match self.nodes.as_slice() {
+            [Node::Action(pipe)] if pipe.variables.is_empty() => match pipe.commands.as_slice() {
+                [command] => match command.args.as_slice() {
+                    [Arg::Field(path, _)] if path.len() == 1 => path.first().map(String::as_str),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Names of the fields it mentions, each once.
+    pub(crate) fn fields(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        fields_of_nodes(&self.nodes, &mut names);
+        let mut unique: Vec<String> = Vec::new();
+        for name in names {
+            if !unique.contains(&name) {
+                unique.push(name);
+            }
+        }
+        unique
+    }
+}
+
+fn fields_of_nodes(nodes: &[Node], names: &mut Vec<String>) {
+    for node in nodes {
+        match node {
+            Node::Action(pipe) => fields_of_pipe(pipe, names),
+            Node::Branch { pipe, then, otherwise, .. } => {
+                fields_of_pipe(pipe, names);
+                fields_of_nodes(then, names);
+                fields_of_nodes(otherwise, names);
+            }
+            Node::Text(_) | Node::Break | Node::Continue => {}
+        }
+    }
+}
+
+fn fields_of_pipe(pipe: &Pipe, names: &mut Vec<String>) {
+    for arg in pipe.commands.iter().flat_map(|command| &command.args) {
+        match arg {
+            Arg::Field(path, _) => names.extend(path.iter().cloned()),
+            Arg::Pipe(inner, _, _) => fields_of_pipe(inner, names),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(template: &str, expect: &str) {
+        let fields: Vec<(String, String)> =
+            [("app", "api"), ("n", "5"), ("j", r#"{"a":[1,2],"b":"x"}"#), ("z", "")]
+                .map(|(n, v)| (n.to_owned(), v.to_owned()))
+                .to_vec();
+        let time = Nanos(1_700_000_000_123_456_789);
+        let scope = Scope { time, now: time, line: "the line", fields: &fields };
+        let result = Template::parse("line", template).and_then(|t| t.execute(&scope));
+        assert_eq!(result.unwrap_or_else(|error| error), expect, "{template}");
+    }
+
+    #[test]
+    fn actions_and_control() {
+        check("a {{.app}} {{ .missing }}b", "a api b");
+        check("{{ if eq .app \"api\" }}yes{{else if .z}}hm{{ else }}no{{ end }}", "yes");
+        check("{{with .z}}full{{else}}empty{{end}}", "empty");
+        check("{{range $i, $e := (fromJson .j).a}}{{$i}}={{$e}};{{else}}none{{end}}", "0=1;1=2;");
+        check("x  {{- \" y \" -}}  z{{/* gone */}}", "x y z");
+        check("{{ $a := .app }}{{ $a | upper }}{{ $a = \"b\" }}{{ $a }}", "APIb");
+        check("{{ __line__ | len }} {{ and .app .z .n }}{{ or .z .app }} {{ not .z }}", "8 api true");
+        check(
+            "{{ range $i, $c := fromJson \"[1,2,3]\" }}{{ if eq $i 1 }}{{ continue }}{{ end }}{{ $c }}{{ end }}",
+            "13",
+        );
+    }
+
+    #[test]
+    fn numbers_and_printing() {
+        check("{{ add .n 2 }} {{ div 7 2 }} {{ addf 0.1 .2 }} {{ round 2.345 2 }}", "7 3 0.3 2.35");
+        check("{{ printf \"%-4s|%04d|%.2f|%q|%x\" .app 7 1.5 .n 255 }}", "api |0007|1.50|\"5\"|ff");
+        check("{{ print 1 2 \"a\" \"b\" 3 }} {{ 1.0 }} {{ true }} {{ 0x10 }}", "1 2ab3 1 true 16");
+        check("{{ if lt (int .n) 6 }}small{{ end }}", "small");
+    }
+
+    #[test]
+    fn times() {
+        check(
+            "{{ __timestamp__ | unixEpoch }} {{ __timestamp__ | date \"2006-01-02T15:04:05.000Z07:00\" }}",
+            "1700000000 2023-11-14T22:13:20.123Z",
+        );
+        check("{{ toDate \"2006-01-02\" \"2024-02-29\" | unixEpochMillis }}", "1709164800000");
+        check("{{ unixToTime \"1679577215\" }}", "2023-03-23 13:13:35 +0000 UTC");
+    }
+
+    #[test]
+    fn faults() {
+        check("{{", "template: line:1: unclosed action");
+        check("{{ nope }}", "template: line:1: function \"nope\" not defined");
+        check("{{ if .a }}", "template: line:1: unexpected EOF");
+        check(
+            "{{ .app | now }}",
+            "template: line:1:10: executing \"line\" at <now>: wrong number of args for now: want 0 got 1",
+        );
+        check(
+            "{{ div 1 0 }}",
+            "template: line:1:3: executing \"line\" at <div 1 0>: error calling div: runtime error: integer divide by zero",
+        );
+        check(
+            "{{ repeat 99999999 \"x\" }}",
+            "template: line:1:3: executing \"line\" at <repeat 99999999 \"x\">: error calling repeat: result longer than 1048576 bytes",
+        );
+    }
+}
