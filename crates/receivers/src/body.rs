@@ -1,0 +1,293 @@
+//! Reads a request's body under guard: size, speed, whole time, and memory charged as the bytes arrive.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use kenning_stdx::clock::Clock;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+const MIB: usize = 1024 * 1024;
+
+/// Memory is charged in steps of this many bytes.
+const CHARGE_STEP: usize = 64 * 1024;
+
+/// Bytes of a body refused for its size that are still read and dropped, so that the client gets to read the refusal
+/// instead of a reset connection; and the time for it.
+const LINGER_BYTES: usize = 32 * MIB;
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// What one body may be.
+#[derive(Clone, Debug)]
+pub struct BodyLimits {
+    /// Bytes as they come over the wire.
+    pub wire_bytes: usize,
+    /// Bytes after decompression.
+    pub decoded_bytes: usize,
+    /// Time before the rate counts.
+    pub grace: Duration,
+    /// Bytes a second that must arrive on average after the grace.
+    pub rate_min: u64,
+    /// Time for the whole body.
+    pub time: Duration,
+}
+
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self {
+            wire_bytes: 8 * MIB,
+            decoded_bytes: 16 * MIB,
+            grace: Duration::from_secs(5),
+            rate_min: 1024,
+            time: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Memory that bodies of all requests may hold together, and the number of bodies decoded at once. Cloning shares it.
+///
+/// A decoded body and its batch are several times larger than the body, so what bounds them is that few are decoded
+/// at the same time.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    bytes: Arc<Semaphore>,
+    decoding: Arc<Semaphore>,
+}
+
+/// Memory charged to a [`Budget`]; given back when dropped.
+#[derive(Debug)]
+pub struct Lease(Option<OwnedSemaphorePermit>);
+
+impl Default for Budget {
+    /// 128 MiB of bodies, 4 decoded at once.
+    fn default() -> Self {
+        Self::new(128 * MIB, 4)
+    }
+}
+
+impl Budget {
+    /// A budget of `bytes` for bodies and `decoding` bodies decoded at once (at least one).
+    #[must_use]
+    pub fn new(bytes: usize, decoding: usize) -> Self {
+        let bytes = Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
+        Self { bytes, decoding: Arc::new(Semaphore::new(decoding.clamp(1, Semaphore::MAX_PERMITS))) }
+    }
+
+    fn lease(&self) -> Lease {
+        Lease(None)
+    }
+
+    /// Charges more to a lease; false when the budget is spent.
+    fn grow(&self, lease: &mut Lease, bytes: usize) -> bool {
+        let Ok(bytes) = u32::try_from(bytes) else { return false };
+        let Ok(permit) = self.bytes.clone().try_acquire_many_owned(bytes) else { return false };
+        match &mut lease.0 {
+            Some(held) => held.merge(permit),
+            None => lease.0 = Some(permit),
+        }
+        true
+    }
+
+    /// Waits for a place to decode in. The bodies that wait are bounded by their bytes.
+    pub(crate) async fn decode_place(&self) -> Option<OwnedSemaphorePermit> {
+        self.decoding.clone().acquire_owned().await.ok()
+    }
+}
+
+/// Why a body was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// More bytes than allowed.
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// Slower than the least rate, or longer than the whole time.
+    TooSlow,
+    /// The connection broke, or the framing is wrong.
+    Broken {
+        /// What HTTP says.
+        detail: String,
+    },
+    /// All memory for bodies is taken.
+    Busy,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { limit } => {
+                write!(f, "the body is larger than {limit} bytes; send smaller batches")
+            }
+            Self::TooSlow => f.write_str("the body came too slowly"),
+            Self::Broken { detail } => write!(f, "the body could not be read: {detail}"),
+            Self::Busy => f.write_str("overloaded: the memory for request bodies is taken; retry later"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+/// A body in memory and the memory's charge.
+#[derive(Debug)]
+pub struct Received {
+    /// The bytes as they came over the wire.
+    pub bytes: Bytes,
+    /// Keeps the charge for as long as it lives.
+    pub lease: Lease,
+}
+
+#[cfg(test)]
+impl Received {
+    /// Bytes that nobody is charged for.
+    pub fn of(bytes: Vec<u8>) -> Self {
+        Self { bytes: bytes.into(), lease: Lease(None) }
+    }
+}
+
+/// Reads a whole body. `expects_continue`: the client waits for our word before it sends, so a body that is known to
+/// be too large is refused without asking for it.
+pub async fn read<B>(
+    body: B,
+    limits: &BodyLimits,
+    budget: &Budget,
+    clock: &dyn Clock,
+    expects_continue: bool,
+) -> Result<Received, BodyError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: fmt::Display,
+{
+    let mut body = Box::pin(body);
+    let too_large = BodyError::TooLarge { limit: limits.wire_bytes };
+    if body.size_hint().lower() > limits.wire_bytes as u64 {
+        if !expects_continue {
+            linger(body.as_mut()).await;
+        }
+        return Err(too_large);
+    }
+    let mut reading = Reading { buffer: BytesMut::new(), lease: budget.lease(), charged: 0 };
+    let started = clock.steady();
+    loop {
+        let left = time_left(limits, reading.buffer.len(), clock.steady().saturating_sub(started));
+        let frame = tokio::time::timeout(left, next_data(body.as_mut())).await;
+        match frame.map_err(|_| BodyError::TooSlow)?? {
+            None => return Ok(Received { bytes: reading.buffer.freeze(), lease: reading.lease }),
+            Some(data) if data.len() > limits.wire_bytes - reading.buffer.len() => {
+                drop(reading);
+                linger(body.as_mut()).await;
+                return Err(too_large);
+            }
+            Some(data) => reading.append(&data, budget)?,
+        }
+    }
+}
+
+struct Reading {
+    buffer: BytesMut,
+    lease: Lease,
+    charged: usize,
+}
+
+impl Reading {
+    fn append(&mut self, data: &[u8], budget: &Budget) -> Result<(), BodyError> {
+        let needed = self.buffer.len() + data.len();
+        if needed > self.charged {
+            let step = (needed - self.charged).next_multiple_of(CHARGE_STEP);
+            if !budget.grow(&mut self.lease, step) {
+                return Err(BodyError::Busy);
+            }
+            self.charged += step;
+        }
+        self.buffer.extend_from_slice(data);
+        Ok(())
+    }
+}
+
+/// How long the next bytes may take to come.
+fn time_left(limits: &BodyLimits, received: usize, passed: Duration) -> Duration {
+    let earned = Duration::from_secs(received as u64 / limits.rate_min.max(1));
+    (limits.grace + earned).min(limits.time).saturating_sub(passed)
+}
+
+/// The next bytes of the body; trailers are skipped.
+async fn next_data<B>(mut body: Pin<&mut B>) -> Result<Option<Bytes>, BodyError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: fmt::Display,
+{
+    loop {
+        match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(BodyError::Broken { detail: error.to_string() }),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+async fn linger<B>(mut body: Pin<&mut B>)
+where
+    B: Body<Data = Bytes>,
+    B::Error: fmt::Display,
+{
+    let drop_the_rest = async {
+        let mut dropped = 0;
+        while dropped < LINGER_BYTES {
+            match next_data(body.as_mut()).await {
+                Ok(Some(data)) => dropped += data.len(),
+                Ok(None) | Err(_) => break,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER_TIME, drop_the_rest).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::Full;
+    use kenning_stdx::clock::SimClock;
+
+    async fn check(len: usize, limit: usize, budget: &Budget) -> Result<usize, BodyError> {
+        let limits = BodyLimits { wire_bytes: limit, ..BodyLimits::default() };
+        let body = Full::new(Bytes::from(vec![7; len]));
+        read(body, &limits, budget, &SimClock::new(0), false).await.map(|received| received.bytes.len())
+    }
+
+    #[tokio::test]
+    async fn sizes() {
+        let budget = Budget::default();
+        assert_eq!(check(0, 10, &budget).await, Ok(0));
+        assert_eq!(check(10, 10, &budget).await, Ok(10));
+        assert_eq!(check(11, 10, &budget).await, Err(BodyError::TooLarge { limit: 10 }));
+    }
+
+    #[tokio::test]
+    async fn memory_is_charged_and_given_back() {
+        let budget = Budget::new(CHARGE_STEP, 1);
+        let limits = BodyLimits::default();
+        let body = || Full::new(Bytes::from_static(b"x"));
+        let held = read(body(), &limits, &budget, &SimClock::new(0), false).await.unwrap();
+        assert_eq!(check(1, 10, &budget).await, Err(BodyError::Busy));
+        drop(held);
+        assert_eq!(check(1, 10, &budget).await, Ok(1));
+    }
+
+    #[test]
+    fn the_time_left_grows_with_what_came() {
+        let limits = BodyLimits::default();
+        let s = Duration::from_secs;
+        assert_eq!(time_left(&limits, 0, s(0)), s(5));
+        assert_eq!(time_left(&limits, 0, s(6)), s(0));
+        assert_eq!(time_left(&limits, 10 * 1024, s(6)), s(9));
+        assert_eq!(time_left(&limits, 8 * MIB, s(100)), s(20));
+    }
+}

@@ -1,0 +1,95 @@
+//! Prometheus remote write 1.0 on a real socket.
+
+mod common;
+
+use common::*;
+use kenning_pipeline::Limits;
+
+const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+const WRITE: &str = "/api/v1/write";
+
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    out.extend(varint(bytes.len() as u64));
+    out.extend_from_slice(bytes);
+    out
+}
+
+fn varint(mut n: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while n >= 0x80 {
+        out.push((n as u8) | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+    out
+}
+
+/// prometheus.WriteRequest with one sample per series of the given name, at the given milliseconds.
+fn request(series: &[(&str, i64)]) -> Vec<u8> {
+    let one = |(name, time): &(&str, i64)| {
+        let label = field(1, &[field(1, b"__name__"), field(2, name.as_bytes())].concat());
+        let value = [vec![1 << 3 | 1], 1.5f64.to_le_bytes().to_vec()].concat();
+        let sample = field(2, &[value, vec![2 << 3], varint(*time as u64)].concat());
+        field(1, &[label, sample].concat())
+    };
+    series.iter().flat_map(one).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_are_stored_with_204() {
+    let node = Node::start_default().await;
+    let now = node.now() / 1_000_000;
+    for (path, headers) in [
+        (WRITE, vec![PROTOBUF, ("content-encoding", "snappy")]),
+        ("/api/v1/push", vec![PROTOBUF]),
+        (
+            "/ds/prometheus/api/v1/write",
+            vec![("content-type", "application/x-protobuf;proto=prometheus.WriteRequest")],
+        ),
+    ] {
+        let answer = node.post(path, &headers, snappy(&request(&[("up", now)]))).await;
+        assert_eq!((answer.status, answer.body.len()), (204, 0), "{path}: {}", answer.text());
+    }
+    let zstd_body = zstd(&request(&[("up", now)]));
+    assert_eq!(node.post(WRITE, &[PROTOBUF, ("content-encoding", "zstd")], zstd_body).await.status, 204);
+    assert_eq!(node.store.series().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract() {
+    let node = Node::start(Limits { series: Some(2), ..Limits::default() }.into()).await;
+    let now = node.now() / 1_000_000;
+    let good = snappy(&request(&[("a", now)]));
+    let version_2 = ("content-type", "application/x-protobuf;proto=io.prometheus.write.v2.Request");
+    let cases: Vec<(&str, (&str, &str), Vec<u8>, u16, &str)> = vec![
+        (
+            "partly ancient",
+            PROTOBUF,
+            snappy(&request(&[("a", now), ("b", 1)])),
+            400,
+            "1 stored; 1 rejected (too_old)",
+        ),
+        ("all ancient", PROTOBUF, snappy(&request(&[("a", 1)])), 400, "limits.ingest.past"),
+        (
+            "new series over the limit",
+            PROTOBUF,
+            snappy(&request(&[("a", now), ("b", now), ("c", now)])),
+            400,
+            "limits.ingest.series",
+        ),
+        ("version 2", version_2, good.clone(), 415, "prometheus.WriteRequest"),
+        ("json", ("content-type", "application/json"), good.clone(), 415, "snappy"),
+        ("cut", PROTOBUF, good[..good.len() - 3].to_vec(), 400, ""),
+        ("not snappy", PROTOBUF, b"hello".to_vec(), 400, ""),
+        ("bomb", PROTOBUF, snappy(&vec![0u8; 64 << 20]), 413, "too large"),
+        ("declared 4 GiB", PROTOBUF, vec![255, 255, 255, 255, 15, 0], 413, ""),
+        ("too big", PROTOBUF, vec![0; (16 << 20) + 1], 413, "16777216"),
+    ];
+    for (name, content_type, body, status, part) in cases {
+        let answer = node.post(WRITE, &[content_type], body).await;
+        assert_eq!(answer.status, status, "{name}: {}", answer.text());
+        assert!(answer.text().contains(part), "{name}: {}", answer.text());
+    }
+    assert_eq!(node.store.series().len(), 2);
+}

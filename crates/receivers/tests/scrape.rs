@@ -1,0 +1,196 @@
+//! Scrapes of real HTTP servers.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::*;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use kenning_model::{LabelSet, TenantId};
+use kenning_receivers::body::Budget;
+use kenning_receivers::scrape::{
+    ExpositionFormat, Health, ScrapeContext, ScrapeJob, Scraper, TargetStatus, Targets,
+};
+use kenning_receivers::serve::{ConnectionLimits, Connections, Serving, Stopper, Versions, serve, stop_pair};
+use kenning_stdx::net::{Net, TcpNet};
+
+const STALE: u64 = 0x7ff0_0000_0000_0002;
+
+/// Serves what `answer` makes of the number of the request.
+async fn exporter(
+    node: &Node,
+    answer: impl Fn(usize, &Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync + 'static,
+) -> (SocketAddr, Stopper) {
+    let listener = TcpNet.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let (address, (stopper, stop)) = (listener.local_addr().unwrap(), stop_pair());
+    let serving = Serving {
+        name: "exporter",
+        versions: Versions::Both,
+        limits: ConnectionLimits::default(),
+        connections: Connections::default(),
+        clock: node.clock.clone(),
+        stats: node.stats.clone(),
+    };
+    let (answer, count) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
+    let handler = move |request: Request<Incoming>, _| {
+        let (answer, number) = (answer.clone(), count.fetch_add(1, Ordering::SeqCst));
+        async move { answer(number, &request) }
+    };
+    tokio::spawn(serve(listener, serving, stop, handler));
+    (address, stopper)
+}
+
+fn page(content_type: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    Response::builder().header("content-type", content_type).body(Full::new(body.into())).unwrap()
+}
+
+fn job(address: impl ToString) -> ScrapeJob {
+    let interval = Duration::from_millis(100);
+    ScrapeJob { interval, timeout: interval, ..ScrapeJob::new("j", vec![address.to_string()]) }
+}
+
+fn start(node: &Node, job: ScrapeJob) -> (Targets, Stopper) {
+    let context = ScrapeContext {
+        net: Arc::new(TcpNet),
+        intake: node.pipeline.intake(),
+        tenant: TenantId::default_tenant(),
+        budget: Budget::default(),
+        stats: node.stats.clone(),
+    };
+    let scraper = Scraper::new(&[job], context).unwrap();
+    let (targets, (stopper, stop)) = (scraper.targets(), stop_pair());
+    tokio::spawn(scraper.run(stop));
+    (targets, stopper)
+}
+
+async fn until(targets: &Targets, health: Health) -> TargetStatus {
+    loop {
+        let status = targets.statuses().remove(0);
+        if status.health == health {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Values of a series, oldest first; stale markers as `None`.
+fn values(node: &Node, name: &str) -> Vec<Option<f64>> {
+    let rows = node.store.series();
+    let samples = rows.iter().filter(|rows| rows.labels.metric_name() == name).flat_map(|rows| &rows.samples);
+    samples.map(|sample| Some(sample.value).filter(|value| value.to_bits() != STALE)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_report_series_and_stale_markers_arrive() {
+    let node = Node::start_default().await;
+    let (address, _exporter) = exporter(&node, |number, request| {
+        assert_eq!(request.headers()["accept-encoding"], "gzip");
+        assert!(
+            request.headers()["accept"]
+                .to_str()
+                .unwrap()
+                .starts_with("application/openmetrics-text;version=1.0.0")
+        );
+        match number {
+            0 => page("text/plain; version=0.0.4", "a 1\ngone 2\n"),
+            1 => {
+                let mut packed = page("text/plain", gzip(b"a 2\n"));
+                packed.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+                packed
+            }
+            _ => page("application/openmetrics-text; version=1.0.0", "# TYPE a gauge\na 3\n# EOF\n"),
+        }
+    })
+    .await;
+    let labels = LabelSet::from_pairs([("zone", "eu")]);
+    let (targets, stopper) = start(&node, ScrapeJob { labels, ..job(address) });
+    while values(&node, "a").len() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stopper.stop();
+    let status = until(&targets, Health::Up).await;
+    let expect = [("instance", address.to_string()), ("job", "j".to_owned()), ("zone", "eu".to_owned())];
+    assert_eq!(status.labels, LabelSet::from_pairs(expect));
+    assert_eq!(status.scrape_url, format!("http://{address}/metrics"));
+    assert_eq!(values(&node, "a")[..3], [Some(1.0), Some(2.0), Some(3.0)]);
+    assert_eq!(values(&node, "gone"), [Some(2.0), None]);
+    assert_eq!(values(&node, "up")[..3], [Some(1.0); 3]);
+    assert_eq!(values(&node, "scrape_samples_scraped")[..3], [Some(2.0), Some(1.0), Some(1.0)]);
+    assert_eq!(values(&node, "scrape_series_added")[..3], [Some(2.0), Some(0.0), Some(0.0)]);
+    let rows = node.store.series();
+    let stamps = rows.iter().find(|rows| rows.labels.metric_name() == "up").unwrap();
+    assert!(
+        stamps.labels.get("zone") == "eu"
+            && stamps.samples.windows(2).all(|pair| pair[0].time < pair[1].time)
+    );
+}
+
+/// Scrapes an exporter that is good once and then answers with `bad`; checks that the target goes down and says why.
+async fn check_failure(bad: fn() -> Response<Full<Bytes>>, change: fn(&mut ScrapeJob), error: &str) {
+    let node = Node::start_default().await;
+    let good =
+        move |number, _: &Request<Incoming>| if number == 0 { page("text/plain", "a 1\n") } else { bad() };
+    let (address, _exporter) = exporter(&node, good).await;
+    let mut job = job(address);
+    change(&mut job);
+    let (targets, _stopper) = start(&node, job);
+    let status = until(&targets, Health::Down).await;
+    assert!(status.last_error.contains(error), "{:?} lacks {error:?}", status.last_error);
+    assert_eq!(values(&node, "a"), [Some(1.0), None]);
+    assert_eq!(values(&node, "up")[..2], [Some(1.0), Some(0.0)]);
+    assert!(node.counted("kenning_scrape_failures_total", &["j"]) >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_take_the_target_down_and_its_series_stale() {
+    let status = || Response::builder().status(503).body(Full::default()).unwrap();
+    check_failure(status, |_| (), "server returned HTTP status 503 Service Unavailable").await;
+    check_failure(|| page("text/plain", "a{ 1\n"), |_| (), "").await;
+    check_failure(
+        || page("text/plain", "a 1\nb 2\n"),
+        |job| job.sample_limit = Some(1),
+        "sample limit exceeded",
+    )
+    .await;
+    let big = || page("text/plain", "# x\n".repeat(100));
+    check_failure(big, |job| job.body_size_limit = Some(100), "body size limit exceeded").await;
+    check_failure(|| page("text/html", "<p>"), |_| (), "fallback_scrape_protocol").await;
+    check_failure(|| page("application/openmetrics-text", "a 1\n"), |_| (), "").await;
+    let bomb = || {
+        let mut packed = page("text/plain", gzip(&vec![b'\n'; 70 << 20]));
+        packed.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+        packed
+    };
+    check_failure(
+        bomb,
+        |job| (job.interval, job.timeout) = (Duration::from_secs(1), Duration::from_secs(1)),
+        "too large",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_not_there_or_hangs_is_down() {
+    let node = Node::start_default().await;
+    let (targets, _stopper) = start(&node, job("127.0.0.1:1"));
+    assert!(until(&targets, Health::Down).await.last_error.contains("cannot connect to 127.0.0.1:1"));
+    let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (targets, _stopper) = start(&node, job(hanging.local_addr().unwrap()));
+    assert!(until(&targets, Health::Down).await.last_error.contains("timeout"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exporter_without_a_content_type_needs_a_fallback() {
+    let node = Node::start_default().await;
+    let bare = |_, _: &Request<Incoming>| Response::new(Full::from("a 1\n"));
+    let (address, _exporter) = exporter(&node, bare).await;
+    let fallback = Some(ExpositionFormat::PrometheusText);
+    let (targets, _stopper) = start(&node, ScrapeJob { fallback, ..job(address) });
+    until(&targets, Health::Up).await;
+}
