@@ -20,9 +20,30 @@ const Help = lazy(() => import("./shell/help.tsx").then((m) => m.Help));
 type Loaded = { page: Page; view: ComponentType } | { page: Page; error: Error };
 const loaded = signal<Loaded | null>(null);
 
+const styles = new Map<string, Promise<void>>();
+
+/** Adds a stylesheet named in index.html, once; resolves when it is in force. */
+function loadStyle(name: string | undefined): Promise<void> {
+  if (!name) return Promise.resolve();
+  const known = styles.get(name) ?? addStyle(name);
+  styles.set(name, known);
+  return known;
+}
+
+function addStyle(name: string): Promise<void> {
+  const sheet = document.createElement("link");
+  sheet.rel = "stylesheet";
+  sheet.href = document.querySelector<HTMLMetaElement>(`meta[name="style-${name}"]`)?.content ?? "";
+  document.head.append(sheet);
+  return new Promise((done, fail) => {
+    sheet.onload = () => done();
+    sheet.onerror = () => fail(new Error("the page's style could not be loaded; reload the page"));
+  });
+}
+
 function loadPage(page: Page): void {
-  page.load().then(
-    (module) => (loaded.value = { page, view: module.default }),
+  Promise.all([page.load(), loadStyle(page.style)]).then(
+    ([module]) => (loaded.value = { page, view: module.default }),
     (e: unknown) => (loaded.value = { page, error: e instanceof Error ? e : new Error(String(e)) }),
   );
 }

@@ -33,7 +33,8 @@ function dispatch(sequence: string, event: KeyboardEvent): boolean {
 function pressed(event: KeyboardEvent): void {
   if (event.defaultPrevented || event.altKey || event.isComposing) return;
   const key = name(event);
-  if (typing(event.target) && !key.startsWith("Ctrl+") && key !== "Escape") return;
+  const inField = typing(event.target);
+  if (inField && !key.startsWith("Ctrl+") && key !== "Escape") return;
   const now = performance.now();
   if (pending.key && now - pending.at < SEQUENCE_MS) {
     const sequence = `${pending.key} ${key}`;
@@ -41,6 +42,7 @@ function pressed(event: KeyboardEvent): void {
     if (dispatch(sequence, event)) return;
   }
   if (dispatch(key, event)) return;
+  if (inField && key === "Escape") (event.target as HTMLElement).blur();
   if (PREFIXES.has(key)) pending = { key, at: now };
 }
 

@@ -11,6 +11,8 @@ export interface Page {
   /** What the page answers; shown in the command bar. */
   question: string;
   load: () => Promise<{ default: ComponentType }>;
+  /** Stylesheet beyond the common one, by the name it has in index.html. */
+  style?: "signals";
   /** Reached by links only, not listed. */
   hidden?: boolean;
 }
@@ -40,6 +42,7 @@ export const PAGES: readonly Page[] = [
     icon: "logs",
     question: "Search log lines, run LogQL",
     load: () => import("./pages/logs.tsx"),
+    style: "signals",
   },
   {
     path: "traces",
@@ -48,6 +51,7 @@ export const PAGES: readonly Page[] = [
     icon: "traces",
     question: "Find traces by service, operation, tags, duration",
     load: () => import("./pages/traces.tsx"),
+    style: "signals",
   },
   {
     path: "trace",
@@ -56,6 +60,7 @@ export const PAGES: readonly Page[] = [
     icon: "traces",
     question: "",
     load: () => import("./pages/trace.tsx"),
+    style: "signals",
     hidden: true,
   },
 ];

@@ -72,6 +72,11 @@ export function format(v: number | null | undefined, unit: Unit = "count", signi
   return finite(v, unit, significant).replace(/^-/, "−");
 }
 
+/** Seconds since the epoch as `2026-11-21 10:04` in UTC; what is no date stays a number. */
+function instant(v: number): string {
+  return Math.abs(v) < 8.64e12 ? new Date(v * 1000).toISOString().slice(0, 16).replace("T", " ") : String(v);
+}
+
 function finite(v: number, unit: Unit, significant: number): string {
   switch (unit) {
     case "seconds":
@@ -87,7 +92,7 @@ function finite(v: number, unit: Unit, significant: number): string {
       return s.includes(" ") ? `${s}/s` : `${s} /s`;
     }
     case "timestamp":
-      return new Date(v * 1000).toISOString().replace(".000Z", "Z");
+      return instant(v);
     case "count":
       return withPrefix(v, significant);
   }

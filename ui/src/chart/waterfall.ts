@@ -73,7 +73,8 @@ function drawBar(ctx: CanvasRenderingContext2D, n: Node, y: number, xAt: (us: nu
   ctx.fillStyle = ink.strong;
   for (const s of p.critical.get(index) ?? []) {
     const [a, b] = [Math.max(0, xAt(s.from)), Math.min(width, xAt(s.to))];
-    if (b > a) ctx.fillRect(a, top + BAR - 2, Math.max(1, b - a), 2);
+    // Below the bar: on it the line would vanish in dark hues.
+    if (b > a) ctx.fillRect(a, top + BAR + 3, Math.max(1, b - a), 2);
   }
   for (const e of n.span.logs ?? []) {
     const x = xAt(e.timestamp - p.tree.start);

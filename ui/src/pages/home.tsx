@@ -124,7 +124,7 @@ function Services({ services }: { services: ServiceState[] }) {
         <h2>Services</h2>
       </header>
       <div class="table-wrap" tabIndex={0} role="region" aria-label="Services table">
-        <table class="data">
+        <table class="data services">
           <thead>
             <tr>
               <th>service</th>

@@ -8,9 +8,9 @@ import { useKeys } from "../keys.ts";
 import { useLoad } from "../load.ts";
 import { momentLinks } from "../links.ts";
 import { levelOf, LEVELS, seriesVar } from "../palette.ts";
-import { addFilter, addNeedle, isMetricQuery, needles, parseLogQuery, printLogQuery, volumeQuery, type FieldSource } from "../query/logql.ts";
+import { effectiveQuery } from "../query/effective.ts";
+import { addFilter, isMetricQuery, needles, volumeQuery, type FieldSource } from "../query/logql.ts";
 import { logServiceLabel } from "../query/scope.ts";
-import { matcher } from "../query/quote.ts";
 import { here, link, param, patch } from "../router.ts";
 import { heldRange, range, service, tenant } from "../state.ts";
 import { alignRange, iso, promDuration, stepFor, type Range } from "../time.ts";
@@ -30,15 +30,6 @@ const LinePeek = lazy(() => import("./logs_peek.tsx").then((m) => m.LinePeek));
 
 const VOLUME_HEIGHT = 104;
 const VOLUME_BARS = 100;
-
-/** The query in force: what was typed, narrowed to the service in scope unless it names one itself. */
-export function effectiveQuery(typed: string, find: string, label: string, scope: string): string {
-  const any = scope ? matcher(label, "=", scope) : `${label}=~".+"`;
-  const base = typed || `{${any}}`;
-  const q = parseLogQuery(base);
-  const scoped = q && scope && !q.matchers.some((m) => m.label === label) ? printLogQuery({ ...q, matchers: [{ label, op: "=", value: scope }, ...q.matchers] }) : base;
-  return find ? addNeedle(scoped, find) : scoped;
-}
 
 /** Volume by level: grid data whose series stand in the order of severity, the worst at the bottom of the stack. */
 async function loadVolume(query: string, by: string, r: Range, step: number, signal: AbortSignal): Promise<ChartData> {

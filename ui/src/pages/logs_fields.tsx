@@ -79,7 +79,7 @@ export function FieldList({ rows, onFilter }: Props) {
                 {value === "" ? <span class="faint">(empty)</span> : <SafeText text={value} />}
               </button>
               <span class="row" style="gap:6px">
-                <button type="button" class="out" title={`Without ${f.name} ${value}`} aria-label={`Without ${f.name} ${value}`} style="border:0;background:none;color:inherit;cursor:pointer;padding:0" onClick={() => onFilter(f.name, "!=", value, f.source)}>
+                <button type="button" class="out" title={`Without ${f.name} ${value}`} aria-label={`Without ${f.name} ${value}`} onClick={() => onFilter(f.name, "!=", value, f.source)}>
                   −
                 </button>
                 <span class="faint">{integer(n)}</span>

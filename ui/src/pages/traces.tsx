@@ -127,7 +127,7 @@ function Row({ t, longest, color, selected }: { t: TraceSummary; longest: number
       <td class="mono dim" style="white-space:nowrap">
         {dateTime(t.start / 1000, zone.value, true).slice(5)}
       </td>
-      <td class="clip" style="max-width:0;width:34%">
+      <td class="clip root">
         <a class="t" href={traceLink(t.id)}>
           <span class="dim">
             <SafeText text={t.service} />
@@ -173,6 +173,10 @@ function Results({ found, view, limit }: { found: Found; view: Range; limit: num
   const names = useMemo(() => [...new Set(rows.flatMap((t) => t.services.map(([n]) => n)))], [rows]);
   const slots = useMemo(() => assignSlots(names), [names]);
   const color = (name: string): string => `var(${seriesVar(slots[names.indexOf(name)]?.color ?? 0)})`;
+  // When the limit cuts, the picture shows the time that was searched, not an empty past.
+  const full = rows.length >= limit;
+  const oldest = rows.reduce((m, t) => Math.min(m, t.start / 1000), view.to);
+  const shownView = full ? { from: oldest - (view.to - oldest) * 0.02, to: view.to } : view;
   const step = (by: number): void => setAt((i) => Math.min(rows.length - 1, Math.max(0, i + by)));
   useKeys({ j: () => step(1), k: () => step(-1), Enter: () => (rows[at] ? go(traceLink(rows[at].id)) : false) });
   useEffect(() => table.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest" }), [at]);
@@ -187,10 +191,11 @@ function Results({ found, view, limit }: { found: Found; view: Range; limit: num
   }
   return (
     <>
-      <Scatter traces={rows} view={view} height={SCATTER_HEIGHT} selected={rows[at]?.id ?? ""} onOpen={(id) => go(traceLink(id))} />
+      <Scatter traces={rows} view={shownView} height={SCATTER_HEIGHT} selected={rows[at]?.id ?? ""} onOpen={(id) => go(traceLink(id))} />
       <div class="toolbar" style="padding:6px 12px;border-top:1px solid var(--border-soft)">
         <span>
-          {integer(rows.length)} traces{rows.length >= limit ? `, the newest ${limit}` : ""}
+          {integer(rows.length)} {rows.length === 1 ? "trace" : "traces"}
+          {full && <span class="dim">, the newest; older ones are beyond the limit</span>}
         </span>
         {found.skipped > 0 && <span class="warn-text">{found.skipped} services were not searched; choose one</span>}
         <span class="grow" />

@@ -69,12 +69,12 @@ export function Editor(props: Props) {
     const e = area.current;
     if (!popup || !e) return;
     const next = completed(draft, popup.context, item.text, e.selectionEnd);
+    // At once, not after the next drawing: who types on must type after the suggestion.
+    e.value = next.text;
+    e.focus();
+    e.setSelectionRange(next.caret, next.caret);
     setDraft(next.text);
     setPopup(null);
-    requestAnimationFrame(() => {
-      e.focus();
-      e.setSelectionRange(next.caret, next.caret);
-    });
   };
   const onKeyDown = (event: KeyboardEvent): void => {
     if (popup && popupKey(event, popup, setPopup, accept)) return event.preventDefault();
@@ -168,13 +168,12 @@ export function rank(all: readonly Suggestion[], prefix: string): Suggestion[] {
 
 function completed(text: string, context: Completion, insert: string, caret: number): { text: string; caret: number } {
   const before = text.slice(0, context.from);
-  let after = text.slice(caret);
+  const after = text.slice(caret);
   let piece = insert;
   if (context.want === "value") {
     piece = JSON.stringify(insert).slice(1, -1);
     const quote = text[context.from - 1] ?? '"';
     if (!after.startsWith(quote)) piece += quote;
-    else after = after.slice(0);
   }
   const end = before.length + piece.length;
   return { text: before + piece + after, caret: context.want === "value" && after.startsWith('"') ? end + 1 : end };
