@@ -1,1 +1,3 @@
-//! TraceQL: syntax, analysis and evaluation over the store trait.
+//! TraceQL, and the look-ups of traces that need no language.
+
+pub mod lookup;
