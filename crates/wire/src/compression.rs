@@ -224,7 +224,8 @@ mod tests {
     #[test]
     fn cut_or_foreign_bytes_are_refused() {
         for encoding in CODECS {
-            let packed = compress(encoding, &(0..50_000u32).map(|i| (i * 7 >> 3) as u8).collect::<Vec<_>>());
+            let packed =
+                compress(encoding, &(0..50_000u32).map(|i| ((i * 7) >> 3) as u8).collect::<Vec<_>>());
             // Snappy frames end at every chunk, so only cuts inside one show.
             let cuts = [packed.len() / 3, packed.len() - 1];
             for cut in cuts {

@@ -1,7 +1,7 @@
 //! Label sets of one batch, each kept once. Looking a set up costs one hash of its text and no allocation.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use kenning_model::{LabelSet, Reason};
 
@@ -14,13 +14,15 @@ pub(crate) struct LabelTable {
     sets: Vec<LabelSet>,
     index: HashMap<u64, u32>,
     hasher: RandomState,
+    /// The text of the set being looked up: one long write hashes faster than many short ones.
+    scratch: Vec<u8>,
 }
 
 impl LabelTable {
     /// The index of the set of these pairs. Of equal names the last wins; `pairs` comes back sorted and unique.
     pub fn intern(&mut self, pairs: &mut Vec<(&str, &str)>) -> u32 {
         normalise(pairs);
-        let mut hash = self.hasher.hash_one(pairs.as_slice());
+        let mut hash = self.hash(pairs);
         loop {
             match self.index.get(&hash) {
                 Some(found) if self.is(*found, pairs) => return *found,
@@ -36,6 +38,20 @@ impl LabelTable {
         }
     }
 
+    fn hash(&mut self, pairs: &[(&str, &str)]) -> u64 {
+        self.scratch.clear();
+        for (name, value) in pairs {
+            // No text holds this byte, so that no two sets write alike.
+            for text in [name, value] {
+                self.scratch.extend_from_slice(text.as_bytes());
+                self.scratch.push(0xff);
+            }
+        }
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(&self.scratch);
+        hasher.finish()
+    }
+
     fn is(&self, index: u32, pairs: &[(&str, &str)]) -> bool {
         self.sets.get(index as usize).is_some_and(|set| set.iter().eq(pairs.iter().copied()))
     }
@@ -48,6 +64,23 @@ impl LabelTable {
     /// The set with this index.
     pub fn get(&self, index: u32) -> Option<&LabelSet> {
         self.sets.get(index as usize)
+    }
+}
+
+/// Builds label sets of which neighbours are often equal, and then shares them.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    last: LabelSet,
+}
+
+impl Shared {
+    /// The set of these pairs; `pairs` comes back sorted and unique.
+    pub fn build(&mut self, pairs: &mut Vec<(&str, &str)>) -> LabelSet {
+        normalise(pairs);
+        if !self.last.iter().eq(pairs.iter().copied()) {
+            self.last = LabelSet::from_borrowed(pairs);
+        }
+        self.last.clone()
     }
 }
 

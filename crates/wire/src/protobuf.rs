@@ -340,17 +340,28 @@ impl Writer {
         self.end(start);
     }
 
-    /// Opens a message; [`Self::end`] closes it.
+    /// Opens a message; [`Self::end`] closes it. One byte is kept for the length, which most messages fit.
     pub fn begin(&mut self, number: u32) -> usize {
         self.tag(number, 2);
+        self.out.push(0);
         self.out.len()
     }
 
     /// Closes the message that starts at `start`.
     pub fn end(&mut self, start: usize) {
-        let mut length = Self::default();
-        length.raw_varint(self.out.len().saturating_sub(start) as u64);
-        self.out.splice(start..start, length.out);
+        let mut len = self.out.len().saturating_sub(start);
+        let mut at = start.saturating_sub(1);
+        while len >= 0x80 {
+            if let Some(byte) = self.out.get_mut(at) {
+                *byte = len as u8 | 0x80;
+            }
+            len >>= 7;
+            at += 1;
+            self.out.insert(at.min(self.out.len()), 0);
+        }
+        if let Some(byte) = self.out.get_mut(at) {
+            *byte = len as u8;
+        }
     }
 }
 

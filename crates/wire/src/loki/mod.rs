@@ -10,7 +10,7 @@ mod protobuf;
 use kenning_model::{LabelSet, LogBatch, LogRow, Nanos, Reason, Rejected, SpanId, TraceId};
 
 use crate::error::{DecodeError, Decoded, Fault};
-use crate::intern::{LabelTable, check_labels};
+use crate::intern::{LabelTable, Shared, check_labels};
 use crate::limits::DecodeLimits;
 use crate::logs::{self, DETECTED_LEVEL};
 
@@ -43,6 +43,7 @@ const AGGREGATED: [&str; 2] = ["__aggregated_metric__", "__pattern__"];
 struct Builder<'l> {
     limits: &'l DecodeLimits,
     table: LabelTable,
+    metadata: Shared,
     batch: LogBatch,
     rejected: Rejected,
     seen: usize,
@@ -61,6 +62,7 @@ impl<'l> Builder<'l> {
         Self {
             limits,
             table: LabelTable::default(),
+            metadata: Shared::default(),
             batch: LogBatch::default(),
             rejected: Rejected::default(),
             seen: 0,
@@ -119,7 +121,7 @@ impl<'l> Builder<'l> {
             trace_id,
             span_id,
             line,
-            metadata: &LabelSet::from_borrowed(&mut metadata),
+            metadata: &self.metadata.build(&mut metadata),
         };
         self.batch.push(stream, row);
         Ok(())

@@ -16,13 +16,19 @@ use super::common::{
 };
 use super::naming::{TranslationStrategy, label_name};
 use crate::error::{DecodeError, Decoded, Fault};
-use crate::intern::{LabelTable, check_labels};
+use crate::intern::{LabelTable, Shared, check_labels};
 use crate::limits::DecodeLimits;
 use crate::logs::{self, DETECTED_LEVEL};
 use crate::protobuf::{Field, Reader};
 
 /// Stream labels carry underscores whatever strategy metrics have, as in Loki.
 const NAMING: TranslationStrategy = TranslationStrategy::UnderscoreEscapingWithSuffixes;
+
+/// OpenTelemetry's severity numbers as text, at their own index.
+const SEVERITY_NUMBERS: [&str; 25] = [
+    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18",
+    "19", "20", "21", "22", "23", "24",
+];
 
 type Metadata<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
@@ -35,6 +41,7 @@ pub(super) fn decode(
         limits,
         options,
         table: LabelTable::default(),
+        metadata: Shared::default(),
         batch: LogBatch::default(),
         rejected: Rejected::default(),
         seen: 0,
@@ -52,6 +59,7 @@ struct Decoder<'l> {
     limits: &'l DecodeLimits,
     options: &'l OtlpOptions,
     table: LabelTable,
+    metadata: Shared,
     batch: LogBatch,
     rejected: Rejected,
     seen: usize,
@@ -139,11 +147,11 @@ impl Decoder<'_> {
             let limit = self.limits.line_bytes;
             return Err(Fault::over(Reason::TooLong, field.at, "log line", limit, "bytes"));
         }
-        let number = record.severity_number.to_string();
-        let mut pairs = borrow(shared);
-        pairs.extend(borrow(&record.metadata));
+        let number = SEVERITY_NUMBERS.get(usize::from(record.severity_number)).copied().unwrap_or("");
+        let mut pairs = Vec::with_capacity(shared.len() + record.metadata.len() + 3);
+        pairs.extend(refs(shared).chain(refs(&record.metadata)));
         if record.severity_number != 0 {
-            pairs.push(("severity_number", &number));
+            pairs.push(("severity_number", number));
         }
         pairs.push(("severity_text", record.severity_text));
         if pairs.len() > self.limits.attributes.saturating_mul(2) {
@@ -167,7 +175,7 @@ impl Decoder<'_> {
             trace_id: record.trace_id,
             span_id: record.span_id,
             line: &line,
-            metadata: &LabelSet::from_borrowed(&mut pairs),
+            metadata: &self.metadata.build(&mut pairs),
         };
         self.batch.push(stream_index, row);
         Ok(())
@@ -264,14 +272,17 @@ fn line_of<'v>(body: &'v ValueRef<'_>) -> Cow<'v, str> {
 
 /// Adds an attribute under its label name. Maps become one entry per leaf, names joined by underscores, as in Loki;
 /// the depth is bounded by the decoder of values.
-fn flatten<'a>(out: &mut Metadata<'a>, key: &str, value: &ValueRef<'a>) {
-    match value {
+fn flatten<'a>(out: &mut Metadata<'a>, key: &'a str, value: &ValueRef<'a>) {
+    let text = match value {
+        ValueRef::Str(text) => Cow::Borrowed(*text),
         ValueRef::Nested(nested) => match &**nested {
-            Value::Map(pairs) => flatten_map(out, key, pairs),
-            other => push_named(out, key, Cow::Owned(other.to_string())),
+            Value::Map(pairs) => return flatten_map(out, key, pairs),
+            other => Cow::Owned(other.to_string()),
         },
-        ValueRef::Str(text) => push_named(out, key, Cow::Borrowed(text)),
-        other => push_named(out, key, Cow::Owned(other.to_string())),
+        other => Cow::Owned(other.to_string()),
+    };
+    if let Some(name) = label_name(key, NAMING) {
+        out.push((name, text));
     }
 }
 
@@ -281,17 +292,19 @@ fn flatten_map(out: &mut Metadata<'_>, prefix: &str, pairs: &[(String, Value)]) 
         match value {
             Value::Map(inner) => flatten_map(out, &name, inner),
             Value::Empty => {}
-            leaf => push_named(out, &name, Cow::Owned(leaf.to_string())),
+            leaf => {
+                if let Some(name) = label_name(&name, NAMING) {
+                    out.push((Cow::Owned(name.into_owned()), Cow::Owned(leaf.to_string())));
+                }
+            }
         }
     }
 }
 
-fn push_named<'a>(out: &mut Metadata<'a>, key: &str, value: Cow<'a, str>) {
-    if let Some(name) = label_name(key, NAMING) {
-        out.push((Cow::Owned(name.into_owned()), value));
-    }
+fn refs<'s>(metadata: &'s Metadata<'_>) -> impl Iterator<Item = (&'s str, &'s str)> {
+    metadata.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
 }
 
 fn borrow<'s>(metadata: &'s Metadata<'_>) -> Vec<(&'s str, &'s str)> {
-    metadata.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect()
+    refs(metadata).collect()
 }

@@ -346,9 +346,15 @@ impl Decoder<'_> {
 
     /// All labels of a point but the metric's name. Attributes whose names become the same are joined by `;` in the
     /// order of their names, as Prometheus does.
-    fn labels<'a>(&self, target: &Target<'a>, metric: &Metric<'a>, mut attributes: Pairs<'a>) -> Labels<'a> {
+    fn labels<'t>(
+        &self,
+        target: &'t Target<'_>,
+        metric: &'t Metric<'_>,
+        mut attributes: Pairs<'t>,
+    ) -> Labels<'t> {
         attributes.sort_by(|a, b| a.0.cmp(b.0));
-        let mut labels = Labels::with_capacity(attributes.len() + 4);
+        let others = target.promoted.len() + metric.scope.len() + target.identity.len();
+        let mut labels = Labels::with_capacity(attributes.len() + others);
         for (key, value) in attributes {
             let Some(name) = label_name(key, self.options.naming) else { continue };
             match labels.iter_mut().find(|(known, _)| *known == name) {
@@ -358,12 +364,12 @@ impl Decoder<'_> {
         }
         for (name, value) in &target.promoted {
             if !labels.iter().any(|(known, _)| known == name) {
-                labels.push((name.clone(), value.clone()));
+                labels.push((Cow::Borrowed(name), Cow::Borrowed(value)));
             }
         }
-        labels.extend(metric.scope.iter().cloned());
+        labels.extend(metric.scope.iter().map(|(n, v)| (Cow::Borrowed(&**n), Cow::Borrowed(&**v))));
         // Later pairs of the same name win when the set is built.
-        labels.extend(target.identity.iter().map(|(n, v)| (Cow::Borrowed(*n), Cow::Owned(v.clone()))));
+        labels.extend(target.identity.iter().map(|(n, v)| (Cow::Borrowed(*n), Cow::Borrowed(v.as_str()))));
         labels
     }
 

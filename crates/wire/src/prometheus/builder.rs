@@ -191,13 +191,18 @@ impl<'o> Builder<'o> {
                 *name = new;
             }
         }
-        let target = self.options.target.iter();
-        if self.options.honor_labels {
-            let missing: Vec<_> =
-                target.filter(|(name, _)| !pairs.iter().any(|(known, _)| known == name)).collect();
-            pairs.extend(missing);
-        } else {
-            pairs.extend(target);
+        if !renamed.is_empty() {
+            pairs.sort_by(|a, b| a.0.cmp(b.0));
+        }
+        for (name, value) in self.options.target.iter() {
+            // In its place, so that the set need not be sorted again.
+            match pairs.binary_search_by(|(known, _)| known.cmp(&name)) {
+                Err(place) => pairs.insert(place, (name, value)),
+                Ok(found) if !self.options.honor_labels => {
+                    pairs.splice(found..=found, [(name, value)]).for_each(drop)
+                }
+                Ok(_) => {}
+            }
         }
         if let Err(fault) = check_labels(&pairs, self.limits, at) {
             return Ok(Err(fault));

@@ -18,10 +18,19 @@ pub(super) struct Cursor<'a> {
 pub(super) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// A series as it stands in a document.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Series<'a> {
     pub name: Option<Cow<'a, str>>,
     pub labels: Vec<Pair<'a>>,
+}
+
+/// Labels that most series fit, so that their list is allocated once.
+const LABELS_TYPICAL: usize = 8;
+
+impl Series<'_> {
+    pub fn new() -> Self {
+        Self { name: None, labels: Vec::with_capacity(LABELS_TYPICAL) }
+    }
 }
 
 impl<'a> Cursor<'a> {

@@ -88,7 +88,7 @@ fn unit(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault>
 
 fn sample(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault> {
     let at = cursor.offset();
-    let mut series = Series { name: cursor.metric_name().map(Into::into), labels: Vec::new() };
+    let mut series = Series { name: cursor.metric_name().map(Into::into), ..Series::new() };
     if cursor.eat(b"{") {
         cursor.labels(&mut series, true)?;
     } else if series.name.is_none() {
@@ -133,7 +133,7 @@ fn stamp(cursor: &mut Cursor<'_>) -> Result<Millis, Fault> {
 }
 
 fn read_exemplar<'a>(cursor: &mut Cursor<'a>) -> Result<WrittenExemplar<'a>, Fault> {
-    let mut labels = Series { name: None, labels: Vec::new() };
+    let mut labels = Series::new();
     cursor.labels(&mut labels, true)?;
     if labels.name.is_some() {
         return Err(cursor.fault("has an exemplar label without a value"));

@@ -61,7 +61,7 @@ fn metadata(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>, help: bool) -> R
 
 fn sample(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault> {
     let at = cursor.offset();
-    let mut series = Series::default();
+    let mut series = Series::new();
     if let Some(name) = cursor.metric_name() {
         series.name = Some(name.into());
         cursor.blanks();
