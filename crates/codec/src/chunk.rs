@@ -40,7 +40,7 @@ impl Chunk {
     }
 
     /// The samples in the order given.
-    pub fn iter(&self) -> impl Iterator<Item = (i64, f64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (i64, f64)> + Clone {
         let mut decoder = Decoder::new(&self.bytes);
         let mut last = Last::default();
         std::iter::from_fn(move || {

@@ -1,0 +1,363 @@
+//! The embedded engine: commit, head, part, in this order, behind [`Store`].
+//!
+//! Promises:
+//! - [`Store::write`] returns after the group is on disk (one sync) and visible to every later scan.
+//! - After any crash, what was acknowledged is there, once; nothing torn, nothing invented.
+//! - Memory of heads is bounded: a full head is flushed before more is taken.
+//! - Data never stops a start: damage is set aside, counted, and named in the answers that miss it.
+//!
+//! Locks, always taken in this order: `gate` (flush, merge, retention), `writer` (the log), `state` (heads and parts).
+//! Scans take `state` alone, to copy what they need. Threads are the caller's: something must call
+//! [`Engine::maintain`] every few seconds.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use kenning_codec::batch;
+use kenning_codec::bytes::{Decoder, Encoder};
+use kenning_model::{
+    Batch, BatchId, Block, Expired, Flow, Retention, Scan, ScanError, ScanSummary, Store, TenantId, Write,
+    WriteError,
+};
+use kenning_stdx::clock::Clock;
+use kenning_stdx::random::Random;
+use kenning_stdx::vfs::Vfs;
+
+use crate::catalog::Catalog;
+use crate::dir::{DataDir, OpenDirError, WAL};
+use crate::heads::Heads;
+use crate::maintain::Gate;
+use crate::manifest::{Manifest, OpenManifestError};
+use crate::options::Options;
+use crate::parts::PartTable;
+use crate::parts::part::Part;
+use crate::recover;
+use crate::stats::{Commits, Counts, EngineStats, Startup, TableStats};
+use crate::wal::{AppendError, OpenWalError, Record, ReplayError, Wal, WalEnv, WalPosition};
+
+/// The kind of the log's records that hold a tenant and a batch.
+pub(crate) const KIND_BATCH: u16 = 1;
+
+/// Bytes of encoded groups that a write keeps for the next one.
+const BUFFER_KEPT: usize = 4 << 20;
+
+/// Why an engine cannot be opened. Damaged data is no such reason.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The directory.
+    Dir(OpenDirError),
+    /// The manifest.
+    Manifest(OpenManifestError),
+    /// The write-ahead log.
+    Wal(OpenWalError),
+    /// Reading the write-ahead log: the disk failed.
+    Replay(ReplayError),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dir(error) => error.fmt(f),
+            Self::Manifest(error) => error.fmt(f),
+            Self::Wal(error) => error.fmt(f),
+            Self::Replay(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Dir(error) => error.source(),
+            Self::Manifest(error) => error.source(),
+            Self::Wal(error) => error.source(),
+            Self::Replay(error) => error.source(),
+        }
+    }
+}
+
+/// Heads that are being written as parts. Scans go on seeing them until the parts take their place.
+pub(crate) struct Frozen {
+    pub(crate) heads: Heads,
+    /// The last batch in them.
+    pub(crate) through: u64,
+    /// Everything before is in them or in parts.
+    pub(crate) position: WalPosition,
+    /// Their parts, once all are written.
+    pub(crate) written: Mutex<Option<crate::maintain::FlushPlan>>,
+}
+
+/// What scans see.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) active: Heads,
+    /// When the first batch came into the active heads, by the steady clock.
+    pub(crate) active_since: Option<Duration>,
+    pub(crate) frozen: Option<Arc<Frozen>>,
+    pub(crate) catalog: Arc<Catalog>,
+}
+
+/// The log and what only its writer needs.
+pub(crate) struct Writer {
+    pub(crate) wal: Wal,
+    pub(crate) last: u64,
+    payloads: Vec<u8>,
+}
+
+/// Numbers that nothing depends on.
+#[derive(Default)]
+pub(crate) struct Observed {
+    pub(crate) commits: Commits,
+    pub(crate) counts: Counts,
+    pub(crate) startup: Startup,
+}
+
+/// The embedded store.
+pub struct Engine {
+    pub(crate) dir: DataDir,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: Options,
+    pub(crate) gate: Mutex<Gate>,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) state: RwLock<State>,
+    pub(crate) observed: Mutex<Observed>,
+    last: AtomicU64,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
+/// A panic elsewhere leaves these values whole: they are changed by single assignments or by appending.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine {
+    /// Opens the data directory that `vfs` is rooted at, laying it out when it is empty, and reads back what is not in
+    /// parts yet. `random` names new files of the log.
+    pub fn open(
+        vfs: Arc<dyn Vfs>,
+        clock: Arc<dyn Clock>,
+        random: Random,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        let started = clock.steady();
+        let mut random = random;
+        let dir = DataDir::open(Arc::clone(&vfs)).map_err(OpenError::Dir)?;
+        let manifest_random = Random::seeded(random.next_u64());
+        let (manifest, report) =
+            Manifest::open(Arc::clone(&vfs), manifest_random).map_err(OpenError::Manifest)?;
+        let flushed_through = manifest.state().flushed_through;
+        let mut wal_options = options.wal;
+        wal_options.flushed_through = flushed_through;
+        let env = WalEnv { vfs: Arc::clone(&vfs), clock: Arc::clone(&clock), random };
+        let (wal, replay) = Wal::open(env, Path::new(WAL), wal_options).map_err(OpenError::Wal)?;
+        let (catalog, unnamed) = recover::catalog_of(&vfs, manifest.state());
+        let orphans_removed = recover::clean_up(&*vfs, &catalog, &report);
+        let last = wal.last_sequence().max(flushed_through);
+        let engine = Self {
+            dir,
+            clock,
+            options,
+            gate: Mutex::new(Gate::new(manifest)),
+            writer: Mutex::new(Writer { wal, last, payloads: Vec::new() }),
+            state: RwLock::new(State { catalog: Arc::new(catalog), ..State::default() }),
+            observed: Mutex::default(),
+            last: AtomicU64::new(last),
+        };
+        let replay = recover::replay(&engine, replay, unnamed).map_err(OpenError::Replay)?;
+        let took = engine.clock.steady().saturating_sub(started);
+        lock(&engine.observed).startup = Startup { took, replay, manifest: report, orphans_removed };
+        Ok(engine)
+    }
+
+    pub(crate) fn vfs(&self) -> &Arc<dyn Vfs> {
+        self.dir.vfs()
+    }
+
+    pub(crate) fn read_state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write_state(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes batches visible.
+    pub(crate) fn apply<'a>(&self, batches: impl Iterator<Item = (&'a TenantId, &'a Batch)>) {
+        let now = self.clock.steady();
+        let mut state = self.write_state();
+        for (tenant, batch) in batches {
+            state.active.add(tenant, batch);
+        }
+        state.active_since.get_or_insert(now);
+    }
+
+    /// Bytes of the active heads and of those being flushed.
+    pub(crate) fn head_bytes(&self) -> usize {
+        let state = self.read_state();
+        state.active.bytes() + state.frozen.as_ref().map_or(0, |frozen| frozen.heads.bytes())
+    }
+
+    /// Makes room in full heads, in the writer's own time: the bound holds before anything else.
+    fn make_room(&self, group_bytes: usize) -> Result<(), WriteError> {
+        let limit = self.options.head_bytes_max;
+        for _ in 0..2 {
+            if self.head_bytes().saturating_add(group_bytes) <= limit || self.head_bytes() == 0 {
+                return Ok(());
+            }
+            self.flush().map_err(|error| WriteError::Unavailable {
+                detail: format!("recent data fill their memory and cannot be flushed: {error}"),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Appends to the log and applies, under the writer's lock.
+    fn commit(&self, group: &[Write]) -> Result<(), AppendError> {
+        let mut writer = lock(&self.writer);
+        let mut last = writer.last;
+        let fresh: Vec<&Write> = group
+            .iter()
+            .filter(|write| {
+                let is_new = write.id.0 > last;
+                last = last.max(write.id.0);
+                is_new
+            })
+            .collect();
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let mut payloads = std::mem::take(&mut writer.payloads);
+        payloads.clear();
+        let ends: Vec<usize> = fresh.iter().map(|write| encode_payload(write, &mut payloads)).collect();
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let records: Vec<_> = fresh
+            .iter()
+            .zip(starts.zip(&ends))
+            .filter_map(|(write, (start, end))| {
+                Some(Record { sequence: write.id.0, kind: KIND_BATCH, payload: payloads.get(start..*end)? })
+            })
+            .collect();
+        let started = self.clock.steady();
+        let appended = writer.wal.append_group(&records);
+        self.observe_commit(started, appended.is_ok());
+        if payloads.capacity() <= BUFFER_KEPT {
+            writer.payloads = payloads;
+        }
+        appended?;
+        self.apply(fresh.iter().map(|write| (&write.tenant, &write.batch)));
+        writer.last = last;
+        self.last.store(last, Ordering::Release);
+        Ok(())
+    }
+
+    fn observe_commit(&self, started: Duration, done: bool) {
+        let took = self.clock.steady().saturating_sub(started);
+        let mut observed = lock(&self.observed);
+        if done { observed.commits.add(took) } else { observed.commits.failed += 1 }
+    }
+
+    /// The engine's state in numbers. Takes the locks for a short time each, so the numbers are not of one instant.
+    #[must_use]
+    pub fn stats(&self) -> EngineStats {
+        let (wal_bytes, read_only) = {
+            let writer = lock(&self.writer);
+            (writer.wal.disk_bytes(), writer.wal.read_only_reason().map(str::to_owned))
+        };
+        let state = self.read_state();
+        let frozen = state.frozen.clone();
+        let (active_series, active_bytes) = (state.active.series(), state.active.bytes());
+        let mut conflicts = state.active.conflicts();
+        let catalog = Arc::clone(&state.catalog);
+        drop(state);
+        conflicts += frozen.as_ref().map_or(0, |frozen| frozen.heads.conflicts());
+        let head_bytes = active_bytes + frozen.map_or(0, |frozen| frozen.heads.bytes());
+        let observed = lock(&self.observed);
+        let mut counts = observed.counts;
+        counts.conflicting_samples += conflicts;
+        EngineStats {
+            active_series: active_series as u64,
+            head_bytes: head_bytes as u64,
+            wal_bytes,
+            read_only,
+            tables: PartTable::ALL.into_iter().map(|table| table_stats(&catalog, table)).collect(),
+            quarantined: catalog.all().filter_map(|part| Some(part.missing(&part.damage()?))).collect(),
+            commits: observed.commits,
+            counts,
+            startup: observed.startup.clone(),
+        }
+    }
+}
+
+fn table_stats(catalog: &Catalog, table: PartTable) -> TableStats {
+    let parts = catalog.all().filter(|part| part.info.name.table == table);
+    parts.fold(TableStats { table, parts: 0, rows: 0, bytes: 0 }, |sum, part: &Arc<Part>| TableStats {
+        table,
+        parts: sum.parts + 1,
+        rows: sum.rows + part.info.rows,
+        bytes: sum.bytes + part.info.bytes,
+    })
+}
+
+/// Appends tenant and batch to `out`; gives the end.
+fn encode_payload(write: &Write, out: &mut Vec<u8>) -> usize {
+    let mut encoder = Encoder::after(std::mem::take(out));
+    encoder.text(write.tenant.as_str());
+    *out = encoder.into_bytes();
+    batch::encode(&write.batch, out);
+    out.len()
+}
+
+/// Reads what [`encode_payload`] wrote.
+pub(crate) fn decode_payload(payload: &[u8]) -> Option<(TenantId, Batch)> {
+    let mut decoder = Decoder::new(payload);
+    let tenant = TenantId::parse(decoder.text()?).ok()?;
+    let rest = payload.get(payload.len() - decoder.remaining()..)?;
+    Some((tenant, batch::decode(rest).ok()?))
+}
+
+fn write_error(error: AppendError) -> WriteError {
+    let detail = match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    match error {
+        AppendError::ReadOnly { .. } => WriteError::ReadOnly { detail },
+        _ => WriteError::Unavailable { detail },
+    }
+}
+
+impl Store for Engine {
+    fn write(&self, group: &[Write]) -> Result<(), WriteError> {
+        self.make_room(group.iter().map(|write| write.batch.heap_bytes()).sum())?;
+        match self.commit(group) {
+            Err(AppendError::Full { .. }) => {
+                // Segments go once their records are in parts.
+                self.flush().map_err(|error| WriteError::Unavailable {
+                    detail: format!("the write-ahead log is full and heads cannot be flushed: {error}"),
+                })?;
+                self.commit(group).map_err(write_error)
+            }
+            done => done.map_err(write_error),
+        }
+    }
+
+    fn last_batch_id(&self) -> BatchId {
+        BatchId(self.last.load(Ordering::Acquire))
+    }
+
+    fn scan(&self, scan: &Scan, sink: &mut dyn FnMut(Block) -> Flow) -> Result<ScanSummary, ScanError> {
+        crate::answer::answer(self, scan, sink)
+    }
+
+    fn expire(&self, policy: &Retention) -> Result<Expired, WriteError> {
+        self.expire_parts(policy)
+    }
+}

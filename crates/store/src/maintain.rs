@@ -1,0 +1,319 @@
+//! What happens to data after it was acknowledged: flush, merge, retention. One of them at a time.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use kenning_model::{Expired, Retention, TenantId, WriteError};
+
+use crate::engine::{Engine, Frozen, lock};
+use crate::flush::{Output, write_heads, write_metadata};
+use crate::manifest::{CommitError, Edit, Manifest, PartEntry, PartId};
+use crate::merge;
+use crate::metrics::metadata;
+use crate::parts::part::Part;
+use crate::parts::{PartError, PartTable};
+use crate::retention::{ClockWatch, choose};
+use crate::wal::WalPosition;
+
+/// What flush, merge and retention share, and the lock that keeps them apart.
+pub(crate) struct Gate {
+    pub(crate) manifest: Manifest,
+    /// Above every id that a part of this process ever had, also of failed attempts.
+    pub(crate) next_id: u64,
+    clock_watch: ClockWatch,
+}
+
+impl Gate {
+    pub(crate) fn new(manifest: Manifest) -> Self {
+        let next_id = manifest.next_part_id().0;
+        Self { manifest, next_id, clock_watch: ClockWatch::default() }
+    }
+}
+
+/// Parts that are written and wait to be committed. Kept when the commit fails: the manifest may have it all the same.
+pub(crate) struct FlushPlan {
+    added: Vec<Arc<Part>>,
+    removed: Vec<Arc<Part>>,
+}
+
+/// Why heads were not flushed. They stay in memory and in the log.
+#[derive(Debug)]
+pub enum FlushError {
+    /// Writing a part.
+    Part {
+        /// What came back.
+        reason: String,
+    },
+    /// Committing the parts to the manifest.
+    Commit(CommitError),
+}
+
+impl fmt::Display for FlushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Part { reason } => write!(f, "a part could not be written: {reason}"),
+            Self::Commit(_) => f.write_str("the parts could not be committed"),
+        }
+    }
+}
+
+impl std::error::Error for FlushError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Part { .. } => None,
+            Self::Commit(error) => Some(error),
+        }
+    }
+}
+
+impl From<PartError> for FlushError {
+    fn from(error: PartError) -> Self {
+        Self::Part { reason: error.to_string() }
+    }
+}
+
+/// What a round of maintenance did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Maintained {
+    /// Heads were flushed.
+    pub flushed: bool,
+    /// Parts that were merged into fewer.
+    pub merged: usize,
+}
+
+impl Engine {
+    /// Does what is due: flushes heads that are full or old, merges small parts. Call it every few seconds, from one
+    /// thread; writers and scans go on meanwhile.
+    pub fn maintain(&self) -> Result<Maintained, FlushError> {
+        let flushed = if self.is_flush_due() { self.flush()? } else { false };
+        Ok(Maintained { flushed, merged: self.merge_once()? })
+    }
+
+    fn is_flush_due(&self) -> bool {
+        let now = self.clock.steady();
+        let state = self.read_state();
+        let is_old =
+            state.active_since.is_some_and(|since| now.saturating_sub(since) >= self.options.flush_age);
+        state.frozen.is_some() || is_old || state.active.bytes() >= self.options.flush_bytes
+    }
+
+    /// Writes everything in heads as parts and cuts the write-ahead log. True when there was something. Call it before
+    /// a clean exit: the next start then has nothing to replay.
+    pub fn flush(&self) -> Result<bool, FlushError> {
+        let mut gate = lock(&self.gate);
+        let mut flushed = false;
+        // Heads of an earlier attempt that failed come first; then what has arrived since.
+        for _ in 0..2 {
+            let Some(frozen) = self.freeze() else { break };
+            self.observe_flush(self.flush_frozen(&mut gate, &frozen))?;
+            flushed = true;
+            self.cut_log(frozen.position);
+        }
+        Ok(flushed)
+    }
+
+    /// As [`Self::flush`], while the log is still being read: nothing of it is deleted, and the writer holds no record.
+    pub(crate) fn flush_replayed(&self, through: u64) -> Result<(), FlushError> {
+        let mut gate = lock(&self.gate);
+        let position = WalPosition { segment: 0, offset: 0 };
+        let Some(frozen) = self.freeze_at(through, position) else { return Ok(()) };
+        self.observe_flush(self.flush_frozen(&mut gate, &frozen))
+    }
+
+    fn observe_flush(&self, done: Result<(), FlushError>) -> Result<(), FlushError> {
+        let mut observed = lock(&self.observed);
+        match &done {
+            Ok(()) => observed.counts.flushes += 1,
+            Err(_) => observed.counts.flushes_failed += 1,
+        }
+        done
+    }
+
+    /// The heads to be flushed: those of a failed attempt, else the active ones, which are replaced by empty ones.
+    fn freeze(&self) -> Option<Arc<Frozen>> {
+        // With the writer's lock every record of the log is either in the heads or not appended yet.
+        let writer = lock(&self.writer);
+        self.freeze_at(writer.last, writer.wal.position())
+    }
+
+    fn freeze_at(&self, through: u64, position: WalPosition) -> Option<Arc<Frozen>> {
+        let mut state = self.write_state();
+        if state.frozen.is_none() && !state.active.is_empty() {
+            let heads = std::mem::take(&mut state.active);
+            state.active_since = None;
+            state.frozen = Some(Arc::new(Frozen { heads, through, position, written: Mutex::new(None) }));
+        }
+        state.frozen.clone()
+    }
+
+    fn flush_frozen(&self, gate: &mut Gate, frozen: &Frozen) -> Result<(), FlushError> {
+        let mut written = lock(&frozen.written);
+        let plan = match written.take() {
+            Some(plan) => plan,
+            None => self.write_plan(gate, frozen)?,
+        };
+        let added = plan.added.iter().map(|part| Edit::AddPart(entry_of(part)));
+        let removed = plan.removed.iter().map(|part| Edit::RemovePart { id: PartId(part.info.name.id) });
+        let edits: Vec<_> = added.chain(removed).chain([Edit::Flushed { through: frozen.through }]).collect();
+        if let Err(error) = gate.manifest.commit(&edits) {
+            *written = Some(plan);
+            return Err(FlushError::Commit(error));
+        }
+        self.publish(&plan.removed, &plan.added, true);
+        lock(&self.observed).counts.conflicting_samples += frozen.heads.conflicts();
+        Ok(())
+    }
+
+    fn write_plan(&self, gate: &mut Gate, frozen: &Frozen) -> Result<FlushPlan, FlushError> {
+        let mut output =
+            Output { vfs: self.vfs(), next_id: &mut gate.next_id, written: Vec::new(), conflicts: 0 };
+        let mut removed = Vec::new();
+        let done = write_heads(&frozen.heads, &mut output)
+            .and_then(|()| self.write_new_metadata(frozen, &mut output, &mut removed));
+        if let Err(error) = done {
+            // No transaction names these files, nor was one tried: they can go.
+            output.written.iter().for_each(|part| part.retire());
+            return Err(error.into());
+        }
+        lock(&self.observed).counts.conflicting_samples += output.conflicts;
+        Ok(FlushPlan { added: output.written, removed })
+    }
+
+    /// Rewrites the metadata of the tenants that learned something.
+    fn write_new_metadata(
+        &self,
+        frozen: &Frozen,
+        output: &mut Output<'_>,
+        removed: &mut Vec<Arc<Part>>,
+    ) -> Result<(), PartError> {
+        for (tenant, head) in frozen.heads.sorted() {
+            let new = head.metrics.metadata();
+            if new.is_empty() {
+                continue;
+            }
+            let (known, parts) = self.known_metadata(tenant)?;
+            if !new.is_subset(&known) {
+                let all: BTreeSet<_> = known.union(new).cloned().collect();
+                write_metadata(tenant, &all, output)?;
+                removed.extend(parts);
+            }
+        }
+        Ok(())
+    }
+
+    /// The metadata in a tenant's parts, and the parts that they were read from. Damaged parts are passed over; they
+    /// stay in the manifest.
+    fn known_metadata(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<(BTreeSet<metadata::MetadataKey>, Vec<Arc<Part>>), PartError> {
+        let catalog = Arc::clone(&self.read_state().catalog);
+        let (mut known, mut parts) = (BTreeSet::new(), Vec::new());
+        for part in catalog.parts(tenant, PartTable::Metadata) {
+            match part.open().and_then(|reader| metadata::read(&reader)) {
+                Ok(read) => {
+                    known.extend(read);
+                    parts.push(Arc::clone(part));
+                }
+                Err(PartError::Damaged(reason)) => part.quarantine(&reason),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((known, parts))
+    }
+
+    /// Puts a durable change of parts before the eyes of scans, and has the files of removed parts go with their last
+    /// reader.
+    fn publish(&self, removed: &[Arc<Part>], added: &[Arc<Part>], ends_flush: bool) {
+        let ids: Vec<u64> = removed.iter().map(|part| part.info.name.id).collect();
+        let mut state = self.write_state();
+        let old = std::mem::take(&mut state.catalog);
+        state.catalog = Arc::new(old.changed(&ids, added));
+        let frozen = if ends_flush { state.frozen.take() } else { None };
+        drop(state);
+        removed.iter().for_each(|part| part.retire());
+        // Freed outside the lock: heads are large.
+        drop((old, frozen));
+    }
+
+    /// Failing to delete segments costs space, not data; the next flush tries again.
+    fn cut_log(&self, position: WalPosition) {
+        let _ = lock(&self.writer).wal.truncate_before(position);
+    }
+
+    /// Merges one group of small parts, if there is one. Gives the number of parts merged.
+    fn merge_once(&self) -> Result<usize, FlushError> {
+        let mut gate = lock(&self.gate);
+        // Part ids of a flush that failed are spoken for.
+        if self.read_state().frozen.is_some() {
+            return Ok(0);
+        }
+        let catalog = Arc::clone(&self.read_state().catalog);
+        let limits = merge::Limits {
+            parts_min: self.options.merge_parts_min,
+            bytes_max: self.options.merge_bytes_max,
+        };
+        let Some(parts) = merge::choose(&catalog, &limits) else { return Ok(0) };
+        let merged = self.execute_merge(&mut gate, &parts);
+        let mut observed = lock(&self.observed);
+        match &merged {
+            Ok(()) => observed.counts.merges += 1,
+            Err(_) => observed.counts.merges_failed += 1,
+        }
+        merged.map(|()| parts.len())
+    }
+
+    fn execute_merge(&self, gate: &mut Gate, parts: &[Arc<Part>]) -> Result<(), FlushError> {
+        let id = gate.next_id;
+        gate.next_id += 1;
+        let merged = Arc::new(merge::execute(self.vfs(), parts, id)?);
+        let removed = parts.iter().map(|part| Edit::RemovePart { id: PartId(part.info.name.id) });
+        let edits: Vec<_> = std::iter::once(Edit::AddPart(entry_of(&merged))).chain(removed).collect();
+        // After a failed commit the file must stay: the transaction may be there after a crash.
+        gate.manifest.commit(&edits).map_err(FlushError::Commit)?;
+        self.publish(parts, &[merged], false);
+        Ok(())
+    }
+
+    pub(crate) fn expire_parts(&self, policy: &Retention) -> Result<Expired, WriteError> {
+        let mut gate = lock(&self.gate);
+        if !gate.clock_watch.is_calm(policy.now, self.clock.steady()) {
+            return Ok(Expired::default());
+        }
+        let catalog = Arc::clone(&self.read_state().catalog);
+        let old = choose(catalog.all(), policy, self.options.retention_percent_max);
+        if old.is_empty() {
+            return Ok(Expired::default());
+        }
+        let edits: Vec<_> =
+            old.iter().map(|part| Edit::RemovePart { id: PartId(part.info.name.id) }).collect();
+        gate.manifest.commit(&edits).map_err(|error| WriteError::Unavailable {
+            detail: format!("the removal of old parts could not be committed: {error}"),
+        })?;
+        drop(catalog);
+        self.publish(&old, &[], false);
+        let mut observed = lock(&self.observed);
+        observed.counts.expired_parts += old.len() as u64;
+        Ok(old.iter().fold(Expired::default(), |sum, part| Expired {
+            parts: sum.parts + 1,
+            rows: sum.rows + part.info.rows,
+            bytes: sum.bytes + part.info.bytes,
+        }))
+    }
+}
+
+fn entry_of(part: &Part) -> PartEntry {
+    let info = &part.info;
+    PartEntry {
+        id: PartId(info.name.id),
+        table: info.name.table.as_str().to_owned(),
+        tenant: info.name.tenant.clone(),
+        file: info.name.to_file(),
+        rows: info.rows,
+        bytes: info.bytes,
+        min_time: info.time.start,
+        max_time: info.time.end,
+        level: info.level,
+    }
+}

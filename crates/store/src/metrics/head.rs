@@ -1,0 +1,208 @@
+//! Recent samples in memory, one compact chunk per series.
+
+use std::collections::{BTreeSet, HashMap};
+
+use kenning_codec::chunk::Chunk;
+use kenning_model::{
+    Exemplar, Filter, Histogram, HistogramSample, LabelSet, MetricBatch, MetricMetadata, Millis, Nanos,
+    Sample, TimeRange,
+};
+
+use super::metadata::MetadataKey;
+use crate::scan::prune::required_metrics;
+
+/// Bytes that a series costs beside its labels and samples: entries of the maps and the series itself.
+const SERIES_BYTES: usize = size_of::<Series>() + 48;
+
+/// One series and its samples in the order of arrival.
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    pub(crate) labels: LabelSet,
+    pub(crate) floats: Chunk,
+    pub(crate) histograms: Vec<(Millis, Histogram)>,
+}
+
+impl Series {
+    /// False when no sample can lie in the range.
+    pub(crate) fn may_overlap(&self, range: TimeRange) -> bool {
+        let (min, max) = self.floats.time_range();
+        let floats = TimeRange::from_millis(Millis(min), Millis(max));
+        (!self.floats.is_empty() && floats.overlaps(range))
+            || self.histograms.iter().any(|(at, _)| range.contains(at.to_nanos()))
+    }
+
+    /// True when a sample lies in the range.
+    pub(crate) fn has_rows(&self, range: TimeRange) -> bool {
+        self.may_overlap(range)
+            && (self.floats_in(range).next().is_some() || self.histograms_in(range).next().is_some())
+    }
+
+    /// The float samples in a range, in order of arrival.
+    pub(crate) fn floats_in(&self, range: TimeRange) -> impl Iterator<Item = (Millis, f64)> {
+        let samples = self.floats.iter().map(|(time, value)| (Millis(time), value));
+        samples.filter(move |(time, _)| range.contains(time.to_nanos()))
+    }
+
+    /// The histograms in a range, in order of arrival.
+    pub(crate) fn histograms_in(&self, range: TimeRange) -> impl Iterator<Item = &(Millis, Histogram)> {
+        self.histograms.iter().filter(move |(time, _)| range.contains(time.to_nanos()))
+    }
+
+    /// Bytes held by the samples.
+    pub(crate) fn sample_bytes(&self) -> usize {
+        self.floats.heap_bytes() + self.histograms.iter().map(|(_, h)| h.heap_bytes() + 16).sum::<usize>()
+    }
+}
+
+/// The recent metrics of one tenant.
+#[derive(Debug, Default)]
+pub(crate) struct MetricHead {
+    series: Vec<Series>,
+    ids: HashMap<LabelSet, u32>,
+    /// Series by metric, so that a selector with a name looks at few.
+    by_metric: HashMap<Box<str>, Vec<u32>>,
+    exemplars: Vec<(LabelSet, Exemplar)>,
+    metadata: BTreeSet<MetadataKey>,
+    samples: u64,
+    conflicts: u64,
+    bytes: usize,
+}
+
+impl MetricHead {
+    /// Takes a batch.
+    pub(crate) fn add(&mut self, batch: &MetricBatch) {
+        let mut ids: Vec<Option<u32>> = vec![None; batch.series.len()];
+        for sample in &batch.samples {
+            if let Some(id) = self.id_of(batch, &mut ids, sample.series) {
+                self.add_float(id, sample);
+            }
+        }
+        for sample in &batch.histograms {
+            if let Some(id) = self.id_of(batch, &mut ids, sample.series) {
+                self.add_histogram(id, sample);
+            }
+        }
+        for exemplar in &batch.exemplars {
+            if let Some(labels) = batch.series.get(exemplar.series as usize) {
+                self.bytes +=
+                    size_of::<(LabelSet, Exemplar)>() + exemplar.labels.heap_bytes() + labels.heap_bytes();
+                self.exemplars.push((labels.clone(), Exemplar { series: 0, ..exemplar.clone() }));
+            }
+        }
+        batch.metadata.iter().for_each(|metadata| self.add_metadata(metadata));
+    }
+
+    /// The head's number of a batch's series, looked up once per batch.
+    fn id_of(&mut self, batch: &MetricBatch, known: &mut [Option<u32>], index: u32) -> Option<u32> {
+        let slot = known.get_mut(index as usize)?;
+        if slot.is_none() {
+            *slot = Some(self.series_id(batch.series.get(index as usize)?));
+        }
+        *slot
+    }
+
+    fn series_id(&mut self, labels: &LabelSet) -> u32 {
+        if let Some(id) = self.ids.get(labels) {
+            return *id;
+        }
+        let id = self.series.len() as u32;
+        self.series.push(Series { labels: labels.clone(), floats: Chunk::default(), histograms: Vec::new() });
+        self.ids.insert(labels.clone(), id);
+        let metric = labels.metric_name();
+        match self.by_metric.get_mut(metric) {
+            Some(ids) => ids.push(id),
+            None => {
+                self.by_metric.insert(metric.into(), vec![id]);
+            }
+        }
+        self.bytes += SERIES_BYTES + labels.heap_bytes();
+        id
+    }
+
+    /// A repeat of the series' last sample is dropped here; other repeats are found when samples are sorted.
+    fn add_float(&mut self, id: u32, sample: &Sample) {
+        let Some(series) = self.series.get_mut(id as usize) else { return };
+        match series.floats.last() {
+            Some((time, value)) if time == sample.time.0 => {
+                self.conflicts += u64::from(value.to_bits() != sample.value.to_bits());
+            }
+            _ => {
+                let before = series.floats.heap_bytes();
+                series.floats.push(sample.time.0, sample.value);
+                self.bytes += series.floats.heap_bytes() - before;
+                self.samples += 1;
+            }
+        }
+    }
+
+    fn add_histogram(&mut self, id: u32, sample: &HistogramSample) {
+        let Some(series) = self.series.get_mut(id as usize) else { return };
+        self.bytes += sample.histogram.heap_bytes() + size_of::<Millis>();
+        self.samples += 1;
+        series.histograms.push((sample.time, sample.histogram.clone()));
+    }
+
+    fn add_metadata(&mut self, metadata: &MetricMetadata) {
+        let key = MetadataKey::of(metadata);
+        if !self.metadata.contains(&key) {
+            self.bytes += key.heap_bytes();
+            self.metadata.insert(key);
+        }
+    }
+
+    /// Series whose labels pass the filter.
+    pub(crate) fn select<'a>(&'a self, filter: &'a Filter) -> Box<dyn Iterator<Item = &'a Series> + 'a> {
+        let passes = |series: &&Series| filter.matches(&series.labels);
+        match required_metrics(filter) {
+            Some(mut metrics) => {
+                metrics.sort_unstable();
+                metrics.dedup();
+                let ids = metrics.into_iter().filter_map(|metric| self.by_metric.get(metric)).flatten();
+                Box::new(ids.filter_map(|id| self.series.get(*id as usize)).filter(passes))
+            }
+            None => Box::new(self.series.iter().filter(passes)),
+        }
+    }
+
+    /// Every series, in label order.
+    pub(crate) fn sorted(&self) -> Vec<&Series> {
+        let mut series: Vec<_> = self.series.iter().collect();
+        series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        series
+    }
+
+    pub(crate) fn exemplars(&self) -> &[(LabelSet, Exemplar)] {
+        &self.exemplars
+    }
+
+    pub(crate) fn metadata(&self) -> &BTreeSet<MetadataKey> {
+        &self.metadata
+    }
+
+    /// The times of all samples and histograms.
+    pub(crate) fn times(&self) -> impl Iterator<Item = Nanos> + Clone {
+        self.series.iter().flat_map(|series| {
+            let floats = series.floats.iter().map(|(time, _)| Millis(time));
+            let histograms = series.histograms.iter().map(|(time, _)| *time);
+            floats.chain(histograms).map(Millis::to_nanos)
+        })
+    }
+
+    /// Number of series.
+    pub(crate) fn series(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Samples whose time was taken by another value, as far as known.
+    pub(crate) fn conflicts(&self) -> u64 {
+        self.conflicts
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.series.is_empty() && self.exemplars.is_empty() && self.metadata.is_empty()
+    }
+}

@@ -1,0 +1,38 @@
+//! What an engine can be told.
+
+use std::time::Duration;
+
+use crate::wal::WalOptions;
+
+/// Sizes and limits of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The write-ahead log's; `flushed_through` is set by the engine.
+    pub wal: WalOptions,
+    /// Heads of this many bytes are due to be flushed.
+    pub flush_bytes: usize,
+    /// Heads of this age (by the steady clock) are due to be flushed.
+    pub flush_age: Duration,
+    /// Heads never hold more: a write that finds them so full flushes first, and fails if that fails.
+    pub head_bytes_max: usize,
+    /// Most that one pass of retention removes, in percent of all bytes in parts; one part always may go.
+    pub retention_percent_max: u64,
+    /// Parts of one partition that are merged at once, at least.
+    pub merge_parts_min: usize,
+    /// Bytes of parts that are merged at once, at most.
+    pub merge_bytes_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            wal: WalOptions::default(),
+            flush_bytes: 128 << 20,
+            flush_age: Duration::from_secs(600),
+            head_bytes_max: 384 << 20,
+            retention_percent_max: 10,
+            merge_parts_min: 6,
+            merge_bytes_max: 32 << 20,
+        }
+    }
+}

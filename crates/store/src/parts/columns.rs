@@ -1,0 +1,402 @@
+//! Columns in and out of Parquet, without Arrow: the store's rows are few fixed shapes, and the low-level writers and
+//! readers of the `parquet` crate serve them with a third of the code to compile.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use kenning_stdx::vfs::Vfs;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::column::reader::ColumnReader;
+use parquet::data_type::{
+    ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray, FixedLenByteArrayType, Int32Type,
+    Int64Type,
+};
+use parquet::file::metadata::{KeyValue, RowGroupMetaData};
+use parquet::file::properties::{EnabledStatistics, ReaderProperties, WriterProperties};
+use parquet::file::reader::{FileReader, RowGroupReader};
+use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
+use parquet::file::statistics::Statistics;
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
+use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::ColumnPath;
+
+use super::blocks::{CheckedFile, SUMS_KEY, sums_text};
+use super::name::PartName;
+use super::{PartError, damaged};
+
+/// Zstandard level of every column: higher levels were measured and are not worth their time.
+const ZSTD_LEVEL: i32 = 1;
+/// Rows of a page: small enough to skip to a series, large enough to pack well.
+const PAGE_ROWS: usize = 20_000;
+/// Largest dictionary of a column chunk before the writer falls back to another encoding.
+const DICTIONARY_BYTES_MAX: usize = 4 << 20;
+/// Bytes of text that bounds in the footer keep.
+const BOUND_BYTES_MAX: usize = 64;
+/// Share of absent trace ids that a bloom filter lets through.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+
+/// How a table lies in a file.
+pub(crate) struct Layout {
+    /// The Parquet schema in its text form.
+    pub(crate) schema: &'static str,
+    /// Columns that are not dictionary encoded, and how they are.
+    pub(crate) encodings: &'static [(&'static str, Encoding)],
+    /// Columns whose bounds stand in the footer.
+    pub(crate) bounded: &'static [&'static str],
+    /// Columns with a bloom filter.
+    pub(crate) blooms: &'static [&'static str],
+}
+
+/// Values of a column that are there.
+#[derive(Debug)]
+pub(crate) enum Values {
+    I32(Vec<i32>),
+    I64(Vec<i64>),
+    F64(Vec<f64>),
+    Bytes(Vec<ByteArray>),
+    Fixed(Vec<FixedLenByteArray>),
+}
+
+/// A leaf column of one row group: values, and the levels that say where they belong (Dremel's definition and
+/// repetition levels; empty for required columns).
+#[derive(Debug)]
+pub(crate) struct Column {
+    pub(crate) values: Values,
+    pub(crate) definition: Vec<i16>,
+    pub(crate) repetition: Vec<i16>,
+}
+
+impl Column {
+    pub(crate) fn required(values: Values) -> Self {
+        Self { values, definition: Vec::new(), repetition: Vec::new() }
+    }
+
+    /// One value or none per row.
+    pub(crate) fn optional<T>(
+        rows: impl Iterator<Item = Option<T>>,
+        values: impl Fn(Vec<T>) -> Values,
+    ) -> Self {
+        let (mut definition, mut there) = (Vec::new(), Vec::new());
+        for row in rows {
+            definition.push(i16::from(row.is_some()));
+            there.extend(row);
+        }
+        Self { values: values(there), definition, repetition: Vec::new() }
+    }
+
+    /// Any number of values per row.
+    pub(crate) fn repeated<T, R: IntoIterator<Item = T>>(
+        rows: impl Iterator<Item = R>,
+        values: impl Fn(Vec<T>) -> Values,
+    ) -> Self {
+        let (mut definition, mut repetition, mut there) = (Vec::new(), Vec::new(), Vec::new());
+        for row in rows {
+            let before = there.len();
+            there.extend(row);
+            let count = there.len() - before;
+            repetition.push(0);
+            definition.push(i16::from(count > 0));
+            for _ in 1..count {
+                repetition.push(1);
+                definition.push(1);
+            }
+        }
+        Self { values: values(there), definition, repetition }
+    }
+
+    pub(crate) fn into_i32(self) -> Result<Vec<i32>, PartError> {
+        match self.values {
+            Values::I32(values) => Ok(values),
+            _ => Err(damaged("a column is not of 32-bit integers")),
+        }
+    }
+
+    pub(crate) fn into_i64(self) -> Result<Vec<i64>, PartError> {
+        match self.values {
+            Values::I64(values) => Ok(values),
+            _ => Err(damaged("a column is not of 64-bit integers")),
+        }
+    }
+
+    pub(crate) fn into_f64(self) -> Result<Vec<f64>, PartError> {
+        match self.values {
+            Values::F64(values) => Ok(values),
+            _ => Err(damaged("a column is not of doubles")),
+        }
+    }
+
+    pub(crate) fn into_bytes(self) -> Result<Vec<ByteArray>, PartError> {
+        match self.values {
+            Values::Bytes(values) => Ok(values),
+            _ => Err(damaged("a column is not of byte strings")),
+        }
+    }
+
+    pub(crate) fn into_fixed(self) -> Result<Vec<FixedLenByteArray>, PartError> {
+        match self.values {
+            Values::Fixed(values) => Ok(values),
+            _ => Err(damaged("a column is not of fixed byte strings")),
+        }
+    }
+}
+
+/// Spreads the values of an optional column over its rows.
+pub(crate) fn spread<T>(definition: &[i16], values: Vec<T>) -> Vec<Option<T>> {
+    let mut values = values.into_iter();
+    definition.iter().map(|level| if *level > 0 { values.next() } else { None }).collect()
+}
+
+/// Cuts the values of a repeated column into rows.
+pub(crate) fn cut_rows<T>(definition: &[i16], repetition: &[i16], values: Vec<T>) -> Vec<Vec<T>> {
+    let mut values = values.into_iter();
+    let mut rows: Vec<Vec<T>> = Vec::new();
+    for (defined, repeated) in definition.iter().zip(repetition) {
+        if *repeated == 0 {
+            rows.push(Vec::new());
+        }
+        if *defined > 0
+            && let (Some(row), Some(value)) = (rows.last_mut(), values.next())
+        {
+            row.push(value);
+        }
+    }
+    rows
+}
+
+/// Text or bytes as Parquet holds them.
+pub(crate) fn bytes_of(bytes: &[u8]) -> ByteArray {
+    ByteArray::from(bytes.to_vec())
+}
+
+/// The text of a byte string column.
+pub(crate) fn text_of(bytes: &ByteArray) -> Result<&str, PartError> {
+    std::str::from_utf8(bytes.data()).map_err(|_| damaged("a text is not UTF-8"))
+}
+
+/// A finished Parquet file in memory.
+pub(crate) struct Written {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) tail_len: u32,
+    pub(crate) tail_crc: u32,
+}
+
+/// Writes row groups of one table.
+pub(crate) struct TableWriter {
+    writer: SerializedFileWriter<Vec<u8>>,
+}
+
+impl TableWriter {
+    pub(crate) fn new(layout: &Layout) -> Result<Self, PartError> {
+        let schema = Arc::new(parse_message_type(layout.schema)?);
+        let properties = properties(layout)?;
+        Ok(Self { writer: SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))? })
+    }
+
+    /// Writes one row group: every leaf column of the schema, in its order.
+    pub(crate) fn write_group(&mut self, columns: &[Column]) -> Result<(), PartError> {
+        let mut group = self.writer.next_row_group()?;
+        let mut columns = columns.iter();
+        while let Some(mut writer) = group.next_column()? {
+            let column = columns.next().ok_or_else(|| damaged("a column is missing"))?;
+            write_column(&mut writer, column)?;
+            writer.close()?;
+        }
+        group.close()?;
+        Ok(())
+    }
+
+    /// Writes the footer.
+    pub(crate) fn finish(mut self) -> Result<Written, PartError> {
+        self.writer.flush()?;
+        let data_len = self.writer.inner().len();
+        let sums = sums_text(self.writer.inner());
+        self.writer.append_key_value_metadata(KeyValue::new(SUMS_KEY.to_owned(), sums));
+        let bytes = self.writer.into_inner()?;
+        let tail = bytes.get(data_len..).unwrap_or_default();
+        let tail_len = u32::try_from(tail.len()).map_err(|_| damaged("the footer is over 4 GiB"))?;
+        let tail_crc = crc32c::crc32c(tail);
+        Ok(Written { tail_len, tail_crc, bytes })
+    }
+}
+
+fn properties(layout: &Layout) -> Result<WriterProperties, PartError> {
+    let path = |name: &str| ColumnPath::new(name.split('.').map(str::to_owned).collect());
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_statistics_truncate_length(Some(BOUND_BYTES_MAX))
+        .set_created_by(format!("kenning {}", env!("CARGO_PKG_VERSION")))
+        // Row groups are cut by the tables' own writers, which know where a series ends.
+        .set_max_row_group_row_count(None);
+    for (name, encoding) in layout.encodings {
+        builder = builder
+            .set_column_dictionary_enabled(path(name), false)
+            .set_column_encoding(path(name), *encoding);
+    }
+    for name in layout.bounded {
+        builder = builder.set_column_statistics_enabled(path(name), EnabledStatistics::Chunk);
+    }
+    for name in layout.blooms {
+        builder = builder
+            .set_column_bloom_filter_enabled(path(name), true)
+            .set_column_bloom_filter_fpp(path(name), BLOOM_FALSE_POSITIVES);
+    }
+    Ok(builder.build())
+}
+
+fn write_column(writer: &mut SerializedColumnWriter<'_>, column: &Column) -> Result<(), PartError> {
+    let definition = (!column.definition.is_empty()).then_some(column.definition.as_slice());
+    let repetition = (!column.repetition.is_empty()).then_some(column.repetition.as_slice());
+    match &column.values {
+        Values::I32(values) => writer.typed::<Int32Type>().write_batch(values, definition, repetition)?,
+        Values::I64(values) => writer.typed::<Int64Type>().write_batch(values, definition, repetition)?,
+        Values::F64(values) => writer.typed::<DoubleType>().write_batch(values, definition, repetition)?,
+        Values::Bytes(values) => {
+            writer.typed::<ByteArrayType>().write_batch(values, definition, repetition)?
+        }
+        Values::Fixed(values) => {
+            writer.typed::<FixedLenByteArrayType>().write_batch(values, definition, repetition)?
+        }
+    };
+    Ok(())
+}
+
+/// Reads row groups of one part.
+pub(crate) struct TableReader {
+    file: CheckedFile,
+    reader: SerializedFileReader<CheckedFile>,
+}
+
+impl TableReader {
+    /// Opens a part: its tail is read and verified, its data blocks as they are needed.
+    pub(crate) fn open(vfs: &dyn Vfs, name: &PartName) -> Result<Self, PartError> {
+        Self::open_at(vfs, &name.path(), name)
+    }
+
+    fn open_at(vfs: &dyn Vfs, path: &Path, name: &PartName) -> Result<Self, PartError> {
+        let file = CheckedFile::open(vfs.open(path)?, name.tail_len, name.tail_crc)
+            .map_err(|error| PartError::from(parquet::errors::ParquetError::External(Box::new(error))))?;
+        let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
+        let options = ReadOptionsBuilder::new().with_page_index().with_reader_properties(properties).build();
+        let reader = SerializedFileReader::new_with_options(file.clone(), options)?;
+        let metadata = reader.metadata().file_metadata().key_value_metadata();
+        let sums = metadata.and_then(|pairs| pairs.iter().find(|pair| pair.key == SUMS_KEY));
+        let sums = sums
+            .and_then(|pair| pair.value.as_deref())
+            .ok_or_else(|| damaged("the checksums are missing"))?;
+        file.set_sums(sums).map_err(|error| PartError::Damaged(error.to_string()))?;
+        Ok(Self { file, reader })
+    }
+
+    /// Number of row groups.
+    pub(crate) fn groups(&self) -> usize {
+        self.reader.num_row_groups()
+    }
+
+    /// Bytes read from disk so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.file.bytes_read()
+    }
+
+    /// One row group.
+    pub(crate) fn group(&self, index: usize) -> Result<GroupReader<'_>, PartError> {
+        Ok(GroupReader { group: self.reader.get_row_group(index)? })
+    }
+}
+
+/// Reads columns of one row group.
+pub(crate) struct GroupReader<'a> {
+    group: Box<dyn RowGroupReader + 'a>,
+}
+
+impl GroupReader<'_> {
+    /// Rows of the group.
+    pub(crate) fn rows(&self) -> usize {
+        usize::try_from(self.metadata().num_rows()).unwrap_or(0)
+    }
+
+    fn metadata(&self) -> &RowGroupMetaData {
+        self.group.metadata()
+    }
+
+    /// Bytes of the group's columns when decompressed, for memory accounting.
+    pub(crate) fn decompressed_bytes(&self) -> usize {
+        usize::try_from(self.metadata().total_byte_size()).unwrap_or(usize::MAX)
+    }
+
+    /// Least and greatest value of an integer column, when the footer holds them.
+    pub(crate) fn bounds(&self, column: usize) -> Option<(i64, i64)> {
+        match self.metadata().columns().get(column)?.statistics()? {
+            Statistics::Int64(bounds) => Some((*bounds.min_opt()?, *bounds.max_opt()?)),
+            Statistics::Int32(bounds) => Some((i64::from(*bounds.min_opt()?), i64::from(*bounds.max_opt()?))),
+            _ => None,
+        }
+    }
+
+    /// False when a fixed byte string is certainly not in a column.
+    pub(crate) fn may_contain(&self, column: usize, value: &[u8]) -> bool {
+        let bounds = self.metadata().columns().get(column).and_then(|column| column.statistics());
+        if let Some(Statistics::FixedLenByteArray(bounds)) = bounds
+            && let (Some(min), Some(max)) = (bounds.min_bytes_opt(), bounds.max_bytes_opt())
+            && (value < min || value > max)
+        {
+            return false;
+        }
+        // The filter of an absent column index would be an out-of-range access inside the reader.
+        if column >= self.group.num_columns() {
+            return true;
+        }
+        let wanted = FixedLenByteArray::from(value.to_vec());
+        self.group.get_column_bloom_filter(column).is_none_or(|filter| filter.check(&wanted))
+    }
+
+    /// A whole column.
+    pub(crate) fn column(&self, index: usize) -> Result<Column, PartError> {
+        self.column_rows(index, std::slice::from_ref(&(0..self.rows())))
+    }
+
+    /// The rows of a column in these ranges, ascending and apart.
+    pub(crate) fn column_rows(&self, index: usize, ranges: &[Range<usize>]) -> Result<Column, PartError> {
+        if index >= self.group.num_columns() {
+            return Err(damaged("a column is missing"));
+        }
+        Ok(match self.group.get_column_reader(index)? {
+            ColumnReader::Int32ColumnReader(reader) => read_rows::<Int32Type>(reader, ranges, Values::I32)?,
+            ColumnReader::Int64ColumnReader(reader) => read_rows::<Int64Type>(reader, ranges, Values::I64)?,
+            ColumnReader::DoubleColumnReader(reader) => read_rows::<DoubleType>(reader, ranges, Values::F64)?,
+            ColumnReader::ByteArrayColumnReader(reader) => {
+                read_rows::<ByteArrayType>(reader, ranges, Values::Bytes)?
+            }
+            ColumnReader::FixedLenByteArrayColumnReader(reader) => {
+                read_rows::<FixedLenByteArrayType>(reader, ranges, Values::Fixed)?
+            }
+            _ => return Err(damaged("a column has an unexpected type")),
+        })
+    }
+}
+
+fn read_rows<T: DataType>(
+    mut reader: parquet::column::reader::ColumnReaderImpl<T>,
+    ranges: &[Range<usize>],
+    values: impl Fn(Vec<T::T>) -> Values,
+) -> Result<Column, PartError> {
+    let (mut read, mut definition, mut repetition) = (Vec::new(), Vec::new(), Vec::new());
+    let mut at = 0;
+    for range in ranges {
+        reader.skip_records(range.start.saturating_sub(at))?;
+        let mut left = range.len();
+        while left > 0 {
+            let (records, ..) =
+                reader.read_records(left, Some(&mut definition), Some(&mut repetition), &mut read)?;
+            if records == 0 {
+                return Err(damaged("a column has fewer rows than its row group"));
+            }
+            left -= records;
+        }
+        at = range.end;
+    }
+    Ok(Column { values: values(read), definition, repetition })
+}

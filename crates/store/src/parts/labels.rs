@@ -1,0 +1,126 @@
+//! Label sets in parts: a `series` number per row, and the labels as a map on the first row of each series in a row
+//! group. Rows of a series lie together, so the map costs a few bits on every other row, and a row group can be read on
+//! its own.
+
+use kenning_model::LabelSet;
+use parquet::data_type::ByteArray;
+
+use super::columns::{Column, Values, bytes_of, cut_rows, text_of};
+use super::{PartError, damaged};
+
+/// The columns of a map from text to text: one set or nothing per row.
+pub(crate) fn map_columns<'a>(rows: impl Iterator<Item = Option<&'a LabelSet>> + Clone) -> [Column; 2] {
+    let pairs = |row: Option<&'a LabelSet>| row.into_iter().flat_map(LabelSet::iter);
+    let keys = rows.clone().map(|row| pairs(row).map(|(name, _)| bytes_of(name.as_bytes())));
+    let values = rows.map(|row| pairs(row).map(|(_, value)| bytes_of(value.as_bytes())));
+    [Column::repeated(keys, Values::Bytes), Column::repeated(values, Values::Bytes)]
+}
+
+/// The sets that [`map_columns`] wrote, one per row; a row without a set reads as the empty set.
+pub(crate) fn read_map(keys: Column, values: Column) -> Result<Vec<LabelSet>, PartError> {
+    let keys = rows_of(keys)?;
+    let values = rows_of(values)?;
+    if keys.len() != values.len() {
+        return Err(damaged("a map's keys and values differ in rows"));
+    }
+    keys.iter().zip(&values).map(|(keys, values)| label_set(keys, values)).collect()
+}
+
+fn rows_of(column: Column) -> Result<Vec<Vec<ByteArray>>, PartError> {
+    let (definition, repetition) = (column.definition.clone(), column.repetition.clone());
+    Ok(cut_rows(&definition, &repetition, column.into_bytes()?))
+}
+
+fn label_set(keys: &[ByteArray], values: &[ByteArray]) -> Result<LabelSet, PartError> {
+    if keys.is_empty() {
+        return Ok(LabelSet::empty());
+    }
+    let pairs = keys.iter().zip(values).map(|(key, value)| Ok((text_of(key)?, text_of(value)?)));
+    Ok(LabelSet::from_pairs(pairs.collect::<Result<Vec<_>, PartError>>()?))
+}
+
+/// For each row, its set where the series changes.
+pub(crate) fn on_first_rows<'a>(
+    series: &'a [i32],
+    sets: impl Fn(i32) -> Option<&'a LabelSet> + Clone + 'a,
+) -> impl Iterator<Item = Option<&'a LabelSet>> + Clone {
+    series.iter().enumerate().map(move |(row, number)| {
+        let before = row.checked_sub(1).and_then(|row| series.get(row));
+        if before == Some(number) { None } else { sets(*number) }
+    })
+}
+
+/// A run of rows of one series in a row group.
+#[derive(Debug)]
+pub(crate) struct SeriesRun {
+    pub(crate) labels: LabelSet,
+    pub(crate) rows: std::ops::Range<usize>,
+}
+
+/// The series of a row group, in the order of its rows.
+pub(crate) fn read_runs(series: Column, keys: Column, values: Column) -> Result<Vec<SeriesRun>, PartError> {
+    let series = series.into_i32()?;
+    let starts: Vec<usize> =
+        (0..series.len()).filter(|row| *row == 0 || series.get(*row) != series.get(*row - 1)).collect();
+    let ends = starts.iter().skip(1).copied().chain([series.len()]);
+    let mut sets = SparseMaps::new(keys, values)?;
+    let mut runs = Vec::with_capacity(starts.len());
+    for (start, end) in starts.iter().copied().zip(ends) {
+        runs.push(SeriesRun { labels: sets.at(start)?, rows: start..end });
+    }
+    Ok(runs)
+}
+
+/// Reads a map column at chosen rows without building the rows between.
+struct SparseMaps {
+    definition: Vec<i16>,
+    repetition: Vec<i16>,
+    keys: std::vec::IntoIter<ByteArray>,
+    values: std::vec::IntoIter<ByteArray>,
+    level: usize,
+    row: usize,
+}
+
+impl SparseMaps {
+    fn new(keys: Column, values: Column) -> Result<Self, PartError> {
+        let (definition, repetition) = (keys.definition.clone(), keys.repetition.clone());
+        let (keys, values) = (keys.into_bytes()?.into_iter(), values.into_bytes()?.into_iter());
+        if keys.len() != values.len() {
+            return Err(damaged("a map's keys and values differ in number"));
+        }
+        Ok(Self { definition, repetition, keys, values, level: 0, row: 0 })
+    }
+
+    /// The set at a row at or after the one asked for last.
+    fn at(&mut self, row: usize) -> Result<LabelSet, PartError> {
+        loop {
+            let set = self.next_row()?;
+            self.row += 1;
+            if self.row > row {
+                return Ok(set);
+            }
+        }
+    }
+
+    fn next_row(&mut self) -> Result<LabelSet, PartError> {
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        let mut first = true;
+        while let (Some(defined), Some(repeated)) =
+            (self.definition.get(self.level), self.repetition.get(self.level))
+        {
+            if *repeated == 0 && !first {
+                break;
+            }
+            first = false;
+            if *defined > 0 {
+                keys.extend(self.keys.next());
+                values.extend(self.values.next());
+            }
+            self.level += 1;
+        }
+        if first {
+            return Err(damaged("a map has fewer rows than its row group"));
+        }
+        label_set(&keys, &values)
+    }
+}

@@ -1,0 +1,83 @@
+//! The first rows by time: all of them, or as many as were asked for.
+
+use kenning_model::{Nanos, Order, ScanError, TimeRange};
+
+use super::work::Work;
+
+/// Where a row stands: its time, then its arrival (the part's order, and the place in it).
+pub(crate) type Place = (Nanos, u64, u64);
+
+/// Rows that may be among the first. With a limit it holds at most twice as many rows.
+pub(crate) struct Top<T> {
+    order: Order,
+    limit: usize,
+    rows: Vec<(Place, usize, T)>,
+    /// Once the limit is reached: the last row that still counts.
+    worst: Option<Place>,
+}
+
+impl<T> Top<T> {
+    pub(crate) fn new(order: Order, limit: Option<usize>) -> Self {
+        Self { order, limit: limit.unwrap_or(usize::MAX), rows: Vec::new(), worst: None }
+    }
+
+    /// True when a row at this place would not be among the first.
+    pub(crate) fn excludes(&self, place: &Place) -> bool {
+        self.limit == 0 || self.worst.as_ref().is_some_and(|worst| self.before(worst, place))
+    }
+
+    /// True when no row stamped in this range would be among the first.
+    pub(crate) fn excludes_range(&self, range: TimeRange) -> bool {
+        let best = match self.order {
+            Order::OldestFirst => (range.start, 0, 0),
+            Order::NewestFirst => (range.end, u64::MAX, u64::MAX),
+        };
+        self.excludes(&best)
+    }
+
+    fn before(&self, a: &Place, b: &Place) -> bool {
+        match self.order {
+            Order::OldestFirst => a < b,
+            Order::NewestFirst => a > b,
+        }
+    }
+
+    /// Adds a row that holds `bytes`.
+    pub(crate) fn add(
+        &mut self,
+        place: Place,
+        bytes: usize,
+        row: T,
+        work: &mut Work<'_>,
+    ) -> Result<(), ScanError> {
+        if self.excludes(&place) {
+            return Ok(());
+        }
+        work.charge(bytes)?;
+        self.rows.push((place, bytes, row));
+        if self.rows.len() >= self.limit.saturating_mul(2) {
+            self.shrink(work);
+        }
+        Ok(())
+    }
+
+    fn shrink(&mut self, work: &mut Work<'_>) {
+        self.sort();
+        let dropped = self.rows.drain(self.limit.min(self.rows.len())..);
+        work.refund(dropped.map(|(_, bytes, _)| bytes).sum());
+        self.worst = self.rows.last().map(|(place, ..)| *place);
+    }
+
+    fn sort(&mut self) {
+        match self.order {
+            Order::OldestFirst => self.rows.sort_unstable_by_key(|row| row.0),
+            Order::NewestFirst => self.rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.0)),
+        }
+    }
+
+    /// The first rows in order.
+    pub(crate) fn finish(mut self) -> Vec<T> {
+        self.sort();
+        self.rows.into_iter().take(self.limit).map(|(_, _, row)| row).collect()
+    }
+}

@@ -1,0 +1,93 @@
+//! One scan at work: what it holds, what it has looked at, what it misses, and whether it should go on.
+
+use std::sync::Arc;
+
+use kenning_model::{Block, Flow, Scan, ScanError, ScanSummary};
+
+use super::BLOCK_LEN_MAX;
+use crate::parts::PartError;
+use crate::parts::columns::TableReader;
+use crate::parts::part::Part;
+
+/// Charges are checked against the scan's limit before the memory is used.
+pub(crate) struct Work<'a> {
+    pub(crate) scan: &'a Scan,
+    pub(crate) summary: ScanSummary,
+    held: usize,
+}
+
+impl<'a> Work<'a> {
+    pub(crate) fn new(scan: &'a Scan) -> Self {
+        Self { scan, summary: ScanSummary::default(), held: 0 }
+    }
+
+    /// Takes `bytes` from the scan's purse.
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), ScanError> {
+        self.held = self.held.saturating_add(bytes);
+        if self.held > self.scan.bytes_max {
+            return Err(ScanError::TooMuchMemory { limit: self.scan.bytes_max });
+        }
+        Ok(())
+    }
+
+    /// Gives back what was charged and is not held any more.
+    pub(crate) fn refund(&mut self, bytes: usize) {
+        self.held = self.held.saturating_sub(bytes);
+    }
+
+    /// Fails once whoever asked has given up.
+    pub(crate) fn check(&self) -> Result<(), ScanError> {
+        if self.scan.cancel.is_raised() { Err(ScanError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Opens a part and lets `read` take its rows. A part that cannot be read is set aside and named in the summary;
+    /// the scan goes on without it.
+    ///
+    /// What `read` collected before damage was met stays: every row of it was verified.
+    pub(crate) fn read_part(
+        &mut self,
+        part: &Arc<Part>,
+        read: impl FnOnce(&mut Self, &TableReader) -> Result<(), PartError>,
+    ) -> Result<(), ScanError> {
+        self.check()?;
+        let held = self.held;
+        let done = part.open().and_then(|reader| {
+            let done = read(self, &reader);
+            self.summary.bytes += reader.bytes_read();
+            done
+        });
+        match done {
+            Ok(()) => Ok(()),
+            Err(PartError::Scan(error)) => Err(error),
+            Err(PartError::Damaged(reason)) => {
+                // Work space that the failed read did not give back.
+                self.held = self.held.max(held);
+                part.quarantine(&reason);
+                self.summary.missing.push(part.missing(&reason));
+                Ok(())
+            }
+            Err(PartError::Io(error)) => {
+                self.summary.missing.push(part.missing(&error.to_string()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands a list to the sink in blocks of bounded length.
+    pub(crate) fn emit<T>(
+        &self,
+        rows: Vec<T>,
+        limit: Option<usize>,
+        block: impl Fn(Vec<T>) -> Block,
+        sink: &mut dyn FnMut(Block) -> Flow,
+    ) -> Result<(), ScanError> {
+        let mut rows = rows.into_iter().take(limit.unwrap_or(usize::MAX)).peekable();
+        while rows.peek().is_some() {
+            self.check()?;
+            if sink(block(rows.by_ref().take(BLOCK_LEN_MAX).collect())) == Flow::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
