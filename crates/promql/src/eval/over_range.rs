@@ -1,0 +1,346 @@
+//! Functions of ranges: the window of each series at each instant, handed to the function.
+
+use std::sync::Arc;
+
+use kenning_model::{CounterReset, Histogram, LabelSet, Millis};
+use kenning_query::{LimitKind, QueryError, SourceSpan};
+
+use super::over_time as over;
+use super::rate;
+use super::select::{Loaded, within};
+use super::{Column, Evaluated, Evaluator, Point, Steps};
+use crate::annotation::Annotations;
+use crate::plan::{OverRange, Range, RangeSource, Vector, When};
+use crate::syntax::Extension;
+use crate::{Series, STALE};
+
+macro_rules! range_functions {
+    ($($variant:ident = $name:literal),+ $(,)?) => {
+        /// A function of a range.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum RangeFunction { $($variant),+ }
+
+        impl RangeFunction {
+            pub(crate) fn find(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+range_functions! {
+    Rate = "rate",
+    Increase = "increase",
+    Delta = "delta",
+    Irate = "irate",
+    Idelta = "idelta",
+    Avg = "avg_over_time",
+    Sum = "sum_over_time",
+    Count = "count_over_time",
+    Min = "min_over_time",
+    Max = "max_over_time",
+    TimeOfMin = "ts_of_min_over_time",
+    TimeOfMax = "ts_of_max_over_time",
+    First = "first_over_time",
+    Last = "last_over_time",
+    TimeOfFirst = "ts_of_first_over_time",
+    TimeOfLast = "ts_of_last_over_time",
+    Present = "present_over_time",
+    Stddev = "stddev_over_time",
+    Stdvar = "stdvar_over_time",
+    Quantile = "quantile_over_time",
+    Mad = "mad_over_time",
+    Changes = "changes",
+    Resets = "resets",
+    Deriv = "deriv",
+    PredictLinear = "predict_linear",
+    Smoothing = "double_exponential_smoothing",
+}
+
+/// What a function of a range sees.
+pub(super) struct Window<'a> {
+    pub floats: &'a [(i64, f64)],
+    pub histograms: &'a [(i64, Arc<Histogram>)],
+    /// The range is `(start, end]`; extended selectors bring samples outside of it.
+    pub start: i64,
+    pub end: i64,
+    /// The instant of evaluation.
+    pub time: i64,
+    pub extension: Option<Extension>,
+    pub metric: &'a str,
+    pub params: &'a [f64],
+    pub span: SourceSpan,
+}
+
+impl Window<'_> {
+    /// Width of the range in seconds.
+    pub(super) fn seconds(&self) -> f64 {
+        (self.end - self.start) as f64 / 1000.0
+    }
+
+    pub(super) fn param(&self, i: usize) -> f64 {
+        self.params.get(i).copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// Series over ranges, ready for windows.
+struct Input {
+    series: Vec<Loaded>,
+    when: When,
+    width: i64,
+    extension: Option<Extension>,
+    /// How far outside of the range samples are looked at, before and after.
+    margin: (i64, i64),
+}
+
+impl Input {
+    /// The range that belongs to an instant.
+    fn range(&self, time: i64) -> (i64, i64) {
+        let end = self.when.of(time);
+        (end.saturating_sub(self.width), end)
+    }
+}
+
+impl Evaluator<'_> {
+    fn input(&mut self, range: &Range, steps: Steps) -> Evaluated<Input> {
+        let lookback = self.options.lookback_ms;
+        let (extension, margin) = match &range.source {
+            RangeSource::Selector { extension: Some(Extension::Anchored), .. } => {
+                (Some(Extension::Anchored), (lookback, 0))
+            }
+            RangeSource::Selector { extension: Some(Extension::Smoothed), .. } => {
+                (Some(Extension::Smoothed), (lookback, lookback))
+            }
+            _ => (None, (0, 0)),
+        };
+        let (first, last) = (range.when.of(steps.start), range.when.of(steps.last()));
+        let start = first.saturating_sub(range.width).saturating_sub(margin.0);
+        let mut series = match &range.source {
+            RangeSource::Selector { filter, .. } => {
+                self.load(filter, start.saturating_add(1), last.saturating_add(margin.1))?
+            }
+            RangeSource::Subquery { operand, step } => self.subquery(operand, *step, start, last)?,
+        };
+        series.iter_mut().for_each(Loaded::drop_stale);
+        Ok(Input { series, when: range.when, width: range.width, extension, margin })
+    }
+
+    /// Evaluates an expression on a grid of its own: multiples of the step after `start` up to `end`.
+    fn subquery(
+        &mut self,
+        operand: &Vector,
+        step: Option<i64>,
+        start: i64,
+        end: i64,
+    ) -> Evaluated<Vec<Loaded>> {
+        let step = step.unwrap_or(self.options.subquery_step_ms).max(1);
+        let mut first = (start / step).saturating_mul(step);
+        if first <= start {
+            first = first.saturating_add(step);
+        }
+        let steps = Steps::between(first, end, step);
+        let limit = self.context.limits.samples_max;
+        if steps.len as u64 > limit {
+            return Err(QueryError::Limit { kind: LimitKind::Samples, limit });
+        }
+        let columns = self.vector(operand, steps)?;
+        let mut series = Vec::with_capacity(columns.len());
+        self.release_columns(&columns, steps);
+        for column in columns {
+            let mut loaded = Loaded {
+                labels: column.labels,
+                drop_name: column.drop_name,
+                floats: Vec::new(),
+                histograms: Vec::new(),
+            };
+            for (i, point) in column.points.into_iter().enumerate() {
+                match point {
+                    Some(Point::Float(value)) => loaded.floats.push((steps.at(i), value)),
+                    Some(Point::Histogram(h)) => loaded.histograms.push((steps.at(i), without_hint(h))),
+                    None => {}
+                }
+            }
+            self.charge(16 * (loaded.floats.len() + loaded.histograms.len()))?;
+            series.push(loaded);
+        }
+        Ok(series)
+    }
+
+    /// A range vector as the answer of a query.
+    pub(super) fn raw_range(&mut self, range: &Range, steps: Steps) -> Evaluated<Vec<Series>> {
+        let input = self.input(range, steps)?;
+        let (start, end) = input.range(steps.start);
+        let mut answer = Vec::new();
+        for one in &input.series {
+            let from = start.saturating_sub(input.margin.0);
+            let to = end.saturating_add(input.margin.1);
+            let (floats, histograms) = (within(&one.floats, from, to), within(&one.histograms, from, to));
+            self.stats.samples += (floats.len() + histograms.len()) as u64;
+            let extended = match input.extension {
+                None => floats.to_vec(),
+                Some(extension) if histograms.is_empty() => rate::extend(floats, start, end, extension),
+                Some(Extension::Anchored) => {
+                    return Err(super::failure(range.span, "anchored modifier is not supported with histograms"));
+                }
+                Some(Extension::Smoothed) => {
+                    return Err(super::failure(range.span, "smoothed modifier is not supported with histograms"));
+                }
+            };
+            let mut points: Vec<_> = extended.iter().map(|(t, v)| (Millis(*t), Point::Float(*v))).collect();
+            points.extend(histograms.iter().map(|(t, h)| (Millis(*t), Point::Histogram(h.clone()))));
+            points.sort_by_key(|(time, _)| *time);
+            if !points.is_empty() {
+                let labels = if one.drop_name { super::without_metadata(&one.labels) } else { one.labels.clone() };
+                answer.push(Series { labels, points });
+            }
+        }
+        answer.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(answer)
+    }
+
+    pub(super) fn over_range(&mut self, call: &OverRange, steps: Steps) -> Evaluated<Vec<Column>> {
+        let params: Vec<_> = call.params.iter().map(|param| self.scalar(param, steps)).collect::<Result<_, _>>()?;
+        let input = self.input(&call.range, steps)?;
+        let keeps_name = matches!(call.function, RangeFunction::First | RangeFunction::Last);
+        let mut columns = Vec::new();
+        for one in &input.series {
+            self.charge_columns(1, steps)?;
+            let points = self.windows(call, &input, one, &params, steps)?;
+            let drop_name = one.drop_name || !keeps_name;
+            let column = Column { labels: one.labels.clone(), drop_name, points };
+            if column.is_blank() {
+                continue;
+            }
+            if matches!(call.function, RangeFunction::Rate | RangeFunction::Increase) {
+                self.check_counter(&column, call.span);
+            }
+            columns.push(column);
+        }
+        self.release_loaded(&input.series);
+        Ok(columns)
+    }
+
+    fn windows(
+        &mut self,
+        call: &OverRange,
+        input: &Input,
+        loaded: &Loaded,
+        params: &[Vec<f64>],
+        steps: Steps,
+    ) -> Evaluated<Vec<Option<Point>>> {
+        let mut points = vec![None; steps.len];
+        let mut values = vec![f64::NAN; params.len()];
+        for ((i, time), slot) in steps.iter().zip(&mut points) {
+            let (start, end) = input.range(time);
+            let (from, to) = (start.saturating_sub(input.margin.0), end.saturating_add(input.margin.1));
+            let (floats, histograms) = (within(&loaded.floats, from, to), within(&loaded.histograms, from, to));
+            if floats.is_empty() && histograms.is_empty() {
+                continue;
+            }
+            self.stats.samples += (floats.len() + histograms.len()) as u64;
+            for (value, param) in values.iter_mut().zip(params) {
+                *value = param.get(i).copied().unwrap_or(f64::NAN);
+            }
+            let window = Window {
+                floats,
+                histograms,
+                start,
+                end,
+                time,
+                extension: input.extension,
+                metric: loaded.labels.metric_name(),
+                params: &values,
+                span: call.span,
+            };
+            *slot = apply(call.function, &window, &mut self.notes)?;
+        }
+        Ok(points)
+    }
+
+    /// A rate of something that does not look like a counter deserves a remark.
+    fn check_counter(&mut self, column: &Column, span: SourceSpan) {
+        let metric = column.labels.metric_name();
+        if metric.is_empty() || !column.points.iter().flatten().any(|point| point.float().is_some()) {
+            return;
+        }
+        if self.options.type_and_unit_labels {
+            let found = column.labels.get("__type__");
+            if !matches!(found, "counter" | "histogram") {
+                self.notes.not_typed_counter(metric, found, span);
+            }
+        } else if !["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| metric.ends_with(suffix)) {
+            self.notes.maybe_not_counter(metric, span);
+        }
+    }
+
+    pub(super) fn absent_over_range(
+        &mut self,
+        range: &Range,
+        labels: &LabelSet,
+        steps: Steps,
+    ) -> Evaluated<Vec<Column>> {
+        let input = self.input(range, steps)?;
+        self.charge_columns(1, steps)?;
+        let absent = |(_, time)| {
+            let (start, end) = input.range(time);
+            let there = |one: &Loaded| {
+                !within(&one.floats, start, end).is_empty() || !within(&one.histograms, start, end).is_empty()
+            };
+            if input.series.iter().any(there) { None } else { Some(Point::Float(1.0)) }
+        };
+        let column = Column { labels: labels.clone(), drop_name: true, points: steps.iter().map(absent).collect() };
+        self.release_loaded(&input.series);
+        Ok(if column.is_blank() { Vec::new() } else { vec![column] })
+    }
+}
+
+/// Results of a subquery are not neighbours in their series, so what the samples said about resets says nothing here.
+fn without_hint(mut histogram: Arc<Histogram>) -> Arc<Histogram> {
+    if matches!(histogram.reset, CounterReset::Yes | CounterReset::No) {
+        Arc::make_mut(&mut histogram).reset = CounterReset::Unknown;
+    }
+    histogram
+}
+
+fn apply(
+    function: RangeFunction,
+    window: &Window<'_>,
+    notes: &mut Annotations,
+) -> Result<Option<Point>, QueryError> {
+    use RangeFunction as F;
+    let float = |value: Option<f64>| value.map(Point::Float);
+    Ok(match function {
+        F::Rate => rate::rate(window, true, true, notes),
+        F::Increase => rate::rate(window, true, false, notes),
+        F::Delta => rate::rate(window, false, false, notes),
+        F::Irate => rate::instant_rate(window, true, notes),
+        F::Idelta => rate::instant_rate(window, false, notes),
+        F::Avg => over::avg(window, notes),
+        F::Sum => over::sum(window, notes),
+        F::Count => float(Some((window.floats.len() + window.histograms.len()) as f64)),
+        F::Min => float(over::extreme(window, notes, |new, best| new < best).map(|(_, value)| value)),
+        F::Max => float(over::extreme(window, notes, |new, best| new > best).map(|(_, value)| value)),
+        F::TimeOfMin => float(over::extreme(window, notes, |new, best| new <= best).map(|(t, _)| seconds(t))),
+        F::TimeOfMax => float(over::extreme(window, notes, |new, best| new >= best).map(|(t, _)| seconds(t))),
+        F::First => over::first(window).map(|(_, point)| point),
+        F::Last => over::last(window).map(|(_, point)| point),
+        F::TimeOfFirst => float(over::first(window).map(|(time, _)| seconds(time))),
+        F::TimeOfLast => float(over::last(window).map(|(time, _)| seconds(time))),
+        F::Present => float(Some(1.0)),
+        F::Stddev => float(over::variance(window, notes).map(f64::sqrt)),
+        F::Stdvar => float(over::variance(window, notes)),
+        F::Quantile => float(over::quantile(window, notes)),
+        F::Mad => float(over::mad(window, notes)),
+        F::Changes => float(over::changes(window)),
+        F::Resets => float(over::resets(window)),
+        F::Deriv => float(over::deriv(window, notes)),
+        F::PredictLinear => float(over::predict_linear(window, notes)),
+        F::Smoothing => float(over::smoothing(window, notes)?),
+    })
+}
+
+fn seconds(time: i64) -> f64 {
+    time as f64 / 1000.0
+}
+
+const _: () = assert!(STALE.is_nan());

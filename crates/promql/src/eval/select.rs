@@ -1,0 +1,258 @@
+//! Selectors: samples from the store, and the value of a series at an instant.
+
+use std::sync::Arc;
+
+use kenning_model::{Block, Filter, Flow, Histogram, LabelSet, Millis, Scan, Table, TimeRange};
+use kenning_query::{LimitKind, QueryError};
+
+use super::rate::{interpolate, interpolate_histograms};
+use super::{Column, Evaluated, Evaluator, Point, Steps, is_stale};
+use crate::histogram::annotate_resets;
+use crate::plan::Selector;
+
+/// A series with the samples of a range, each list in order of time.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    pub labels: LabelSet,
+    pub drop_name: bool,
+    pub floats: Vec<(i64, f64)>,
+    pub histograms: Vec<(i64, Arc<Histogram>)>,
+}
+
+impl Loaded {
+    fn bytes(&self) -> usize {
+        let histograms = self.histograms.iter().map(|(_, histogram)| histogram.heap_bytes() + 32);
+        size_of::<Self>() + 16 * self.floats.len() + histograms.sum::<usize>()
+    }
+
+    fn samples(&self) -> usize {
+        self.floats.len() + self.histograms.len()
+    }
+
+    /// Removes the markers of a series' end, which ranges do not see.
+    pub(super) fn drop_stale(&mut self) {
+        self.floats.retain(|(_, value)| !is_stale(*value));
+        self.histograms.retain(|(_, histogram)| !is_stale(histogram.sum));
+    }
+}
+
+/// Finds the latest sample at or before an instant; instants must not go back.
+struct Cursor<'a> {
+    loaded: &'a Loaded,
+    floats: usize,
+    histograms: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(loaded: &'a Loaded) -> Self {
+        Self { loaded, floats: 0, histograms: 0 }
+    }
+
+    /// The sample in `(time - lookback, time]`, with its own time; none if it is a stale marker.
+    fn at(&mut self, time: i64, lookback: i64) -> Option<(i64, Point)> {
+        let (floats, histograms) = (&self.loaded.floats, &self.loaded.histograms);
+        while floats.get(self.floats).is_some_and(|(t, _)| *t <= time) {
+            self.floats += 1;
+        }
+        while histograms.get(self.histograms).is_some_and(|(t, _)| *t <= time) {
+            self.histograms += 1;
+        }
+        let float = self.floats.checked_sub(1).and_then(|i| floats.get(i));
+        let histogram = self.histograms.checked_sub(1).and_then(|i| histograms.get(i));
+        let (found, point) = match (float, histogram) {
+            (Some((t, value)), other) if other.is_none_or(|(h, _)| h < t) => {
+                (*t, Some(Point::Float(*value)).filter(|_| !is_stale(*value)))
+            }
+            (_, Some((t, histogram))) => {
+                (*t, Some(Point::Histogram(histogram.clone())).filter(|_| !is_stale(histogram.sum)))
+            }
+            _ => return None,
+        };
+        let point = point.filter(|_| found > time.saturating_sub(lookback))?;
+        Some((found, point))
+    }
+}
+
+impl Evaluator<'_> {
+    /// Every series that passes, with its samples from `start` to `end` (both included).
+    pub(super) fn load(&mut self, filter: &Filter, start: i64, end: i64) -> Evaluated<Vec<Loaded>> {
+        let time = TimeRange::from_millis(Millis(start), Millis(end));
+        let mut scan = Scan::rows(self.context.tenant.clone(), Table::Samples, time, filter.clone());
+        scan.bytes_max = self.context.limits.memory_bytes_max.saturating_sub(self.memory);
+        scan.cancel = self.context.cancel.clone();
+        let (mut loaded, mut failed) = (Vec::new(), None);
+        let store = self.store;
+        let summary = store.scan(&scan, &mut |block| {
+            let Block::Series(rows) = block else { return Flow::More };
+            for row in rows {
+                let one = convert(row);
+                if let Err(error) = self.take(&one) {
+                    failed = Some(error);
+                    return Flow::Stop;
+                }
+                loaded.push(one);
+            }
+            Flow::More
+        })?;
+        self.missing.extend(summary.missing);
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(loaded),
+        }
+    }
+
+    fn take(&mut self, loaded: &Loaded) -> Evaluated<()> {
+        self.stats.samples_loaded += loaded.samples() as u64;
+        let limit = self.context.limits.samples_max;
+        if self.stats.samples_loaded > limit {
+            return Err(QueryError::Limit { kind: LimitKind::Samples, limit });
+        }
+        self.charge(loaded.bytes())
+    }
+
+    pub(super) fn release_loaded(&mut self, loaded: &[Loaded]) {
+        self.release(loaded.iter().map(Loaded::bytes).sum());
+    }
+
+    pub(super) fn selector(&mut self, selector: &Selector, steps: Steps) -> Evaluated<Vec<Column>> {
+        if selector.smoothed {
+            return self.smoothed(selector, steps);
+        }
+        self.select(selector, steps, |_, point| point)
+    }
+
+    /// `timestamp(selector)`: when the samples were taken.
+    pub(super) fn sample_times(&mut self, selector: &Selector, steps: Steps) -> Evaluated<Vec<Column>> {
+        let mut columns = self.select(selector, steps, |time, _| Point::Float(time as f64 / 1000.0))?;
+        columns.iter_mut().for_each(|column| column.drop_name = true);
+        Ok(columns)
+    }
+
+    /// The value of each series at each instant, made of the sample's time and value.
+    pub(super) fn select(
+        &mut self,
+        selector: &Selector,
+        steps: Steps,
+        value: impl Fn(i64, Point) -> Point,
+    ) -> Evaluated<Vec<Column>> {
+        let lookback = self.options.lookback_ms;
+        let (first, last) = (selector.when.of(steps.start), selector.when.of(steps.last()));
+        let start = first.saturating_sub(lookback).saturating_add(1);
+        let loaded = self.load(&selector.filter, start, last)?;
+        let mut columns = Vec::new();
+        for one in &loaded {
+            self.charge_columns(1, steps)?;
+            let mut cursor = Cursor::new(one);
+            let points: Vec<_> = steps
+                .iter()
+                .map(|(_, time)| {
+                    cursor.at(selector.when.of(time), lookback).map(|(time, point)| value(time, point))
+                })
+                .collect();
+            self.stats.samples += points.iter().flatten().count() as u64;
+            let column = Column { labels: one.labels.clone(), drop_name: false, points };
+            if !column.is_blank() {
+                columns.push(column);
+            }
+        }
+        self.release_loaded(&loaded);
+        Ok(columns)
+    }
+
+    /// Values between samples lie on the line from one to the next; after the last sample it stays.
+    fn smoothed(&mut self, selector: &Selector, steps: Steps) -> Evaluated<Vec<Column>> {
+        let lookback = self.options.lookback_ms;
+        let (first, last) = (selector.when.of(steps.start), selector.when.of(steps.last()));
+        let start = first.saturating_sub(lookback).saturating_add(1);
+        let mut loaded = self.load(&selector.filter, start, last.saturating_add(lookback))?;
+        let mut columns = Vec::new();
+        for one in &mut loaded {
+            one.drop_stale();
+            self.charge_columns(1, steps)?;
+            let points =
+                steps.iter().map(|(_, time)| self.smooth_point(one, selector, selector.when.of(time))).collect();
+            let column = Column { labels: one.labels.clone(), drop_name: false, points };
+            if !column.is_blank() {
+                columns.push(column);
+            }
+        }
+        self.release_loaded(&loaded);
+        Ok(columns)
+    }
+
+    fn smooth_point(&mut self, loaded: &Loaded, selector: &Selector, time: i64) -> Option<Point> {
+        let lookback = self.options.lookback_ms;
+        let (from, to) = (time.saturating_sub(lookback), time.saturating_add(lookback));
+        let floats = within(&loaded.floats, from, to);
+        let histograms = within(&loaded.histograms, from, to);
+        self.stats.samples += (floats.len() + histograms.len()) as u64;
+        let metric = loaded.labels.metric_name();
+        match (floats.is_empty(), histograms.is_empty()) {
+            (true, true) => None,
+            (false, false) => {
+                self.notes.mixed_floats_histograms(metric, selector.span);
+                None
+            }
+            (false, true) => {
+                let next = floats.partition_point(|(t, _)| *t < time);
+                let before = next.checked_sub(1).and_then(|i| floats.get(i));
+                let value = match (before, floats.get(next)) {
+                    (_, Some((t, value))) if *t == time => *value,
+                    (Some(before), Some(next)) => interpolate(*before, *next, time, false),
+                    (Some((_, value)), None) => *value,
+                    (None, _) => return None,
+                };
+                Some(Point::Float(value))
+            }
+            (true, false) => {
+                let next = histograms.partition_point(|(t, _)| *t < time);
+                let before = next.checked_sub(1).and_then(|i| histograms.get(i));
+                let value = match (before, histograms.get(next)) {
+                    (_, Some((t, histogram))) if *t == time => histogram.clone(),
+                    (Some(before), Some(next)) => {
+                        let counter = [&before.1, &next.1]
+                            .into_iter()
+                            .any(|h| h.reset != kenning_model::CounterReset::Gauge);
+                        let result =
+                            interpolate_histograms(before, next, time, counter, &mut self.notes, selector.span);
+                        match result {
+                            Ok(histogram) => Arc::new(histogram),
+                            Err(_) => {
+                                self.notes.mixed_schemas(metric, selector.span);
+                                return None;
+                            }
+                        }
+                    }
+                    (Some((_, histogram)), None) => Arc::new(Histogram {
+                        reset: kenning_model::CounterReset::Unknown,
+                        ..(**histogram).clone()
+                    }),
+                    (None, _) => return None,
+                };
+                Some(Point::Histogram(value))
+            }
+        }
+    }
+}
+
+/// The samples in `(start, end]`.
+pub(super) fn within<T>(samples: &[(i64, T)], start: i64, end: i64) -> &[(i64, T)] {
+    let from = samples.partition_point(|(time, _)| *time <= start);
+    let to = samples.partition_point(|(time, _)| *time <= end);
+    samples.get(from..to).unwrap_or(&[])
+}
+
+fn convert(row: kenning_model::SeriesRows) -> Loaded {
+    let floats: Vec<_> = row.samples.iter().map(|sample| (sample.time.0, sample.value)).collect();
+    let times: Vec<_> = row.histograms.iter().map(|sample| sample.time.0).collect();
+    let mut histograms: Vec<_> = row.histograms.into_iter().map(|sample| Arc::new(sample.histogram)).collect();
+    annotate_resets(&mut histograms, |i| {
+        let (Some(before), Some(after)) = (i.checked_sub(1).and_then(|i| times.get(i)), times.get(i)) else {
+            return false;
+        };
+        let first_after = floats.partition_point(|(time, _)| time < before);
+        floats.get(first_after).is_none_or(|(time, _)| time > after)
+    });
+    let histograms = times.into_iter().zip(histograms).collect();
+    Loaded { labels: row.labels, drop_name: false, floats, histograms }
+}

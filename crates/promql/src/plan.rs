@@ -1,0 +1,636 @@
+//! The query made ready for a grid: durations, `@ start()` and context functions resolved, every function its own
+//! variant, scalars and vectors apart. What does not fit together cannot be written down here, so that the evaluator
+//! has no such cases.
+
+use kenning_model::{Filter, LabelSet, METRIC_NAME, Millis};
+use kenning_query::{Diagnostic, QueryError, SourceSpan};
+use regex::Regex;
+
+use crate::eval::{DatePart, FloatFunction, HistogramStatistic, RangeFunction};
+use crate::syntax::{
+    Aggregate, Aggregator, At, Binary, BinaryOp, Call, DurationExpr, DurationOp, DurationSpec, Expr, Extension,
+    Grouping, MatchOp, Matcher, Matching, MatrixSelector, Subquery, ValueType, VectorSelector,
+};
+use crate::text::quote;
+
+/// A whole query.
+#[derive(Debug)]
+pub(crate) enum Root {
+    Scalar(Scalar),
+    Vector(Vector),
+    Matrix(Range),
+    Text(String),
+}
+
+/// One number per instant.
+#[derive(Debug)]
+pub(crate) enum Scalar {
+    Constant(f64),
+    Time,
+    /// `scalar(...)`
+    Only(Box<Vector>),
+    Negate(Box<Scalar>),
+    Binary(BinaryOp, Box<Scalar>, Box<Scalar>),
+    /// `min_of` and `max_of`
+    Extreme {
+        max: bool,
+        left: Box<Scalar>,
+        right: Box<Scalar>,
+    },
+}
+
+/// Series selected at an instant.
+#[derive(Debug)]
+pub(crate) struct Selector {
+    pub filter: Filter,
+    pub when: When,
+    pub smoothed: bool,
+    pub span: SourceSpan,
+}
+
+/// When data is looked at, relative to the instant of evaluation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct When {
+    pub at: Option<i64>,
+    pub offset: i64,
+}
+
+impl When {
+    /// The instant that is looked at when evaluating at `time`.
+    pub(crate) fn of(self, time: i64) -> i64 {
+        self.at.unwrap_or(time).saturating_sub(self.offset)
+    }
+}
+
+/// Series over a range.
+#[derive(Debug)]
+pub(crate) struct Range {
+    pub source: RangeSource,
+    pub when: When,
+    pub width: i64,
+    pub span: SourceSpan,
+}
+
+#[derive(Debug)]
+pub(crate) enum RangeSource {
+    Selector { filter: Filter, extension: Option<Extension> },
+    Subquery { operand: Box<Vector>, step: Option<i64> },
+}
+
+/// A set of series with one value each per instant.
+#[derive(Debug)]
+pub(crate) enum Vector {
+    Selector(Selector),
+    OfScalar(Scalar),
+    Negate(Box<Vector>),
+    Aggregate(Box<Aggregation>),
+    Binary(Box<VectorBinary>),
+    ScalarBinary(Box<ScalarBinary>),
+    OverRange(Box<OverRange>),
+    AbsentOverRange { range: Range, labels: LabelSet },
+    Absent { operand: Box<Vector>, labels: LabelSet },
+    Float { function: FloatFunction, operand: Box<Vector> },
+    Clamp { operand: Box<Vector>, min: Option<Scalar>, max: Option<Scalar> },
+    Round { operand: Box<Vector>, nearest: Option<Scalar> },
+    Date { part: DatePart, operand: Option<Box<Vector>> },
+    /// `timestamp` of a selector: the samples' own times.
+    TimestampOfSelector(Selector),
+    TimestampOf(Box<Vector>),
+    /// `start_timestamp`: no store keeps start times yet.
+    Nothing(Box<Vector>),
+    Statistic { statistic: HistogramStatistic, operand: Box<Vector> },
+    Quantiles(Box<Quantiles>),
+    Fraction { lower: Scalar, upper: Scalar, operand: Box<Vector>, span: SourceSpan },
+    LabelReplace(Box<LabelReplace>),
+    LabelJoin { operand: Box<Vector>, target: String, separator: String, sources: Vec<String> },
+    Sort { operand: Box<Vector>, descending: bool, span: SourceSpan },
+    SortByLabel { operand: Box<Vector>, labels: Vec<String>, descending: bool, span: SourceSpan },
+    Info { operand: Box<Vector>, matchers: Option<Vec<Matcher>>, when: When },
+}
+
+#[derive(Debug)]
+pub(crate) struct Aggregation {
+    pub op: AggregateOp,
+    pub operand: Vector,
+    pub grouping: Grouping,
+    pub span: SourceSpan,
+    pub operand_span: SourceSpan,
+    pub param_span: SourceSpan,
+}
+
+#[derive(Debug)]
+pub(crate) enum AggregateOp {
+    Sum,
+    Avg,
+    Count,
+    Min,
+    Max,
+    Group,
+    Stddev,
+    Stdvar,
+    Quantile(Scalar),
+    Topk(Scalar),
+    Bottomk(Scalar),
+    Limitk(Scalar),
+    LimitRatio(Scalar),
+    CountValues(String),
+}
+
+#[derive(Debug)]
+pub(crate) struct VectorBinary {
+    pub op: BinaryOp,
+    pub left: Vector,
+    pub right: Vector,
+    pub matching: Matching,
+    pub returns_bool: bool,
+    pub span: SourceSpan,
+}
+
+#[derive(Debug)]
+pub(crate) struct ScalarBinary {
+    pub op: BinaryOp,
+    pub vector: Vector,
+    pub scalar: Scalar,
+    pub scalar_is_left: bool,
+    pub returns_bool: bool,
+    pub span: SourceSpan,
+}
+
+#[derive(Debug)]
+pub(crate) struct OverRange {
+    pub function: RangeFunction,
+    pub range: Range,
+    pub params: Vec<Scalar>,
+    /// The first argument, which remarks point at.
+    pub span: SourceSpan,
+}
+
+#[derive(Debug)]
+pub(crate) struct Quantiles {
+    pub operand: Vector,
+    pub operand_span: SourceSpan,
+    pub quantiles: Vec<(Scalar, SourceSpan)>,
+    /// The label that tells several quantiles apart.
+    pub label: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct LabelReplace {
+    pub operand: Vector,
+    pub target: String,
+    pub replacement: String,
+    pub source: String,
+    pub regex: Regex,
+}
+
+/// What resolution needs to know about a query's grid.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resolver {
+    pub start: i64,
+    pub end: i64,
+    /// Zero for an instant.
+    pub step: i64,
+}
+
+type Resolved<T> = Result<T, QueryError>;
+
+fn invalid<T>(span: SourceSpan, message: impl Into<String>) -> Resolved<T> {
+    Err(QueryError::Invalid(vec![Diagnostic::error(span, message)]))
+}
+
+fn failed<T>(span: SourceSpan, message: impl Into<String>) -> Resolved<T> {
+    Err(QueryError::Execution(Diagnostic::error(span, message)))
+}
+
+impl Resolver {
+    /// Makes a checked tree ready.
+    pub(crate) fn root(self, expr: &Expr) -> Resolved<Root> {
+        Ok(match expr.value_type() {
+            ValueType::Scalar => Root::Scalar(self.scalar(expr)?),
+            ValueType::Vector => Root::Vector(self.vector(expr)?),
+            ValueType::Matrix => Root::Matrix(self.range(expr)?),
+            ValueType::String => Root::Text(text(expr).to_owned()),
+        })
+    }
+
+    fn scalar(self, expr: &Expr) -> Resolved<Scalar> {
+        let expr = expr.unwrapped();
+        match expr {
+            Expr::Number(literal) => Ok(Scalar::Constant(literal.value)),
+            Expr::Unary(unary) => {
+                let operand = self.scalar(&unary.operand)?;
+                Ok(if unary.negative { Scalar::Negate(Box::new(operand)) } else { operand })
+            }
+            Expr::Binary(binary) => {
+                let sides = (Box::new(self.scalar(&binary.left)?), Box::new(self.scalar(&binary.right)?));
+                Ok(Scalar::Binary(binary.op, sides.0, sides.1))
+            }
+            Expr::Call(call) => self.scalar_call(call),
+            _ => invalid(expr.span(), "expected a scalar"),
+        }
+    }
+
+    fn scalar_call(self, call: &Call) -> Resolved<Scalar> {
+        let seconds = |ms: i64| Scalar::Constant(ms as f64 / 1000.0);
+        match (call.function.name, call.args.as_slice()) {
+            ("time", []) => Ok(Scalar::Time),
+            ("pi", []) => Ok(Scalar::Constant(std::f64::consts::PI)),
+            ("start", []) => Ok(seconds(self.start)),
+            ("end", []) => Ok(seconds(self.end)),
+            ("range", []) => Ok(seconds(self.end.saturating_sub(self.start))),
+            ("step", []) => Ok(seconds(if self.start == self.end { 0 } else { self.step })),
+            ("scalar", [operand]) => Ok(Scalar::Only(Box::new(self.vector(operand)?))),
+            (name @ ("min_of" | "max_of"), [left, right]) => Ok(Scalar::Extreme {
+                max: name == "max_of",
+                left: Box::new(self.scalar(left)?),
+                right: Box::new(self.scalar(right)?),
+            }),
+            _ => invalid(call.span, "expected a scalar function"),
+        }
+    }
+
+    fn boxed(self, expr: &Expr) -> Resolved<Box<Vector>> {
+        self.vector(expr).map(Box::new)
+    }
+
+    fn vector(self, expr: &Expr) -> Resolved<Vector> {
+        let expr = expr.unwrapped();
+        match expr {
+            Expr::Selector(selector) => Ok(Vector::Selector(self.selector(selector)?)),
+            Expr::Unary(unary) if unary.negative => Ok(Vector::Negate(self.boxed(&unary.operand)?)),
+            Expr::Unary(unary) => self.vector(&unary.operand),
+            Expr::Binary(binary) => self.binary(binary),
+            Expr::Aggregate(aggregate) => self.aggregate(aggregate),
+            Expr::Call(call) => self.call(call),
+            _ => invalid(expr.span(), "expected an instant vector"),
+        }
+    }
+
+    fn selector(self, selector: &VectorSelector) -> Resolved<Selector> {
+        if selector.extension == Some(Extension::Anchored) {
+            // Prometheus ignores it here; an instant has no start to be anchored at.
+        }
+        Ok(Selector {
+            filter: selector.filter(),
+            when: self.when(selector.at, &selector.offset)?,
+            smoothed: selector.extension == Some(Extension::Smoothed),
+            span: selector.span,
+        })
+    }
+
+    fn when(self, at: Option<At>, offset: &DurationSpec) -> Resolved<When> {
+        let at = at.map(|at| match at {
+            At::Time(Millis(time)) => time,
+            At::Start => self.start,
+            At::End => self.end,
+        });
+        Ok(When { at, offset: self.duration(offset, true)? })
+    }
+
+    fn range(self, expr: &Expr) -> Resolved<Range> {
+        match expr.unwrapped() {
+            Expr::Matrix(matrix) => self.matrix(matrix),
+            Expr::Subquery(subquery) => self.subquery(subquery),
+            other => invalid(other.span(), "expected a range vector"),
+        }
+    }
+
+    fn matrix(self, matrix: &MatrixSelector) -> Resolved<Range> {
+        let selector = &matrix.selector;
+        Ok(Range {
+            source: RangeSource::Selector { filter: selector.filter(), extension: selector.extension },
+            when: self.when(selector.at, &selector.offset)?,
+            width: self.duration(&matrix.range, false)?,
+            span: matrix.span,
+        })
+    }
+
+    fn subquery(self, subquery: &Subquery) -> Resolved<Range> {
+        let step = subquery.step.as_ref().map(|step| self.duration(step, false)).transpose()?;
+        let source = RangeSource::Subquery { operand: self.boxed(&subquery.operand)?, step: step.filter(|s| *s > 0) };
+        Ok(Range {
+            source,
+            when: self.when(subquery.at, &subquery.offset)?,
+            width: self.duration(&subquery.range, false)?,
+            span: subquery.span,
+        })
+    }
+
+    /// Milliseconds of a duration.
+    fn duration(self, duration: &DurationSpec, may_be_negative: bool) -> Resolved<i64> {
+        let expr = match duration {
+            DurationSpec::Literal(ms) => return Ok(*ms),
+            DurationSpec::Expr(expr) => expr,
+        };
+        let seconds = self.seconds(expr)?;
+        let wrong = |what: &str| {
+            let span = expr.span();
+            invalid(span, format!("{}:{}: {what}", span.start, span.end))
+        };
+        if !seconds.is_finite() {
+            return wrong("duration is NaN or infinite");
+        }
+        if seconds <= 0.0 && !may_be_negative {
+            return wrong("duration must be greater than 0");
+        }
+        if seconds.abs() > i64::MAX as f64 / 1e9 {
+            return wrong("duration is out of range");
+        }
+        Ok((seconds * 1000.0).trunc() as i64)
+    }
+
+    fn seconds(self, expr: &DurationExpr) -> Resolved<f64> {
+        Ok(match expr {
+            DurationExpr::Number(literal) => literal.value,
+            DurationExpr::Step(_) => self.step as f64 / 1000.0,
+            DurationExpr::Range(_) => self.end.saturating_sub(self.start) as f64 / 1000.0,
+            DurationExpr::Negate(inner, _) => -self.seconds(inner)?,
+            DurationExpr::Paren(inner, _) => self.seconds(inner)?,
+            DurationExpr::Extreme { max, left, right, .. } => {
+                let (left, right) = (self.seconds(left)?, self.seconds(right)?);
+                if *max { go_max(left, right) } else { go_min(left, right) }
+            }
+            DurationExpr::Binary(op, left, right) => {
+                let (left, right) = (self.seconds(left)?, self.seconds(right)?);
+                let span = expr.span();
+                let zero = |what| invalid(span, format!("{}:{}: {what} by zero", span.start, span.end));
+                match op {
+                    DurationOp::Add => left + right,
+                    DurationOp::Sub => left - right,
+                    DurationOp::Mul => left * right,
+                    DurationOp::Div if right == 0.0 => return zero("division"),
+                    DurationOp::Mod if right == 0.0 => return zero("modulo"),
+                    DurationOp::Div => left / right,
+                    DurationOp::Mod => left % right,
+                    DurationOp::Pow => left.powf(right),
+                }
+            }
+        })
+    }
+
+    fn binary(self, binary: &Binary) -> Resolved<Vector> {
+        let (op, returns_bool, span) = (binary.op, binary.returns_bool, binary.span);
+        let is_scalar = |side: &Expr| side.value_type() == ValueType::Scalar;
+        let scalar_is_left = is_scalar(&binary.left);
+        if !scalar_is_left && !is_scalar(&binary.right) {
+            let (left, right) = (self.vector(&binary.left)?, self.vector(&binary.right)?);
+            let matching = binary.matching.clone();
+            return Ok(Vector::Binary(Box::new(VectorBinary { op, left, right, matching, returns_bool, span })));
+        }
+        let (scalar, vector) =
+            if scalar_is_left { (&binary.left, &binary.right) } else { (&binary.right, &binary.left) };
+        let (scalar, vector) = (self.scalar(scalar)?, self.vector(vector)?);
+        Ok(Vector::ScalarBinary(Box::new(ScalarBinary { op, vector, scalar, scalar_is_left, returns_bool, span })))
+    }
+
+    fn aggregate(self, aggregate: &Aggregate) -> Resolved<Vector> {
+        let param = || match &aggregate.param {
+            Some(param) => self.scalar(param),
+            None => invalid(aggregate.span, "the aggregation lacks its parameter"),
+        };
+        let op = match aggregate.op {
+            Aggregator::Sum => AggregateOp::Sum,
+            Aggregator::Avg => AggregateOp::Avg,
+            Aggregator::Count => AggregateOp::Count,
+            Aggregator::Min => AggregateOp::Min,
+            Aggregator::Max => AggregateOp::Max,
+            Aggregator::Group => AggregateOp::Group,
+            Aggregator::Stddev => AggregateOp::Stddev,
+            Aggregator::Stdvar => AggregateOp::Stdvar,
+            Aggregator::Quantile => AggregateOp::Quantile(param()?),
+            Aggregator::Topk => AggregateOp::Topk(param()?),
+            Aggregator::Bottomk => AggregateOp::Bottomk(param()?),
+            Aggregator::Limitk => AggregateOp::Limitk(param()?),
+            Aggregator::LimitRatio => AggregateOp::LimitRatio(param()?),
+            Aggregator::CountValues => {
+                let label = aggregate.param.as_ref().map_or("", text);
+                if label.is_empty() {
+                    return failed(aggregate.span, format!("invalid label name {}", quote(label)));
+                }
+                AggregateOp::CountValues(label.to_owned())
+            }
+        };
+        // Remarks point behind the parentheses around an argument, as Prometheus has dropped them by then.
+        let (operand, operand_span) = (aggregate.operand.unwrapped(), aggregate.operand.unwrapped().span());
+        let param_span = aggregate.param.as_ref().map_or(aggregate.span, |param| param.unwrapped().span());
+        Ok(Vector::Aggregate(Box::new(Aggregation {
+            op,
+            operand: self.vector(operand)?,
+            grouping: aggregate.grouping.clone(),
+            span: aggregate.span,
+            operand_span,
+            param_span,
+        })))
+    }
+
+    fn call(self, call: &Call) -> Resolved<Vector> {
+        let (name, args) = (call.function.name, call.args.as_slice());
+        let args: Vec<&Expr> = args.iter().map(Expr::unwrapped).collect();
+        if let Some(function) = RangeFunction::find(name) {
+            return self.over_range(function, call, &args);
+        }
+        if let (Some(function), [operand]) = (FloatFunction::find(name), args.as_slice()) {
+            return Ok(Vector::Float { function, operand: self.boxed(operand)? });
+        }
+        if let (Some(statistic), [operand]) = (HistogramStatistic::find(name), args.as_slice()) {
+            return Ok(Vector::Statistic { statistic, operand: self.boxed(operand)? });
+        }
+        if let Some(part) = DatePart::find(name) {
+            let operand = args.first().map(|operand| self.boxed(operand)).transpose()?;
+            return Ok(Vector::Date { part, operand });
+        }
+        self.other_call(call, &args)
+    }
+
+    fn other_call(self, call: &Call, args: &[&Expr]) -> Resolved<Vector> {
+        let span = call.span;
+        let name = call.function.name;
+        Ok(match (name, args) {
+            ("vector", [scalar]) => Vector::OfScalar(self.scalar(scalar)?),
+            ("absent", [operand]) => {
+                Vector::Absent { operand: self.boxed(operand)?, labels: labels_for_absent(operand) }
+            }
+            ("absent_over_time", [range]) => {
+                Vector::AbsentOverRange { range: self.range(range)?, labels: labels_for_absent(range) }
+            }
+            ("clamp", [operand, min, max]) => Vector::Clamp {
+                operand: self.boxed(operand)?,
+                min: Some(self.scalar(min)?),
+                max: Some(self.scalar(max)?),
+            },
+            ("clamp_min", [operand, min]) => {
+                Vector::Clamp { operand: self.boxed(operand)?, min: Some(self.scalar(min)?), max: None }
+            }
+            ("clamp_max", [operand, max]) => {
+                Vector::Clamp { operand: self.boxed(operand)?, min: None, max: Some(self.scalar(max)?) }
+            }
+            ("round", [operand, rest @ ..]) => {
+                let nearest = rest.first().map(|nearest| self.scalar(nearest)).transpose()?;
+                Vector::Round { operand: self.boxed(operand)?, nearest }
+            }
+            ("timestamp", [Expr::Selector(selector)]) => Vector::TimestampOfSelector(self.selector(selector)?),
+            ("timestamp", [operand]) => Vector::TimestampOf(self.boxed(operand)?),
+            ("start_timestamp", [operand]) => Vector::Nothing(self.boxed(operand)?),
+            ("histogram_quantile", [quantile, operand]) => self.quantiles(operand, &[quantile], None)?,
+            ("histogram_quantiles", [operand, label, quantiles @ ..]) => {
+                self.quantiles(operand, quantiles, Some(text(label).to_owned()))?
+            }
+            ("histogram_fraction", [lower, upper, operand]) => Vector::Fraction {
+                lower: self.scalar(lower)?,
+                upper: self.scalar(upper)?,
+                span: operand.span(),
+                operand: self.boxed(operand)?,
+            },
+            ("label_replace", [operand, target, replacement, source, regex]) => {
+                self.label_replace(span, operand, [target, replacement, source, regex])?
+            }
+            ("label_join", [operand, target, separator, sources @ ..]) => {
+                self.label_join(span, operand, target, separator, sources)?
+            }
+            ("sort" | "sort_desc", [operand]) => {
+                Vector::Sort { operand: self.boxed(operand)?, descending: name == "sort_desc", span }
+            }
+            ("sort_by_label" | "sort_by_label_desc", [operand, labels @ ..]) => Vector::SortByLabel {
+                operand: self.boxed(operand)?,
+                labels: labels.iter().map(|label| text(label).to_owned()).collect(),
+                descending: name == "sort_by_label_desc",
+                span,
+            },
+            ("info", [operand, rest @ ..]) => {
+                let matchers = rest.first().and_then(|arg| match arg {
+                    Expr::Selector(selector) => Some(selector.matchers.clone()),
+                    _ => None,
+                });
+                let when = self.time_of(operand)?.unwrap_or(When { at: None, offset: 0 });
+                Vector::Info { operand: self.boxed(operand)?, matchers, when }
+            }
+            _ => return invalid(span, format!("function {name} cannot be called like this")),
+        })
+    }
+
+    fn quantiles(self, operand: &Expr, quantiles: &[&Expr], label: Option<String>) -> Resolved<Vector> {
+        let quantile = |expr: &&Expr| Ok((self.scalar(expr)?, expr.span()));
+        Ok(Vector::Quantiles(Box::new(Quantiles {
+            operand_span: operand.span(),
+            operand: self.vector(operand)?,
+            quantiles: quantiles.iter().map(quantile).collect::<Resolved<_>>()?,
+            label,
+        })))
+    }
+
+    fn label_replace(self, span: SourceSpan, operand: &Expr, texts: [&Expr; 4]) -> Resolved<Vector> {
+        let [target, replacement, source, pattern] = texts.map(|expr| text(expr).to_owned());
+        let Ok(regex) = Regex::new(&format!("^(?s:{pattern})$")) else {
+            return failed(span, format!("invalid regular expression in label_replace(): {pattern}"));
+        };
+        if target.is_empty() {
+            return failed(span, format!("invalid destination label name in label_replace(): {target}"));
+        }
+        let operand = self.vector(operand)?;
+        Ok(Vector::LabelReplace(Box::new(LabelReplace { operand, target, replacement, source, regex })))
+    }
+
+    fn label_join(
+        self,
+        span: SourceSpan,
+        operand: &Expr,
+        target: &Expr,
+        separator: &Expr,
+        sources: &[&Expr],
+    ) -> Resolved<Vector> {
+        let (target, separator) = (text(target).to_owned(), text(separator).to_owned());
+        let sources: Vec<_> = sources.iter().map(|source| text(source).to_owned()).collect();
+        if sources.iter().any(String::is_empty) {
+            return failed(span, "invalid source label name in label_join(): ");
+        }
+        if target.is_empty() {
+            return failed(span, "invalid destination label name in label_join(): ");
+        }
+        Ok(Vector::LabelJoin { operand: self.boxed(operand)?, target, separator, sources })
+    }
+
+    fn over_range(self, function: RangeFunction, call: &Call, args: &[&Expr]) -> Resolved<Vector> {
+        let (mut range, mut params) = (None, Vec::new());
+        for arg in args {
+            match arg.value_type() {
+                ValueType::Matrix => range = Some(self.range(arg)?),
+                _ => params.push(self.scalar(arg)?),
+            }
+        }
+        let Some(range) = range else { return invalid(call.span, "expected a range vector") };
+        if let RangeSource::Selector { extension: Some(extension), .. } = &range.source {
+            let (word, allowed) = match extension {
+                Extension::Anchored => ("anchored", "changes, delta, increase, rate, resets"),
+                Extension::Smoothed => ("smoothed", "delta, increase, rate"),
+            };
+            let name = call.function.name;
+            if !allowed.split(", ").any(|allowed| allowed == name) {
+                let message = format!("{word} modifier can only be used with: {allowed} - not with {name}");
+                return failed(call.span, message);
+            }
+        }
+        let span = args.first().map_or(call.span, |arg| arg.span());
+        Ok(Vector::OverRange(Box::new(OverRange { function, range, params, span })))
+    }
+
+    /// When the first selector of an expression looks at its data: the innermost `@`, and the offsets within it.
+    fn time_of(self, expr: &Expr) -> Resolved<Option<When>> {
+        if let Expr::Selector(selector) = expr {
+            return self.when(selector.at, &selector.offset).map(Some);
+        }
+        if let Expr::Matrix(matrix) = expr {
+            return self.when(matrix.selector.at, &matrix.selector.offset).map(Some);
+        }
+        for child in expr.children() {
+            let Some(inner) = self.time_of(child)? else { continue };
+            let Expr::Subquery(subquery) = expr else { return Ok(Some(inner)) };
+            if inner.at.is_some() {
+                return Ok(Some(inner));
+            }
+            let outer = self.when(subquery.at, &subquery.offset)?;
+            return Ok(Some(When { at: outer.at, offset: outer.offset.saturating_add(inner.offset) }));
+        }
+        Ok(None)
+    }
+}
+
+/// Go's `math.Max`: NaN wins.
+pub(crate) fn go_max(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        if a == f64::INFINITY || b == f64::INFINITY { f64::INFINITY } else { f64::NAN }
+    } else {
+        a.max(b)
+    }
+}
+
+/// Go's `math.Min`: NaN wins.
+pub(crate) fn go_min(a: f64, b: f64) -> f64 {
+    -go_max(-a, -b)
+}
+
+fn text(expr: &Expr) -> &str {
+    match expr.unwrapped() {
+        Expr::String(literal) => &literal.value,
+        _ => "",
+    }
+}
+
+/// The labels that an empty result would have had for certain.
+fn labels_for_absent(expr: &Expr) -> LabelSet {
+    let matchers = match expr {
+        Expr::Selector(selector) => &selector.matchers,
+        Expr::Matrix(matrix) => &matrix.selector.matchers,
+        _ => return LabelSet::empty(),
+    };
+    let mut labels = LabelSet::empty().to_builder();
+    let mut seen: Vec<&str> = Vec::new();
+    for matcher in matchers.iter().filter(|matcher| matcher.name != METRIC_NAME) {
+        if matcher.op == MatchOp::Eq && !seen.contains(&matcher.name.as_str()) {
+            labels.set(&matcher.name, &matcher.value);
+            seen.push(&matcher.name);
+        } else {
+            labels.remove(&matcher.name);
+        }
+    }
+    labels.build()
+}

@@ -1,0 +1,405 @@
+//! How numbers, durations and text are written and read, bit for bit as Go does it, since Prometheus's answers,
+//! messages and canonical queries are made of them.
+
+use std::fmt::Write;
+
+/// A sample's value as Prometheus's HTTP API writes it: shortest digits that read back the same, an exponent below
+/// 1e-6 and from 1e21 on, `NaN`, `+Inf`, `-Inf`.
+#[must_use]
+pub fn format_float(value: f64) -> String {
+    let magnitude = value.abs();
+    if magnitude != 0.0 && magnitude.is_finite() && !(1e-6..1e21).contains(&magnitude) {
+        return exponent_form(&format!("{value:e}"));
+    }
+    decimal(value)
+}
+
+/// Shortest decimal digits without an exponent: Go's `FormatFloat(v, 'f', -1, 64)`.
+pub(crate) fn decimal(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".into()
+    } else if value.is_infinite() {
+        if value > 0.0 { "+Inf".into() } else { "-Inf".into() }
+    } else {
+        value.to_string()
+    }
+}
+
+/// Go's `%g`: shortest digits, an exponent below 1e-4 and from 1e6 on.
+pub(crate) fn general(value: f64) -> String {
+    if !value.is_finite() {
+        return decimal(value);
+    }
+    let scientific = format!("{value:e}");
+    let exponent = scientific.split_once('e').and_then(|(_, e)| e.parse::<i32>().ok()).unwrap_or(0);
+    if value != 0.0 && !(-4..GENERAL_EXPONENT_MIN).contains(&exponent) {
+        exponent_form(&scientific)
+    } else {
+        value.to_string()
+    }
+}
+
+/// From this exponent on `%g` of shortest digits writes an exponent.
+const GENERAL_EXPONENT_MIN: i32 = 6;
+
+/// Go's `%.2g`.
+pub(crate) fn general_two_digits(value: f64) -> String {
+    if !value.is_finite() {
+        return decimal(value);
+    }
+    let scientific = format!("{value:.1e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let mantissa = if mantissa.contains('.') {
+        mantissa.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        mantissa
+    };
+    if value != 0.0 && !(-4..2).contains(&exponent) {
+        return exponent_form(&format!("{mantissa}e{exponent}"));
+    }
+    let decimals = usize::try_from(1 - exponent).unwrap_or(0);
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
+}
+
+/// Rust's `1e-7` to Go's `1e-07`.
+fn exponent_form(scientific: &str) -> String {
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+    format!("{mantissa}e{sign}{digits:0>2}")
+}
+
+/// A bucket boundary or quantile as a label value: whole numbers get `.0`, as OpenMetrics wants.
+pub(crate) fn open_metrics(value: f64) -> String {
+    let text = general(value);
+    if value.is_finite() && !text.contains(['e', '.']) { text + ".0" } else { text }
+}
+
+/// A number literal: decimal, hexadecimal, octal (leading `0` or `0o`), binary, `Inf`, `NaN`, with `_` between digits.
+/// The error is Go's.
+pub(crate) fn parse_number(text: &str) -> Result<f64, String> {
+    let syntax = || format!("strconv.ParseFloat: parsing {}: invalid syntax", quote(text));
+    let plain = remove_underscores(text).ok_or_else(syntax)?;
+    if let Some(integer) = parse_integer(&plain) {
+        return Ok(integer);
+    }
+    match plain.to_ascii_lowercase().as_str() {
+        "inf" | "+inf" | "infinity" => return Ok(f64::INFINITY),
+        "-inf" => return Ok(f64::NEG_INFINITY),
+        "nan" => return Ok(f64::NAN),
+        lower if lower.starts_with("0x") => return Err(syntax()),
+        _ => {}
+    }
+    let value: f64 = plain.parse().map_err(|_| syntax())?;
+    if value.is_infinite() {
+        return Err(format!("strconv.ParseFloat: parsing {}: value out of range", quote(text)));
+    }
+    Ok(value)
+}
+
+/// Integers with a base prefix; `None` for anything else, or beyond 64 bits.
+fn parse_integer(text: &str) -> Option<f64> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, radix) = if let Some(hex) = lower.strip_prefix("0x") {
+        (hex, 16)
+    } else if let Some(binary) = lower.strip_prefix("0b") {
+        (binary, 2)
+    } else if let Some(octal) = lower.strip_prefix("0o") {
+        (octal, 8)
+    } else if lower.len() > 1 && lower.starts_with('0') {
+        (&lower[1..], 8)
+    } else {
+        (lower.as_str(), 10)
+    };
+    if digits.starts_with(['+', '-']) {
+        return None;
+    }
+    i64::from_str_radix(digits, radix).ok().map(|n| n as f64)
+}
+
+/// Drops `_` that stand between digits (or after a base prefix); `None` when one stands elsewhere.
+fn remove_underscores(text: &str) -> Option<String> {
+    if !text.contains('_') {
+        return Some(text.into());
+    }
+    let prefixed = text.len() > 1 && text.starts_with('0') && text[1..].starts_with(['x', 'X', 'b', 'B', 'o', 'O']);
+    let body = if prefixed { &text[2..] } else { text };
+    let mut before_is_digit = prefixed || text.starts_with('0');
+    let mut characters = body.chars().peekable();
+    while let Some(c) = characters.next() {
+        if c == '_' && !(before_is_digit && characters.peek().is_some_and(char::is_ascii_hexdigit)) {
+            return None;
+        }
+        before_is_digit = c.is_ascii_hexdigit();
+    }
+    Some(text.replace('_', ""))
+}
+
+const UNITS: [(&str, u64); 7] = [
+    ("y", 365 * 24 * 3600 * 1000),
+    ("w", 7 * 24 * 3600 * 1000),
+    ("d", 24 * 3600 * 1000),
+    ("h", 3600 * 1000),
+    ("m", 60 * 1000),
+    ("s", 1000),
+    ("ms", 1),
+];
+
+/// Longest duration in milliseconds: what fits into 64 bits of nanoseconds.
+const DURATION_MS_MAX: u64 = i64::MAX as u64 / 1_000_000;
+
+/// Milliseconds of a duration such as `1h30m`; units go from large to small, each at most once.
+///
+/// # Errors
+/// The sentence Prometheus answers with.
+pub fn parse_duration(text: &str) -> Result<i64, String> {
+    if text == "0" {
+        return Ok(0);
+    }
+    if text.is_empty() {
+        return Err("empty duration string".into());
+    }
+    let invalid = || format!("not a valid duration string: {}", quote(text));
+    let (mut rest, mut total, mut smallest) = (text, 0u64, None);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_len);
+        let number: u64 = number.parse().map_err(|_| invalid())?;
+        if unit.is_empty() {
+            return Err(invalid());
+        }
+        let position = UNITS.iter().position(|(name, _)| *name == unit);
+        let Some((position, (_, factor))) = position.and_then(|p| Some((p, UNITS.get(p)?))) else {
+            return Err(format!("unknown unit {} in duration {}", quote(unit), quote(text)));
+        };
+        if smallest.is_some_and(|last| position <= last) {
+            return Err(invalid());
+        }
+        smallest = Some(position);
+        total = number.checked_mul(*factor).and_then(|ms| total.checked_add(ms)).unwrap_or(u64::MAX);
+        if total > DURATION_MS_MAX {
+            return Err("duration out of range".into());
+        }
+        rest = tail;
+    }
+    Ok(total as i64)
+}
+
+/// A duration in the largest units, as Prometheus prints it. Years and weeks only when nothing remains.
+#[must_use]
+pub fn format_duration(ms: i64) -> String {
+    if ms == 0 {
+        return "0s".into();
+    }
+    let mut rest = ms.unsigned_abs();
+    let mut text = String::from(if ms < 0 { "-" } else { "" });
+    for (unit, factor) in UNITS {
+        let whole_only = matches!(unit, "y" | "w");
+        if rest / factor > 0 && (!whole_only || rest % factor == 0) {
+            let _ = write!(text, "{}{unit}", rest / factor);
+            rest %= factor;
+        }
+    }
+    text
+}
+
+/// Text in double quotes with Go's escapes.
+pub(crate) fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        escape(c, '"', &mut quoted);
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Go's `%.10q...` for text over ten bytes: the first ten characters, quoted, with dots.
+pub(crate) fn quote_start(text: &str) -> String {
+    if text.len() <= 10 {
+        return quote(text);
+    }
+    quote(&text.chars().take(10).collect::<String>()) + "..."
+}
+
+/// A character in single quotes with Go's escapes.
+pub(crate) fn quote_char(c: Option<char>) -> String {
+    // Go reads the end of input as the invalid rune -1 and prints the replacement character.
+    let mut quoted = String::from("'");
+    escape(c.unwrap_or('\u{fffd}'), '\'', &mut quoted);
+    quoted.push('\'');
+    quoted
+}
+
+fn escape(c: char, mark: char, out: &mut String) {
+    match c {
+        '\x07' => out.push_str("\\a"),
+        '\x08' => out.push_str("\\b"),
+        '\x0c' => out.push_str("\\f"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\x0b' => out.push_str("\\v"),
+        '\\' => out.push_str("\\\\"),
+        c if c == mark => {
+            out.push('\\');
+            out.push(c);
+        }
+        c if c < ' ' || c == '\x7f' => {
+            let _ = write!(out, "\\x{:02x}", c as u32);
+        }
+        c if is_printable(c) => out.push(c),
+        c if (c as u32) < 0x1_0000 => {
+            let _ = write!(out, "\\u{:04x}", c as u32);
+        }
+        c => {
+            let _ = write!(out, "\\U{:08x}", c as u32);
+        }
+    }
+}
+
+/// What Go's `strconv.IsPrint` calls printable, but for unassigned code points.
+fn is_printable(c: char) -> bool {
+    let invisible = matches!(c as u32,
+        0x80..=0xa0 | 0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x1680 | 0x180e | 0x2000..=0x200f
+        | 0x2028..=0x202f | 0x205f..=0x206f | 0x3000 | 0xe000..=0xf8ff | 0xfeff | 0xfff9..=0xfffb
+        | 0xf_0000..=0x10_ffff);
+    c == ' ' || !(c.is_control() || invisible)
+}
+
+/// The text of a string literal with its quotes (`"`, `'` or backquote).
+pub(crate) fn unquote(literal: &str) -> Result<String, String> {
+    const INVALID: &str = "invalid syntax";
+    let mark = literal.chars().next().ok_or(INVALID)?;
+    let inner = literal.get(1..literal.len().wrapping_sub(1)).ok_or(INVALID)?;
+    if !literal.ends_with(mark) || !matches!(mark, '"' | '\'' | '`') {
+        return Err(INVALID.into());
+    }
+    if mark == '`' {
+        return Ok(inner.into());
+    }
+    let mut bytes = Vec::with_capacity(inner.len());
+    let mut rest = inner.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => unescape(&mut rest, mark, &mut bytes).ok_or(INVALID)?,
+            '\n' => return Err(INVALID.into()),
+            c if c == mark => return Err(INVALID.into()),
+            c => push_char(c, &mut bytes),
+        }
+    }
+    // Byte escapes can spell invalid UTF-8, which no label of ours holds; the replacement character matches none either.
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+fn push_char(c: char, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+fn unescape(rest: &mut std::str::Chars<'_>, mark: char, bytes: &mut Vec<u8>) -> Option<()> {
+    let number = |first: Option<char>, rest: &mut std::str::Chars<'_>, digits: usize, radix: u32| {
+        let mut value = first.map_or(Some(0), |c| c.to_digit(radix))?;
+        for _ in usize::from(first.is_some())..digits {
+            value = value.checked_mul(radix)? + rest.next()?.to_digit(radix)?;
+        }
+        Some(value)
+    };
+    match rest.next()? {
+        'a' => bytes.push(7),
+        'b' => bytes.push(8),
+        'f' => bytes.push(12),
+        'n' => bytes.push(b'\n'),
+        'r' => bytes.push(b'\r'),
+        't' => bytes.push(b'\t'),
+        'v' => bytes.push(11),
+        '\\' => bytes.push(b'\\'),
+        'x' => bytes.push(u8::try_from(number(None, rest, 2, 16)?).ok()?),
+        'u' => push_char(char::from_u32(number(None, rest, 4, 16)?)?, bytes),
+        'U' => push_char(char::from_u32(number(None, rest, 8, 16)?)?, bytes),
+        c @ '0'..='7' => bytes.push(u8::try_from(number(Some(c), rest, 3, 8)?).ok()?),
+        c if c == mark => push_char(c, bytes),
+        _ => return None,
+    }
+    Some(())
+}
+
+/// True for names that need no quotes: letters, digits and `_`, not starting with a digit.
+pub(crate) fn is_plain_label(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sample_values() {
+        let check = |value, expect| assert_eq!(format_float(value), expect);
+        check(0.0, "0");
+        check(-0.0, "-0");
+        check(1e21, "1e+21");
+        check(123_456_789_012_345_680_000.0, "123456789012345680000");
+        check(1e-7, "1e-07");
+        check(0.000_001, "0.000001");
+        check(f64::NAN, "NaN");
+        check(f64::NEG_INFINITY, "-Inf");
+    }
+
+    #[test]
+    fn general_numbers() {
+        let check = |value, expect| assert_eq!(general(value), expect);
+        check(100_000.0, "100000");
+        check(1e21, "1e+21");
+        check(1_234_567.0, "1.234567e+06");
+        check(0.0001, "0.0001");
+        check(0.000_01, "1e-05");
+        assert_eq!(general_two_digits(1.0), "1");
+        assert_eq!(general_two_digits(0.123), "0.12");
+        assert_eq!(general_two_digits(123.0), "1.2e+02");
+    }
+
+    #[test]
+    fn number_literals() {
+        let check = |text, expect| assert_eq!(parse_number(text), Ok(expect), "{text}");
+        check("0755", 493.0);
+        check("0x1F", 31.0);
+        check("1_000.5", 1000.5);
+        check("5.", 5.0);
+        check("Inf", f64::INFINITY);
+        for wrong in ["1__0", "0x", "1_", "1e999"] {
+            assert!(parse_number(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        let check = |text: &str, ms, printed: &str| {
+            assert_eq!(parse_duration(text), Ok(ms), "{text}");
+            assert_eq!(format_duration(ms), printed);
+        };
+        check("1h30m", 5_400_000, "1h30m");
+        check("90m", 5_400_000, "1h30m");
+        check("1y", 31_536_000_000, "1y");
+        check("8d", 691_200_000, "8d");
+        check("14d", 1_209_600_000, "2w");
+        check("0", 0, "0s");
+        check("1s1ms", 1001, "1s1ms");
+        for wrong in ["1m1h", "5", "1x", "", "999999y"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn quoting_round_trips() {
+        for text in ["", "a\"b", "ü\n\t\\", "\u{a0}\u{200b}", "\x01"] {
+            assert_eq!(unquote(&quote(text)).as_deref(), Ok(text));
+        }
+        assert_eq!(unquote(r"'\x41\101\u00e9'").as_deref(), Ok("AAé"));
+        assert!(unquote(r#""\q""#).is_err() && unquote("\"").is_err());
+    }
+}
