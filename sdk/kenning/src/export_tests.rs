@@ -444,6 +444,22 @@ fn unsampled_spans_go_nowhere_but_keep_their_ids() {
 }
 
 #[test]
+fn a_muted_thread_records_nothing() {
+    let sdk = Sdk::start("http://127.0.0.1:9", &[]);
+    let dispatch = sdk.dispatch.clone();
+    let silent = move || {
+        crate::subscriber::mute_this_thread();
+        tracing::dispatcher::with_default(&dispatch, || {
+            let _span = tracing::info_span!("unseen").entered();
+            tracing::error!("unheard");
+        });
+    };
+    std::thread::spawn(silent).join().unwrap();
+    assert!(sdk.guard.core.spans_out.as_ref().unwrap().take().is_none());
+    assert_eq!(sdk.lines(), "");
+}
+
+#[test]
 fn quiet_logs_tear_no_holes_into_traces() {
     let collector = Collector::answering(OK);
     let sdk = Sdk::start(&collector.endpoint, &[("LOG_LEVEL", "error,export::noisy=off")]);

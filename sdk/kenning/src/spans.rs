@@ -224,7 +224,7 @@ pub(crate) struct SpanTable {
 }
 
 /// The id of spans the table had no room for: every look-up of it finds nothing.
-fn untracked() -> Id {
+pub(crate) fn untracked() -> Id {
     Id::from_u64(u64::MAX)
 }
 

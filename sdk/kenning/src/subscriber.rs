@@ -20,7 +20,7 @@ use crate::fields::{EventFields, EventVisitor, Scoped, SpanFields, SpanVisitor, 
 use crate::ids::{SpanId, TraceId};
 use crate::logline::{self, Record};
 use crate::propagation::{self, Context};
-use crate::spans::OpenSpan;
+use crate::spans::{OpenSpan, untracked};
 
 /// The fused subscriber.
 #[derive(Debug)]
@@ -50,12 +50,16 @@ struct Scratch {
 }
 
 thread_local! {
+    static MUTED: Cell<bool> = const { Cell::new(false) };
     static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
 /// Capacity of the line and record buffers a thread keeps between events.
 const KEPT_CAPACITY_BYTES: usize = 128 * 1024;
+
+/// Room for the attributes of an ordinary span, so that recording them allocates once.
+const USUAL_ATTRIBUTE_BYTES: usize = 384;
 
 /// What a new span takes from its parent.
 #[derive(Default)]
@@ -151,6 +155,9 @@ impl KenningSubscriber {
 
     fn visit_span(&self, recording: bool, visit: impl FnOnce(&mut SpanVisitor<'_>)) -> SpanFields {
         let mut fields = SpanFields::default();
+        if recording {
+            fields.attributes.reserve(USUAL_ATTRIBUTE_BYTES);
+        }
         let request_fields = &self.core.config.request_fields;
         visit(&mut SpanVisitor { fields: &mut fields, request_fields, recording });
         fields
@@ -259,6 +266,16 @@ impl KenningSubscriber {
     }
 }
 
+/// From now on nothing this thread logs or traces is recorded: telemetry about sending telemetry would never end,
+/// for instance when the HTTP client's log records are bridged into `tracing`.
+pub(crate) fn mute_this_thread() {
+    let _ = MUTED.try_with(|muted| muted.set(true));
+}
+
+fn is_muted() -> bool {
+    MUTED.try_with(Cell::get).unwrap_or(false)
+}
+
 /// Lends the thread's buffers, empty.
 fn with_scratch(body: impl FnOnce(&mut Scratch)) {
     let taken = SCRATCH.try_with(Cell::take).ok().flatten();
@@ -297,18 +314,29 @@ impl Subscriber for KenningSubscriber {
     }
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        if is_muted() {
+            return untracked();
+        }
         let inherited = self.inherited(attributes);
         let context = self.new_context(&inherited.context);
         let recording = self.records(&context);
-        let fields = self.visit_span(recording, |visitor| attributes.record(visitor));
         let metadata = attributes.metadata();
+        let fields = self.visit_span(recording, |visitor| {
+            attributes.record(visitor);
+            if recording {
+                describe_code(visitor.fields, metadata);
+            }
+        });
+        // An unsampled span is never encoded, so its times are never asked for.
+        let times = recording.then(|| (self.core.clock.unix_nanos(), self.core.clock.mono_nanos()));
+        let (start_unix_nanos, start_mono_nanos) = times.unwrap_or_default();
         let mut span = OpenSpan {
             metadata,
             parent: inherited.context.map(|parent| parent.span_id),
             parent_remote: inherited.remote,
             name: Cow::Borrowed(metadata.name()),
-            start_unix_nanos: self.core.clock.unix_nanos(),
-            start_mono_nanos: self.core.clock.mono_nanos(),
+            start_unix_nanos,
+            start_mono_nanos,
             kind: INTERNAL,
             attributes: Vec::new(),
             attribute_count: 0,
@@ -322,9 +350,6 @@ impl Subscriber for KenningSubscriber {
             context,
         };
         span.apply(fields);
-        if recording {
-            describe_code(&mut span);
-        }
         self.core.spans.insert(span).unwrap_or_else(|untracked| {
             self.core.ledger.drop_items(Signal::Spans, Reason::OpenSpans, 1);
             untracked
@@ -344,7 +369,9 @@ impl Subscriber for KenningSubscriber {
     }
 
     fn event(&self, event: &Event<'_>) {
-        with_scratch(|scratch| self.write_event(event, scratch));
+        if !is_muted() {
+            with_scratch(|scratch| self.write_event(event, scratch));
+        }
     }
 
     fn enter(&self, id: &Id) {
@@ -393,14 +420,11 @@ impl Subscriber for KenningSubscriber {
 const INTERNAL: u8 = 1;
 
 /// Where the span is made in the source, by its OpenTelemetry names.
-fn describe_code(span: &mut OpenSpan) {
-    let metadata = span.metadata;
-    let mut fields = SpanFields::default();
+fn describe_code(fields: &mut SpanFields, metadata: &Metadata<'_>) {
     if let Some(file) = metadata.file() {
         fields.attribute("code.file.path", Value::Str(file));
     }
     if let Some(line) = metadata.line() {
         fields.attribute("code.line.number", Value::Int(i64::from(line)));
     }
-    span.apply(fields);
 }
