@@ -83,4 +83,35 @@ mod tests {
         assert_eq!(bucket.charge(1, s(5)), Err(s(3600)));
         assert_eq!(bucket.charge(0, s(5)), Ok(()));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn never_more_than_the_burst_and_the_rate_of_the_time_passed(
+            rate in 1u64..1000,
+            charges in proptest::collection::vec((1u64..500, 0u64..2000), 1..50),
+        ) {
+            let mut bucket = Bucket::with_double_burst(rate, Duration::ZERO);
+            let (mut now, mut granted) = (Duration::ZERO, 0);
+            for (units, wait) in charges {
+                now += Duration::from_millis(wait);
+                let units = units.min(2 * rate);
+                if bucket.charge(units, now).is_ok() {
+                    granted += units;
+                }
+            }
+            let allowed = 2.0 * rate as f64 + rate as f64 * now.as_secs_f64();
+            proptest::prop_assert!(granted as f64 <= allowed + 1e-6);
+        }
+
+        #[test]
+        fn who_comes_again_when_told_is_let_in(rate in 1u64..1000, units in 1u64..5000) {
+            let mut bucket = Bucket::with_double_burst(rate, Duration::ZERO);
+            proptest::prop_assert!(bucket.charge(units, Duration::ZERO).is_ok());
+            if let Err(wait) = bucket.charge(units, Duration::ZERO) {
+                // Steady time has nanoseconds; the wait is rounded to them.
+                let again = wait + Duration::from_nanos(2);
+                proptest::prop_assert!(wait >= Duration::from_secs(3600) || bucket.charge(units, again).is_ok());
+            }
+        }
+    }
 }

@@ -300,15 +300,15 @@ impl Shared {
 
     fn screen(&self, account: &Account, batch: Batch, rejected: &mut Rejected) -> Batch {
         let signal = batch.signal();
-        let mut active = account.active_of(signal);
-        let mut screen = Screen {
+        let active = account.active_of(signal);
+        let screen = Screen {
             limits: &account.limits,
             now: Nanos(self.clock.unix_nanos()),
             steady: self.clock.steady(),
-            active: &mut active,
+            active,
         };
         let batch = screen.apply(batch, rejected);
-        account.count_active(signal, active.len());
+        account.count_active(signal, lock(active).len());
         batch
     }
 
@@ -393,9 +393,9 @@ impl Account {
         }
     }
 
-    fn active_of(&self, signal: Signal) -> MutexGuard<'_, Active> {
+    fn active_of(&self, signal: Signal) -> &Mutex<Active> {
         let [metrics, logs, traces] = &self.active;
-        lock(pick(signal, metrics, logs, traces))
+        pick(signal, metrics, logs, traces)
     }
 
     fn count_active(&self, signal: Signal, active: usize) {

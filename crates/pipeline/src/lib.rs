@@ -9,6 +9,11 @@
 //! counted; after [`Pipeline::drain`] nothing acknowledged is left in memory. Absent on purpose: sockets, reply codes
 //! of any protocol, decoding, and knowledge of how the store keeps data. Lacking still: processors other than limits.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
 mod bucket;
 mod cardinality;
 mod commit;

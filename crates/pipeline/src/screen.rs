@@ -1,5 +1,6 @@
 //! Drops the items of a batch that break a limit and tells why; the good ones stay.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kenning_model::{
@@ -21,8 +22,9 @@ pub struct Screen<'a> {
     pub now: Nanos,
     /// Steady clock: decides which series are active.
     pub steady: Duration,
-    /// Active series, when the batch holds metrics; active streams, when it holds logs.
-    pub active: &'a mut Active,
+    /// Active series, when the batch holds metrics; active streams, when it holds logs. Locked for one series at a
+    /// time, so that batches of one tenant are screened side by side.
+    pub active: &'a Mutex<Active>,
 }
 
 /// Why an item goes, and the story for its sender.
@@ -30,7 +32,7 @@ type Verdict = Result<(), (Reason, String)>;
 
 impl Screen<'_> {
     /// Keeps what the limits allow; counts the rest in `rejected`.
-    pub fn apply(&mut self, batch: Batch, rejected: &mut Rejected) -> Batch {
+    pub fn apply(&self, batch: Batch, rejected: &mut Rejected) -> Batch {
         match batch {
             Batch::Metrics(batch) => Batch::Metrics(self.metrics(batch, rejected)),
             Batch::Logs(batch) => Batch::Logs(self.logs(batch, rejected)),
@@ -38,10 +40,10 @@ impl Screen<'_> {
         }
     }
 
-    fn metrics(&mut self, mut batch: MetricBatch, rejected: &mut Rejected) -> MetricBatch {
+    fn metrics(&self, mut batch: MetricBatch, rejected: &mut Rejected) -> MetricBatch {
         let before = batch.len();
         let mut verdicts = Verdicts::new(std::mem::take(&mut batch.series));
-        let mut keep = |screen: &mut Self, series: u32, time: Nanos| {
+        let mut keep = |screen: &Self, series: u32, time: Nanos| {
             let time = screen.time(time);
             let verdict = time.and_then(|()| verdicts.of(series, |labels| screen.series(labels)));
             record(verdict, rejected)
@@ -53,7 +55,7 @@ impl Screen<'_> {
         if batch.len() < before { without_unused_series(batch) } else { batch }
     }
 
-    fn logs(&mut self, batch: LogBatch, rejected: &mut Rejected) -> LogBatch {
+    fn logs(&self, batch: LogBatch, rejected: &mut Rejected) -> LogBatch {
         let mut verdicts = Verdicts::new(batch.streams.clone());
         let kept: Vec<bool> = batch
             .rows()
@@ -78,7 +80,7 @@ impl Screen<'_> {
         good
     }
 
-    fn spans(&mut self, mut batch: SpanBatch, rejected: &mut Rejected) -> SpanBatch {
+    fn spans(&self, mut batch: SpanBatch, rejected: &mut Rejected) -> SpanBatch {
         let mut verdicts = Verdicts::new(std::mem::take(&mut batch.sources));
         batch.spans.retain(|span| {
             let own = self.time(span.start).and_then(|()| self.span(span));
@@ -105,7 +107,7 @@ impl Screen<'_> {
         Ok(())
     }
 
-    fn series(&mut self, labels: &LabelSet) -> Verdict {
+    fn series(&self, labels: &LabelSet) -> Verdict {
         if labels.metric_name().is_empty() {
             let told = format!("a series has no {METRIC_NAME} label: {}", shown(labels));
             return Err((Reason::Missing, told));
@@ -114,13 +116,16 @@ impl Screen<'_> {
         self.admit(labels, labels.metric_name(), "series")
     }
 
-    fn stream(&mut self, labels: &LabelSet) -> Verdict {
+    fn stream(&self, labels: &LabelSet) -> Verdict {
         self.labels(labels)?;
         self.admit(labels, "", "streams")
     }
 
-    fn admit(&mut self, labels: &LabelSet, group: &str, setting: &str) -> Verdict {
-        let full = match self.active.admit(labels, group, self.steady) {
+    fn admit(&self, labels: &LabelSet, group: &str, setting: &str) -> Verdict {
+        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        let admitted = active.admit(labels, group, self.steady);
+        drop(active);
+        let full = match admitted {
             Ok(()) => return Ok(()),
             Err(full) => full,
         };

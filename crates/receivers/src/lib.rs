@@ -11,6 +11,11 @@
 //! before it is kept. Absent on purpose: decoding (the wire crate's), storage, routing of the read APIs, axum. Lacking
 //! still: TLS, authentication, tenants by request (everything goes to the tenant of the configuration), CORS.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
 pub mod body;
 mod ingest;
 pub mod otlp_grpc;

@@ -80,13 +80,16 @@ async fn good_lines_are_stored_and_bad_ones_told_with_400() {
     assert_eq!(node.store.lines(), ["good"]);
 }
 
+/// Name, headers, body and status.
+type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<u8>, u16);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_gets_the_contracts_code() {
     let node = Node::start_default().await;
     let zeros = vec![0u8; 64 << 20];
     let good = protobuf(node.now(), "x");
     let deep = format!(r#"{{"streams":{}1{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
-    let cases: Vec<(&str, Vec<(&str, &str)>, Vec<u8>, u16)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("all ancient", vec![JSON], json(&[(1, "x")]).into(), 400),
         ("all in the future", vec![JSON], json(&[(i64::MAX, "x")]).into(), 400),
         (

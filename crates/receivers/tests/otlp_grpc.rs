@@ -65,13 +65,16 @@ async fn partial_success_is_in_the_message() {
     assert_eq!(node.store.spans().len(), 1);
 }
 
+/// Path, headers, body, gRPC code, and a part of the message.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], bytes::Bytes, &'a str, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_calls_get_the_contracts_code() {
     let node = Node::start_default().await;
     let good = traces_protobuf(&[("x", node.now())]);
     let zeros = vec![0u8; 64 << 20];
     let gzipped = [("grpc-encoding", "gzip")];
-    let cases: Vec<(&str, &[(&str, &str)], bytes::Bytes, &str, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (
             "/opentelemetry.proto.collector.trace.v1.TraceService/Nothing",
             &[],

@@ -53,7 +53,10 @@ async fn all_signals_in_both_forms_are_stored_and_answered_in_kind() {
     let names: Vec<_> = node.store.spans().iter().map(|span| span.name.clone()).collect();
     assert_eq!((names.len(), node.store.lines()), (2, vec!["hello".to_owned()]));
     assert_eq!(node.store.series().iter().filter(|rows| rows.labels.metric_name() == "temp").count(), 1);
-    assert_eq!(node.counted("kenning_receive_requests_total", &["otlp_http", "200"]), 4.0);
+    let scoped = [JSON, ("x-scope-orgid", "another")];
+    assert_eq!(node.post("/v1/logs", &scoped, logs_json(&[("scoped", now)])).await.status, 200);
+    assert_eq!(node.store.lines().len(), 2, "X-Scope-OrgID is not looked at");
+    assert_eq!(node.counted("kenning_receive_requests_total", &["otlp_http", "200"]), 5.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,6 +95,9 @@ async fn good_items_of_a_batch_with_bad_ones_are_stored() {
     assert_eq!(node.counted("kenning_ingest_rejected_items_total", &["too_old", "metrics", "default"]), 1.0);
 }
 
+/// Name, headers, body, status, and a part of the reply.
+type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<u8>, u16, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_gets_the_contracts_code() {
     let deep = format!(
@@ -103,7 +109,7 @@ async fn bad_input_gets_the_contracts_code() {
     let protobuf = traces_protobuf(&[("cut", now())]);
     let cut = protobuf[..protobuf.len() - 3].to_vec();
     let encoded = |encoding| [PROTOBUF, ("content-encoding", encoding)];
-    let cases: Vec<(&str, Vec<(&str, &str)>, Vec<u8>, u16, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("all ancient", vec![JSON], traces_json(&[("x", YEAR_1971)]).into(), 400, "limits.ingest.past"),
         ("all ancient, protobuf", vec![PROTOBUF], traces_protobuf(&[("x", 1)]), 400, "limits.ingest.past"),
         ("cut", vec![PROTOBUF], cut, 400, ""),
@@ -124,7 +130,6 @@ async fn bad_input_gets_the_contracts_code() {
         ("too big", vec![PROTOBUF], vec![0; 8 * 1024 * 1024 + 1], 413, "8388608"),
     ];
     for (name, headers, body, status, part) in cases {
-        eprintln!("{name}");
         let node = check("/v1/traces", &headers, body, status, part);
         assert!(node.store.spans().is_empty(), "{name}");
     }

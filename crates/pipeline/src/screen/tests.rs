@@ -7,8 +7,8 @@ const NOW: Nanos = Nanos(1_800_000_000_000_000_000);
 const SECOND: i64 = 1_000_000_000;
 
 fn screened(limits: &Limits, caps: Caps, batch: Batch) -> (Batch, Vec<(Reason, u64)>) {
-    let mut active = Active::new(caps, Duration::ZERO);
-    let mut screen = Screen { limits, now: NOW, steady: Duration::ZERO, active: &mut active };
+    let active = Mutex::new(Active::new(caps, Duration::ZERO));
+    let screen = Screen { limits, now: NOW, steady: Duration::ZERO, active: &active };
     let mut rejected = Rejected::default();
     let batch = screen.apply(batch, &mut rejected);
     (batch, rejected.iter().map(|(reason, count, _)| (reason, count)).collect())
@@ -184,4 +184,45 @@ fn spans_against_the_default_limits() {
     check_span(span(|s| s.source = 3), &[(Reason::Malformed, 1)]);
     let many = (0..100).map(|n| (n.to_string(), Value::Str("x".repeat(1000))));
     check_span(span(|s| s.attributes = many.collect()), &[]);
+}
+
+/// Each sample judged in a batch of its own.
+fn judged_alone(batch: &MetricBatch) -> (Vec<(LabelSet, Millis)>, u64) {
+    let (mut kept, mut lost) = (Vec::new(), 0);
+    for sample in &batch.samples {
+        let mut alone = MetricBatch::default();
+        let labels = batch.series[sample.series as usize].clone();
+        let series = alone.add_series(labels.clone());
+        alone.samples.push(Sample { series, ..*sample });
+        match screened(&Limits::default(), Caps::default(), Batch::Metrics(alone)).0.len() {
+            0 => lost += 1,
+            _ => kept.push((labels, sample.time)),
+        }
+    }
+    (kept, lost)
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_batch_keeps_what_each_sample_alone_would(
+        names in proptest::collection::vec(("[a-c]{0,2}", 250usize..262), 1..6),
+        samples in proptest::collection::vec((0usize..6, -40i64..2), 0..40),
+    ) {
+        const DAY_MILLIS: i64 = 86_400_000;
+        let mut batch = MetricBatch::default();
+        for (name, len) in &names {
+            batch.add_series(series(&[(METRIC_NAME, name), (&"n".repeat(*len), "v")]));
+        }
+        for (at, days) in samples {
+            let time = Millis(NOW.to_millis().0 + days * DAY_MILLIS);
+            batch.samples.push(Sample { series: (at % names.len()) as u32, time, value: 0.0 });
+        }
+        let (kept, lost) = judged_alone(&batch);
+        let (screened, rejected) = screened(&Limits::default(), Caps::default(), Batch::Metrics(batch));
+        let Batch::Metrics(screened) = screened else { panic!("another signal") };
+        let got: Vec<_> =
+            screened.samples.iter().map(|s| (screened.series[s.series as usize].clone(), s.time)).collect();
+        proptest::prop_assert_eq!(got, kept);
+        proptest::prop_assert_eq!(rejected.iter().map(|(_, count)| count).sum::<u64>(), lost);
+    }
 }

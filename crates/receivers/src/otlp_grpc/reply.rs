@@ -158,7 +158,9 @@ fn put_bytes_field(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
 /// RFC 4648 without padding, as gRPC writes binary headers.
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digit = |group: u32, shift: u32| char::from(ALPHABET[(group >> shift & 63) as usize]);
+    let digit = |group: u32, shift: u32| {
+        ALPHABET.get((group >> shift & 63) as usize).map_or('A', |digit| char::from(*digit))
+    };
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let group =
