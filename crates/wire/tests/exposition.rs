@@ -5,7 +5,7 @@ mod corpus;
 use std::collections::BTreeMap;
 
 use kenning_model::{LabelSet, MetricBatch, Millis};
-use kenning_wire::prometheus::{Exposition, ScrapeOptions, decode};
+use kenning_wire::prometheus::{Exposition, OnBadLine, ScrapeOptions, decode};
 use kenning_wire::{DecodeError, DecodeLimits, Decoded};
 use serde_json::Value;
 
@@ -213,4 +213,90 @@ fn errors_of_prometheus_parsers() {
 
 fn hex(text: &str) -> Vec<u8> {
     (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect()
+}
+
+fn lines(body: &str, options: &ScrapeOptions) -> Result<Vec<String>, DecodeError> {
+    let decoded = decode(body.as_bytes(), Exposition::Text, &DecodeLimits::default(), options)?;
+    let series = |index: u32| format!("{:?}", decoded.batch.series[index as usize]).replace('"', "");
+    let mut lines: Vec<_> = decoded
+        .batch
+        .samples
+        .iter()
+        .map(|s| format!("{} {} @{}", series(s.series), s.value, s.time))
+        .collect();
+    lines.extend(decoded.rejected.iter().map(|(reason, count, _)| format!("{reason} {count}")));
+    Ok(lines)
+}
+
+#[test]
+fn labels_of_the_target_win_unless_told() {
+    let target = LabelSet::from_pairs([("job", "j"), ("instance", "i")]);
+    let mut options = ScrapeOptions::new(Millis(9), target);
+    let body = "a{job=\"own\",exported_job=\"x\"} 1 5\n";
+    let expect = "{__name__: a, exported_exported_job: own, exported_job: x, instance: i, job: j} 1 @5";
+    assert_eq!(lines(body, &options).unwrap(), [expect]);
+    options.honor_labels = true;
+    options.honor_timestamps = false;
+    assert_eq!(
+        lines(body, &options).unwrap(),
+        ["{__name__: a, exported_job: x, instance: i, job: own} 1 @9"]
+    );
+}
+
+#[test]
+fn bad_lines_fail_the_document_or_are_counted() {
+    let mut options = ScrapeOptions::new(Millis(9), LabelSet::empty());
+    let body = "a 1\nb{ 2\nc{x=\"1\",x=\"2\"} 3\n\u{7f}\nd 4\nd 5\n";
+    assert!(matches!(lines(body, &options), Err(DecodeError::Malformed { .. })));
+    options.on_bad_line = OnBadLine::SkipLine;
+    let expect = [
+        "{__name__: a} 1 @9",
+        "{__name__: d} 4 @9",
+        "malformed 2",
+        "duplicate_label 1",
+        "duplicate_sample 1",
+    ];
+    assert_eq!(lines(body, &options).unwrap(), expect);
+}
+
+#[test]
+fn series_beyond_the_limits_are_left_out_alone() {
+    let options = ScrapeOptions::new(Millis(9), LabelSet::empty());
+    let (long, name) = ("v".repeat(4097), "n".repeat(257));
+    let many: Vec<_> = (0..65).map(|i| format!("l{i}=\"v\"")).collect();
+    let body = format!("a 1\nb{{x=\"{long}\"}} 1\nb{{{name}=\"v\"}} 1\nb{{{}}} 1\nc 2\n", many.join(","));
+    let expect = [
+        "{__name__: a} 1 @9",
+        "{__name__: c} 2 @9",
+        "label_value_too_long 1",
+        "bad_label_name 1",
+        "too_many_labels 1",
+    ];
+    assert_eq!(lines(&body, &options).unwrap(), expect);
+    let limits = DecodeLimits { items: 2, ..DecodeLimits::default() };
+    let refused = decode(b"a 1\nb 1\nc 1\n", Exposition::Text, &limits, &options);
+    assert!(matches!(refused, Err(DecodeError::TooLarge { limit: 2, .. })));
+}
+
+#[test]
+fn metadata_and_exemplars_are_kept() {
+    let body = "# HELP r_seconds time \\\"x\\\" a\\nb\n# TYPE r_seconds histogram\n# UNIT r_seconds seconds\n\
+        r_seconds_bucket{le=\"1\"} 4 2.5 # {trace_id=\"t\"} 0.7 2.25\nr_seconds_created 3\n# EOF\n";
+    let decoded = scrape(body.as_bytes(), Exposition::OpenMetrics).unwrap();
+    let metadata = &decoded.batch.metadata[0];
+    assert_eq!((metadata.help.as_str(), metadata.unit.as_str()), ("time \"x\" a\nb", "seconds"));
+    assert_eq!(metadata.kind, kenning_model::MetricKind::Histogram);
+    let exemplar = &decoded.batch.exemplars[0];
+    assert_eq!((exemplar.time, exemplar.value, exemplar.labels.get("trace_id")), (Millis(2250), 0.7, "t"));
+    assert_eq!(decoded.batch.series[0].get("le"), "1.0");
+    assert_eq!((decoded.batch.samples[0].time, decoded.batch.samples.len()), (Millis(2500), 2));
+}
+
+#[test]
+fn content_types() {
+    let of = |header| Exposition::from_content_type(header).ok();
+    assert_eq!(of("application/openmetrics-text; version=1.0.0"), Some(Exposition::OpenMetrics));
+    assert_eq!(of("text/plain; version=0.0.4"), Some(Exposition::Text));
+    assert_eq!(of(""), Some(Exposition::Text));
+    assert_eq!(of("application/vnd.google.protobuf; proto=x"), None);
 }

@@ -103,6 +103,11 @@ fn streams_may_name_their_labels_last_or_badly() {
         let decoded = push(&format!(r#"{{"streams":[{{{bad},"values":[["1","a"],["2","b"]]}}]}}"#)).unwrap();
         assert_eq!(reasons(&decoded), [(Reason::Missing, 2)], "{bad}");
     }
+    for bad in ["a.b", "9a", "é", "a-b"] {
+        let decoded =
+            push(&format!(r#"{{"streams":[{{"stream":{{"{bad}":"v"}},"values":[["1","a"]]}}]}}"#)).unwrap();
+        assert_eq!(reasons(&decoded), [(Reason::BadLabelName, 1)], "{bad}");
+    }
     let many: Vec<_> = (0..65).map(|i| format!(r#""l{i}":"v""#)).collect();
     let decoded =
         push(&format!(r#"{{"streams":[{{"stream":{{{}}},"values":[["1","a"]]}}]}}"#, many.join(",")))

@@ -556,3 +556,39 @@ fn too_many_items_refuse_the_request() {
     let refused = decode_metrics(of_metrics(point).as_bytes(), Format::Json, &limits, &options());
     assert!(matches!(refused, Err(DecodeError::TooLarge { .. })));
 }
+
+#[test]
+fn bad_groups_lose_their_items_only() {
+    let ids = r#""traceId":"0102030405060708090a0b0c0d0e0f10","spanId":"0102030405060708""#;
+    let good = format!(r#"{{"scopeSpans":[{{"spans":[{{{ids}}}]}}]}}"#);
+    let check = |group: &str, kept: usize, count: u64| {
+        let decoded = traces(&format!(r#"{{"resourceSpans":[{good},{group},{good}]}}"#)).unwrap();
+        assert_eq!(
+            (decoded.batch.len(), decoded.rejected.total()),
+            (2 + kept, count),
+            "{group}: {}",
+            decoded.rejected
+        );
+    };
+    let spans = format!(r#"[{{{ids}}},{{"name":1}},{{{ids}}}]"#);
+    check(&format!(r#"{{"resource":5,"scopeSpans":[{{"spans":{spans}}},{{"spans":{spans}}}]}}"#), 0, 6);
+    check(
+        &format!(r#"{{"scopeSpans":[{{"spans":{spans}}},{{"spans":[{{{ids}}}],"scope":{{"name":1}}}}]}}"#),
+        2,
+        2,
+    );
+    check("7", 0, 1);
+    // The same in protobuf: a scope whose name is no text, with one span in it.
+    let span = wrap(0x12, [wrap(0x0a, vec![7; 16]), wrap(0x12, vec![8; 8])].concat());
+    let bad_scope = wrap(0x0a, wrap(0x0a, vec![0xff]));
+    let group = |parts: Vec<Vec<u8>>| wrap(0x0a, wrap(0x12, parts.concat()));
+    let body = [group(vec![bad_scope, span.clone(), span.clone()]), group(vec![span])].concat();
+    let decoded = decode_traces(&body, Format::Protobuf, &DecodeLimits::default(), &options()).unwrap();
+    let reasons: Vec<_> = decoded.rejected.iter().map(|(reason, count, _)| (reason, count)).collect();
+    assert_eq!((decoded.batch.len(), reasons), (1, vec![(Reason::NotUtf8, 2)]));
+    check_metrics(
+        r#"{"name":5,"gauge":{"dataPoints":[{"asInt":1},{"asInt":2}]}},{"name":"a","gauge":{"dataPoints":[{"asInt":1}]}}"#,
+        &["{__name__: a, job: x} 1 @0"],
+        &[(Reason::WrongType, 2)],
+    );
+}

@@ -95,6 +95,10 @@ impl<'l> Builder<'l> {
             ));
         }
         check_labels(labels, self.limits, at)?;
+        if !labels.iter().all(|(name, _)| is_label_name(name)) {
+            let problem = "hold a name that is not [a-zA-Z_][a-zA-Z0-9_]*";
+            return Err(Fault::new(Reason::BadLabelName, at, "stream labels", problem));
+        }
         if let Some(service) = service_of(labels) {
             labels.push((SERVICE_NAME, service));
         }
@@ -126,6 +130,11 @@ impl<'l> Builder<'l> {
         self.batch.push(stream, row);
         Ok(())
     }
+}
+
+fn is_label_name(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn check_metadata(pairs: &[(&str, &str)], limits: &DecodeLimits, at: usize) -> Result<(), Fault> {

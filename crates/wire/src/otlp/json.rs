@@ -38,6 +38,8 @@ enum Shape {
         names: &'static [&'static str],
     },
     Message(&'static [Entry]),
+    /// A message that holds items: when it is bad as a whole, its items are counted and left out.
+    Group(&'static [Entry]),
     /// A message that may be left out on its own.
     Item(&'static [Entry]),
     /// `AnyValue`, which contains itself.
@@ -256,12 +258,12 @@ const METRIC: &[Entry] = &[
 const TRACES: &[Entry] = &[many(
     "resourceSpans",
     1,
-    Shape::Message(&[
+    Shape::Group(&[
         one("resource", 1, Shape::Message(RESOURCE)),
         many(
             "scopeSpans",
             2,
-            Shape::Message(&[one("scope", 1, Shape::Message(SCOPE)), many("spans", 2, Shape::Item(SPAN))]),
+            Shape::Group(&[one("scope", 1, Shape::Message(SCOPE)), many("spans", 2, Shape::Item(SPAN))]),
         ),
     ]),
 )];
@@ -269,12 +271,12 @@ const TRACES: &[Entry] = &[many(
 const LOGS: &[Entry] = &[many(
     "resourceLogs",
     1,
-    Shape::Message(&[
+    Shape::Group(&[
         one("resource", 1, Shape::Message(RESOURCE)),
         many(
             "scopeLogs",
             2,
-            Shape::Message(&[
+            Shape::Group(&[
                 one("scope", 1, Shape::Message(SCOPE)),
                 many("logRecords", 2, Shape::Item(LOG_RECORD)),
             ]),
@@ -285,15 +287,12 @@ const LOGS: &[Entry] = &[many(
 const METRICS: &[Entry] = &[many(
     "resourceMetrics",
     1,
-    Shape::Message(&[
+    Shape::Group(&[
         one("resource", 1, Shape::Message(RESOURCE)),
         many(
             "scopeMetrics",
             2,
-            Shape::Message(&[
-                one("scope", 1, Shape::Message(SCOPE)),
-                many("metrics", 2, Shape::Message(METRIC)),
-            ]),
+            Shape::Group(&[one("scope", 1, Shape::Message(SCOPE)), many("metrics", 2, Shape::Group(METRIC))]),
         ),
     ]),
 )];
@@ -349,23 +348,68 @@ impl Rewriter<'_> {
         let mut first = true;
         while self.json.element(&mut first)? {
             match entry.shape {
-                Shape::Item(_) => self.item(entry)?,
+                Shape::Item(_) | Shape::Group(_) => self.item(entry)?,
                 _ => self.field(entry)?,
             }
         }
         Ok(())
     }
 
-    /// An item that turns out bad is passed over and counted; if it cannot even be passed over, the document is broken.
+    /// An item or a group of items that turns out bad is passed over and counted; if it cannot even be passed over, the
+    /// document is broken.
     fn item(&mut self, entry: &'static Entry) -> Result<(), Fault> {
         let (start, written) = (self.json, self.out.len());
+        let earlier = match entry.shape {
+            Shape::Group(_) => self.rejected.clone(),
+            _ => Rejected::default(),
+        };
         if let Err(fault) = self.field(entry) {
             self.json = start;
-            self.json.skip()?;
             self.out.truncate(written);
-            fault.count(&mut self.rejected, 1);
+            let mut items = 1;
+            if let Shape::Group(schema) = entry.shape {
+                items = self.count(schema)?;
+                // The group's own count replaces what was counted inside it.
+                self.rejected = earlier;
+            } else {
+                self.json.skip()?;
+            }
+            fault.count(&mut self.rejected, items);
         }
         Ok(())
+    }
+
+    /// Passes over a group and counts the items in it. The schema of groups is finite, and so is the recursion.
+    fn count(&mut self, schema: &'static [Entry]) -> Result<u64, Fault> {
+        if self.json.peek()? != Kind::Object {
+            return self.json.skip().map(|()| 1);
+        }
+        let mut items = 0;
+        self.json.open(b'{')?;
+        let mut first = true;
+        while let Some(key) = self.json.key(&mut first)? {
+            let shape = schema.iter().find(|entry| same_name(entry.name, &key)).map(|entry| &entry.shape);
+            items += match (shape, self.json.peek()?) {
+                (Some(Shape::Item(_)), Kind::Array) => self.count_list(None)?,
+                (Some(Shape::Group(schema)), Kind::Array) => self.count_list(Some(schema))?,
+                (Some(Shape::Message(schema)), Kind::Object) => self.count(schema)?,
+                _ => self.json.skip().map(|()| 0)?,
+            };
+        }
+        Ok(items)
+    }
+
+    fn count_list(&mut self, group: Option<&'static [Entry]>) -> Result<u64, Fault> {
+        let mut items = 0;
+        self.json.open(b'[')?;
+        let mut first = true;
+        while self.json.element(&mut first)? {
+            items += match group {
+                Some(schema) => self.count(schema)?,
+                None => self.json.skip().map(|()| 1)?,
+            };
+        }
+        Ok(items)
     }
 
     fn field(&mut self, entry: &'static Entry) -> Result<(), Fault> {
@@ -413,7 +457,9 @@ impl Rewriter<'_> {
                 let value = self.enumeration(entry, prefix, names)?;
                 self.out.varint(number, value);
             }
-            Shape::Message(schema) | Shape::Item(schema) => self.nested(number, schema)?,
+            Shape::Message(schema) | Shape::Item(schema) | Shape::Group(schema) => {
+                self.nested(number, schema)?
+            }
             Shape::Value => self.nested(number, VALUE)?,
         }
         Ok(())
