@@ -19,6 +19,11 @@ function name(event: KeyboardEvent): string {
   return control + (event.key.length === 1 && control ? event.key.toLowerCase() : event.key);
 }
 
+/** Keys that already mean something on what has the focus. */
+function ownKey(target: EventTarget | null, key: string): boolean {
+  return (key === "Enter" || key === " ") && (target as Element | null)?.closest?.("a, button, summary, [role=option]") != null;
+}
+
 function dispatch(sequence: string, event: KeyboardEvent): boolean {
   for (let i = layers.length - 1; i >= 0; i--) {
     const handler = layers[i]?.current[sequence];
@@ -31,8 +36,10 @@ function dispatch(sequence: string, event: KeyboardEvent): boolean {
 }
 
 function pressed(event: KeyboardEvent): void {
-  if (event.defaultPrevented || event.altKey || event.isComposing) return;
   const key = name(event);
+  if (event.defaultPrevented || event.altKey || event.isComposing || ownKey(event.target, key)) return;
+  // A modal dialog handles its own keys.
+  if (document.querySelector("dialog[open]")) return;
   const inField = typing(event.target);
   if (inField && !key.startsWith("Ctrl+") && key !== "Escape") return;
   const now = performance.now();

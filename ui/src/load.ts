@@ -11,6 +11,11 @@ export interface Load<T> {
   retry: () => void;
 }
 
+let running = 0;
+
+/** Whether any load is under way: automatic refreshes wait, so that a slow server is not asked faster than it answers. */
+export const busy = (): boolean => running > 0;
+
 /**
  * Runs `fetcher` whenever `key` changes; null means "nothing to load". `family` names what the data is about: when it
  * changes, the old data is dropped at once instead of shown dimmed.
@@ -29,7 +34,11 @@ export function useLoad<T>(key: string | null, fetcher: (signal: AbortSignal) =>
     }
     const abort = new AbortController();
     setLoading(true);
-    latest.current(abort.signal).then(
+    running++;
+    const request = latest.current(abort.signal);
+    const settled = (): void => void running--;
+    request.then(settled, settled);
+    request.then(
       (data) => {
         if (abort.signal.aborted) return;
         setState({ data, loadedKey: key, family });

@@ -1,5 +1,7 @@
 /** Shared state derived from the URL (time, zone, tenant, service) and the few preferences kept in the browser. */
 import { computed, effect, signal } from "@preact/signals";
+import { useRef } from "preact/hooks";
+import { busy } from "./load.ts";
 import { paramSignal, patch } from "./router.ts";
 import { iso, isLive, parseDuration, resolveRange, type Range, type RangeText, type Zone } from "./time.ts";
 
@@ -49,6 +51,19 @@ export const heldRange = computed<Range>(() => {
   void manualTick.value;
   return resolveRange(rangeText.value, Date.now(), zone.value);
 });
+
+/**
+ * The range for a list that must not move under the eye: resolved when the reader acts, and with every refresh only
+ * while `follow` holds, which is while there is nothing to look at yet.
+ */
+export function useSteadyRange(follow: boolean): Range {
+  const acted = heldRange.value;
+  const moving = range.value;
+  const ref = useRef({ acted, use: moving });
+  if (ref.current.acted !== acted) ref.current = { acted, use: acted };
+  else if (follow) ref.current = { acted, use: moving };
+  return ref.current.use;
+}
 
 /** Chosen refresh period. */
 export const refreshChoice = computed(() => refreshText.value || DEFAULT_REFRESH);
@@ -108,7 +123,7 @@ export function startState(): void {
     const every = refreshEvery.value;
     if (every === 0) return;
     const timer = window.setInterval(() => {
-      if (!document.hidden) tick.value++;
+      if (!document.hidden && !busy()) tick.value++;
     }, every);
     return () => window.clearInterval(timer);
   });

@@ -24,8 +24,8 @@ interface Props {
 }
 
 interface Hover {
-  index: number;
-  x: number;
+  /** Unix seconds under the pointer. */
+  at: number;
   y: number;
 }
 
@@ -45,19 +45,18 @@ export function BarChart(props: Props) {
   useEffect(() => {
     if (canvas.current && width > 0) draw(canvas.current, props, box, width);
   }, [props.data, props.view.from, props.view.to, width, scheme.value, zone.value]);
-  useEffect(() => setPin(null), [props.data]);
 
+  const xOf = (s: number): number => box.left + ((s * 1000 - props.view.from) / (props.view.to - props.view.from)) * box.width;
   const timeAt = (x: number): number => props.view.from + ((x - box.left) / box.width) * (props.view.to - props.view.from);
   const at = (e: PointerEvent): Hover | null => {
     const rect = e.currentTarget instanceof Element ? e.currentTarget.getBoundingClientRect() : null;
     if (!rect) return null;
     const x = Math.min(box.left + box.width, Math.max(box.left, e.clientX - rect.left));
-    const index = Math.ceil((timeAt(x) / 1000 - (props.data.times[0] ?? 0)) / props.step);
-    return { index, x, y: e.clientY - rect.top };
+    return { at: timeAt(x) / 1000, y: e.clientY - rect.top };
   };
   const onMove = (e: PointerEvent): void => {
     const h = at(e);
-    if (drag && h) setDrag({ ...drag, to: h.x });
+    if (drag && h) setDrag({ ...drag, to: xOf(h.at) });
     if (!pin) setHover(h);
   };
   const onUp = (e: PointerEvent): void => {
@@ -69,7 +68,8 @@ export function BarChart(props: Props) {
     setDrag(null);
   };
   const tip = pin ?? hover;
-  const time = (props.data.times[tip?.index ?? -1] ?? 0) * 1000;
+  const index = tip ? Math.ceil((tip.at - (props.data.times[0] ?? 0)) / props.step) : -1;
+  const time = (props.data.times[index] ?? 0) * 1000;
   return (
     <div class="chart" ref={root} style={{ height: px(props.height) }}>
       <canvas
@@ -81,7 +81,7 @@ export function BarChart(props: Props) {
           const h = at(e);
           if (e.button === 0 && h) {
             e.currentTarget.setPointerCapture(e.pointerId);
-            setDrag({ from: h.x, to: h.x });
+            setDrag({ from: xOf(h.at), to: xOf(h.at) });
           }
         }}
         onPointerMove={onMove}
@@ -95,12 +95,12 @@ export function BarChart(props: Props) {
       {tip && time > 0 && !(drag && Math.abs(drag.to - drag.from) >= CLICK_PX) && (
         <Tip
           at={time - props.step * 1000}
-          index={tip.index}
+          index={index}
           series={props.data.series}
           near={undefined}
           color={props.color}
           unit="count"
-          x={tip.x}
+          x={xOf(tip.at)}
           top={tip.y}
           width={width}
           height={props.height}

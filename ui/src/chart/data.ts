@@ -122,3 +122,11 @@ export function stack(series: readonly Series[]): (number | null)[][] {
   }
   return columns;
 }
+
+/** Index of the time nearest to `at`; -1 when there is none. Times ascend evenly. */
+export function nearestIndex(times: readonly number[], at: number): number {
+  const [first, second] = times;
+  if (first === undefined) return -1;
+  const step = second === undefined ? 1 : second - first;
+  return Math.min(times.length - 1, Math.max(0, Math.round((at - first) / step)));
+}

@@ -10,7 +10,7 @@ import { cssColor, DASHES, seriesVar } from "../palette.ts";
 import { range, scheme, setRange, zone } from "../state.ts";
 import { axisTick, zoomOut, type Range, type Zone } from "../time.ts";
 import { format, type Unit } from "../units.ts";
-import { summarize, type ChartData, type Series } from "./data.ts";
+import { nearestIndex, summarize, type ChartData, type Series } from "./data.ts";
 import { Tip, type Point, type PointLink } from "./tip.tsx";
 
 interface Props {
@@ -27,11 +27,12 @@ interface Props {
   small?: boolean;
 }
 
+/** A place on the chart by time and series, not by index: a refresh moves the columns under a pinned tooltip. */
 interface Hover {
-  index: number;
-  left: number;
+  /** Unix seconds. */
+  at: number;
   top: number;
-  near: number;
+  near: string;
 }
 
 /** 1, 2, 4 .. 512 B, KiB, MiB ..: what bytes are counted in. */
@@ -70,29 +71,30 @@ export function LineChart(props: Props) {
     viewOf.set(u, props.view);
     u.setData(columns);
   }, [columns, props.view.from, props.view.to]);
-  useEffect(() => {
-    setPin(null);
-    setHover(null);
-  }, [props.data, shape]);
-
   const tip = pin ?? hover;
-  const time = (props.data.times[tip?.index ?? -1] ?? 0) * 1000;
+  const index = tip ? nearestIndex(props.data.times, tip.at) : -1;
+  const time = (props.data.times[index] ?? 0) * 1000;
+  const near = shown.find((s) => s.key === tip?.near);
+  const outside = tip !== null && (tip.at * 1000 < props.view.from || tip.at * 1000 > props.view.to);
+  useEffect(() => {
+    if (outside) setPin(null);
+  }, [outside]);
   return (
     <div
       class="chart"
       ref={root}
       style={{ height: px(props.height) }}
-      role="img"
+      role="figure"
       tabIndex={props.small ? undefined : 0}
       aria-label={`${props.label}. ${spoken(shown, props.unit)}`}
       onKeyDown={(e) => keyboard(e, plot.current, () => setPin((old) => (old ? null : hover)))}
     >
-      {tip && !(props.small && !pin) && plot.current && (
+      {tip && index >= 0 && !(props.small && !pin) && plot.current && (
         <Tip
           at={time}
-          index={tip.index}
+          index={index}
           series={shown}
-          near={shown[tip.near]}
+          near={near}
           color={(s) => seriesVar(s.slot.color)}
           unit={props.unit}
           x={plot.current.over.offsetLeft + plot.current.valToPos(time / 1000, "x")}
@@ -100,7 +102,7 @@ export function LineChart(props: Props) {
           width={width}
           height={props.height}
           pinned={pin !== null}
-          links={pin ? (props.links?.({ at: time, series: shown[tip.near] }) ?? []) : []}
+          links={pin ? (props.links?.({ at: time, series: near }) ?? []) : []}
           close={() => setPin(null)}
         />
       )}
@@ -214,15 +216,15 @@ function pointUnder(u: uPlot, shown: readonly Series[]): Hover | null {
   const { idx, left, top } = u.cursor;
   const foreign = u.cursor.event == null && !u.root.parentElement?.contains(document.activeElement);
   if (idx == null || left == null || top == null || left < 0 || foreign) return null;
-  let near = -1;
+  let near = "";
   let best = Infinity;
-  shown.forEach((_, i) => {
+  shown.forEach((s, i) => {
     const y = (u.data[i + 1] as (number | null)[] | undefined)?.[idx];
     if (y == null) return;
     const d = Math.abs(u.valToPos(y, "y") - top);
-    if (d < best) [best, near] = [d, i];
+    if (d < best) [best, near] = [d, s.key];
   });
-  return { index: idx, left, top, near };
+  return { at: u.data[0][idx] ?? 0, top, near };
 }
 
 function keyboard(e: KeyboardEvent, u: uPlot | null, pin: () => void): void {

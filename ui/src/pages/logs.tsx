@@ -12,7 +12,7 @@ import { effectiveQuery } from "../query/effective.ts";
 import { addFilter, isMetricQuery, needles, volumeQuery, type FieldSource } from "../query/logql.ts";
 import { logServiceLabel } from "../query/scope.ts";
 import { here, link, param, patch } from "../router.ts";
-import { heldRange, range, service, tenant } from "../state.ts";
+import { heldRange, range, service, useSteadyRange, tenant } from "../state.ts";
 import { alignRange, iso, promDuration, stepFor, type Range } from "../time.ts";
 import { integer } from "../units.ts";
 import { Empty, Failure, Loaded } from "../widgets/basics.tsx";
@@ -128,10 +128,10 @@ export default function Logs() {
   const [atTop, setAtTop] = useState(true);
   const paused = stopped || !atTop;
   // An empty list follows the present until something arrives; a list with lines holds still.
-  const empty = useRef(true);
-  const r = empty.current ? range.value : heldRange.value;
+  const empty = useRef(false);
+  const r = useSteadyRange(empty.current);
   const lines = useLines(query, r, live, paused);
-  empty.current = lines.rows.length === 0 && lines.matrix === undefined;
+  empty.current = !lines.load.loading && lines.load.data?.length === 0 && lines.rows.length === 0 && lines.matrix === undefined;
   const selected = lines.rows.find((l) => l.ns === param("line"));
   const metric = query !== null && isMetricQuery(query);
   const wrap = param("wrap") === "1";

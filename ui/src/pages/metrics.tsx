@@ -3,11 +3,13 @@
  * Both are the same state in the URL: a small chart is just a query written for the reader.
  */
 import "../core.ts";
+import { useRef } from "preact/hooks";
 import { promMetadata, promLabelValues, type Metadata } from "../api.ts";
 import { cached, useLoad } from "../load.ts";
 import { param } from "../router.ts";
 import { families, type Family } from "../query/promql.ts";
-import { heldRange, service, tenant } from "../state.ts";
+import { service, tenant, useSteadyRange } from "../state.ts";
+import type { Range } from "../time.ts";
 import { metricScope } from "../query/scope.ts";
 import { Browser, Explore } from "./metrics_parts.ts";
 
@@ -18,8 +20,7 @@ export interface Catalogue {
   match: string[];
 }
 
-async function loadCatalogue(signal: AbortSignal): Promise<Catalogue> {
-  const r = heldRange.value;
+async function loadCatalogue(r: Range, signal: AbortSignal): Promise<Catalogue> {
   const match = await metricScope(service.value, r);
   const selector = match.length ? [`{${match.join(",")}}`] : [];
   const [names, metadata] = await Promise.all([
@@ -31,8 +32,11 @@ async function loadCatalogue(signal: AbortSignal): Promise<Catalogue> {
 
 /** The page. */
 export default function Metrics() {
-  const r = heldRange.value;
-  const load = useLoad(`${service.value} ${tenant.value} ${r.from} ${r.to}`, loadCatalogue, "catalogue");
+  // Until the first metric arrives, look again with every refresh.
+  const empty = useRef(false);
+  const r = useSteadyRange(empty.current);
+  const load = useLoad(`${service.value} ${tenant.value} ${r.from} ${r.to}`, (signal) => loadCatalogue(r, signal), "catalogue");
+  empty.current = !load.loading && load.data?.families.length === 0;
   const exploring = param("q") !== "" || param("metric") !== "";
   return <div class="page">{exploring ? <Explore catalogue={load} /> : <Browser catalogue={load} />}</div>;
 }

@@ -8,7 +8,7 @@ import { traceLink } from "../links.ts";
 import { cached, px, useLoad } from "../load.ts";
 import { assignSlots, seriesVar } from "../palette.ts";
 import { go, link, param, patch } from "../router.ts";
-import { heldRange, range, service, tenant, zone } from "../state.ts";
+import { service, tenant, useSteadyRange, zone } from "../state.ts";
 import { dateTime, type Range } from "../time.ts";
 import type { TraceSummary } from "../trace.ts";
 import { integer, seconds } from "../units.ts";
@@ -229,10 +229,10 @@ export default function Traces() {
   const s = asked();
   const wrong = mistake(s);
   // As in Logs: an empty list follows the present, a filled one holds still.
-  const empty = useRef(true);
-  const r = empty.current ? range.value : heldRange.value;
+  const empty = useRef(false);
+  const r = useSteadyRange(empty.current);
   const load = useLoad(wrong ? null : `${JSON.stringify(s)} ${r.from} ${r.to}`, async (signal) => ({ found: await search(s, r, signal), view: r }), "traces");
-  empty.current = !load.data || load.data.found.traces.length === 0;
+  empty.current = !load.loading && load.data?.found.traces.length === 0;
   return (
     <div class="page">
       <h1 class="visually-hidden">Traces</h1>
