@@ -1,3 +1,3 @@
-//! TraceQL, and the look-ups of traces that need no language.
+//! TraceQL: syntax, analysis and evaluation over the store trait; and lookups of traces that need no language.
 
 pub mod lookup;

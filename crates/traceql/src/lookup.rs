@@ -1,25 +1,30 @@
-//! Look-ups that need no language: services, operations, one trace, and the search of Jaeger's API.
+//! Finding traces without a language: what Jaeger's API asks for.
+//!
+//! A search looks for spans in a range and answers with whole traces, also with those of their spans that lie outside
+//! the range.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use kenning_model::{
-    Agg, Block, Compare, DistinctOf, Field, Filter, Flow, Group, Literal, Order, Scan, ScanError, Shape,
-    SpanBatch, SpanKind, Store, Table, TimeRange, TraceId,
+    Block, Compare, DistinctOf, Field, Filter, Flow, Literal, Order, Scan, Shape, SpanBatch, SpanKind,
+    SpanSource, Store, Table, TimeRange, TraceId,
 };
-use kenning_query::{QueryContext, QueryError, operators};
+use kenning_query::{LimitKind, QueryContext, QueryError, operators};
 
-/// A search as Jaeger's API and UI ask it. All parts must hold for one span of a trace.
-#[derive(Clone, Debug, PartialEq)]
+/// A search by Jaeger's criteria; one span must meet all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JaegerQuery {
-    /// The service that the span belongs to.
+    /// The service of the span.
     pub service: String,
     /// The span's name.
     pub operation: Option<String>,
-    /// Tags of the span, its events or its resource, as text. `error=true` finds failed spans.
+    /// Names and values, compared as text, in the span's attributes, its resource, its scope or its events. `error`,
+    /// `span.kind`, `otel.status_code` and `otel.scope.name` also read what OpenTelemetry keeps elsewhere.
     pub tags: Vec<(String, String)>,
-    /// Least duration of the span, in nanoseconds.
+    /// Shortest duration, in nanoseconds.
     pub min_duration_ns: Option<i64>,
-    /// Greatest duration of the span, in nanoseconds.
+    /// Longest duration, in nanoseconds.
     pub max_duration_ns: Option<i64>,
     /// When the span started.
     pub time: TimeRange,
@@ -27,220 +32,212 @@ pub struct JaegerQuery {
     pub limit: usize,
 }
 
-/// Spans looked at in one go while traces are gathered, before more are asked for.
-const SPANS_PER_TRACE_GUESS: usize = 64;
-
-/// The traces that hold a span as asked for, the ones with the latest such span first, each whole.
-///
-/// # Errors
-/// The store fails, memory runs out, or the query is cancelled.
-pub fn find_traces(
-    store: &dyn Store,
-    context: &QueryContext,
-    query: &JaegerQuery,
-) -> Result<Vec<SpanBatch>, QueryError> {
-    let wanted = matching_traces(store, context, query)?;
-    let mut found = traces_by_id(store, context, &wanted)?;
-    Ok(wanted.iter().filter_map(|id| found.remove(id)).collect())
+fn eq(field: Field, text: &str) -> Filter {
+    Filter::eq(field, text)
 }
 
-/// Ids of the traces with the latest matching spans, the latest first.
-fn matching_traces(
+fn service_is(service: &str) -> Filter {
+    eq(Field::Resource("service.name".into()), service)
+}
+
+impl JaegerQuery {
+    fn filter(&self) -> Filter {
+        let duration = |op, nanos| Filter::Compare(Field::Duration, op, Literal::Int(nanos));
+        let mut parts = vec![service_is(&self.service)];
+        parts.extend(self.operation.iter().filter(|name| !name.is_empty()).map(|name| eq(Field::Name, name)));
+        parts.extend(self.min_duration_ns.map(|nanos| duration(Compare::Ge, nanos)));
+        parts.extend(self.max_duration_ns.map(|nanos| duration(Compare::Le, nanos)));
+        parts.extend(self.tags.iter().map(|(name, value)| tag_filter(name, value)));
+        Filter::And(parts)
+    }
+}
+
+/// A tag in any of the places where Jaeger's model, which has only tags, may have put it.
+fn tag_filter(name: &str, value: &str) -> Filter {
+    // `OneOf` compares the text of any kind of value, as Jaeger does.
+    let is = |field: Field| Filter::OneOf(field, vec![value.into()]);
+    let mut places = vec![
+        is(Field::Attribute(name.into())),
+        is(Field::Resource(name.into())),
+        is(Field::Event(name.into())),
+        is(Field::Scope(name.into())),
+    ];
+    match name {
+        "error" if value == "true" => places.push(eq(Field::Status, "error")),
+        "error" if value == "false" => places.push(Filter::Not(Box::new(eq(Field::Status, "error")))),
+        "span.kind" => places.push(eq(Field::Kind, value)),
+        "otel.status_code" => places.push(eq(Field::Status, &value.to_lowercase())),
+        "otel.scope.name" | "otel.library.name" => places.push(eq(Field::ScopeName, value)),
+        "otel.scope.version" | "otel.library.version" => places.push(eq(Field::ScopeVersion, value)),
+        "event" => places.push(eq(Field::EventName, value)),
+        _ => {}
+    }
+    Filter::Or(places)
+}
+
+fn scan_of(ctx: &QueryContext, time: TimeRange, filter: Filter) -> Scan {
+    let mut scan = Scan::rows(ctx.tenant.clone(), Table::Spans, time, filter);
+    scan.bytes_max = ctx.limits.memory_bytes_max;
+    scan.cancel = ctx.cancel.clone();
+    scan
+}
+
+/// The traces that have a matching span, the one with the latest such span first. Each comes whole, its spans in order
+/// of their start.
+pub fn find_traces(
     store: &dyn Store,
-    context: &QueryContext,
+    ctx: &QueryContext,
     query: &JaegerQuery,
-) -> Result<Vec<TraceId>, QueryError> {
-    let mut scan = scan_of(context, query.time, filter_of(query), Shape::Rows);
+) -> Result<Vec<SpanBatch>, QueryError> {
+    let mut scan = scan_of(ctx, query.time, query.filter());
     scan.order = Order::NewestFirst;
-    let mut rows_max = query.limit.saturating_mul(SPANS_PER_TRACE_GUESS).max(1);
-    loop {
-        scan.limit = Some(rows_max);
-        let (mut ids, mut seen, mut rows) = (Vec::new(), BTreeSet::new(), 0);
+    let (mut ids, mut known) = (Vec::new(), HashSet::new());
+    if query.limit > 0 {
         store.scan(&scan, &mut |block| {
             let Block::Spans(batch) = block else { return Flow::More };
             for span in &batch.spans {
-                rows += 1;
-                if ids.len() < query.limit && seen.insert(span.trace_id) {
+                if ids.len() < query.limit && known.insert(span.trace_id) {
                     ids.push(span.trace_id);
                 }
             }
-            if ids.len() >= query.limit { Flow::Stop } else { Flow::More }
+            if ids.len() < query.limit { Flow::More } else { Flow::Stop }
         })?;
-        // One trace may hold more matching spans than were guessed: look at more until there are enough or no more.
-        if ids.len() >= query.limit || rows < rows_max {
-            return Ok(ids);
-        }
-        rows_max = rows_max.saturating_mul(4);
     }
+    let mut traces = whole_traces(store, ctx, &ids)?;
+    Ok(ids.iter().filter_map(|id| traces.remove(id)).collect())
 }
 
-fn filter_of(query: &JaegerQuery) -> Filter {
-    let mut filter = Filter::eq(Field::Resource("service.name".into()), &query.service);
-    if let Some(name) = &query.operation {
-        filter = filter.and(Filter::eq(Field::Name, name));
-    }
-    let bounds = [(query.min_duration_ns, Compare::Ge), (query.max_duration_ns, Compare::Le)];
-    for (bound, compare) in bounds {
-        if let Some(nanos) = bound {
-            filter = filter.and(Filter::Compare(Field::Duration, compare, Literal::Int(nanos)));
-        }
-    }
-    query.tags.iter().fold(filter, |filter, (key, value)| filter.and(tag(key, value)))
-}
-
-/// A tag as Jaeger knows it: its own names for OpenTelemetry's span fields, else an attribute anywhere near the span.
-fn tag(key: &str, value: &str) -> Filter {
-    match (key, value) {
-        ("error", "true") => Filter::eq(Field::Status, "error"),
-        ("error", "false") => Filter::Not(Box::new(Filter::eq(Field::Status, "error"))),
-        ("span.kind", kind) => Filter::eq(Field::Kind, kind),
-        ("otel.status_code", code) => Filter::eq(Field::Status, &code.to_ascii_lowercase()),
-        ("otel.status_description", text) => Filter::eq(Field::StatusMessage, text),
-        ("otel.scope.name", text) => Filter::eq(Field::ScopeName, text),
-        ("otel.scope.version", text) => Filter::eq(Field::ScopeVersion, text),
-        _ => {
-            let as_text = |field| Filter::OneOf(field, vec![value.into()]);
-            let fields =
-                [Field::Attribute(key.into()), Field::Resource(key.into()), Field::Event(key.into())];
-            Filter::Or(fields.into_iter().map(as_text).collect())
-        }
-    }
-}
-
-/// A whole trace: every span that is stored of it, in order of start; `None` when there is none.
-///
-/// # Errors
-/// As [`find_traces`].
+/// All spans of a trace in order of their start; `None` when there are none.
 pub fn trace_by_id(
     store: &dyn Store,
-    context: &QueryContext,
+    ctx: &QueryContext,
     id: TraceId,
 ) -> Result<Option<SpanBatch>, QueryError> {
-    Ok(traces_by_id(store, context, &[id])?.remove(&id))
+    Ok(whole_traces(store, ctx, &[id])?.remove(&id))
 }
 
-fn traces_by_id(
+/// All spans of the traces named, whenever they started.
+pub(crate) fn whole_traces(
     store: &dyn Store,
-    context: &QueryContext,
+    ctx: &QueryContext,
     ids: &[TraceId],
-) -> Result<BTreeMap<TraceId, SpanBatch>, QueryError> {
-    let mut traces: BTreeMap<TraceId, SpanBatch> = BTreeMap::new();
+) -> Result<HashMap<TraceId, SpanBatch>, QueryError> {
+    let mut traces: HashMap<TraceId, Gathered> = HashMap::new();
     if ids.is_empty() {
-        return Ok(traces);
+        return Ok(HashMap::new());
     }
     let texts = ids.iter().map(|id| id.to_string().into()).collect();
-    let scan = scan_of(context, TimeRange::ALL, Filter::OneOf(Field::TraceId, texts), Shape::Rows);
-    let mut held = 0;
+    let scan = scan_of(ctx, TimeRange::ALL, Filter::OneOf(Field::TraceId, texts));
+    let (mut held, limit) = (0, ctx.limits.memory_bytes_max);
     store.scan(&scan, &mut |block| {
-        if let Block::Spans(batch) = block {
-            held += batch.heap_bytes();
-            for span in &batch.spans {
-                let Some(source) = batch.source_of(span) else { continue };
-                let trace = traces.entry(span.trace_id).or_default();
-                let known = trace.sources.iter().position(|one| one == source);
-                let source = known.map_or_else(|| trace.add_source(source.clone()), |place| place as u32);
-                trace.spans.push(kenning_model::Span { source, ..span.clone() });
-            }
+        let Block::Spans(batch) = block else { return Flow::More };
+        held += batch.heap_bytes();
+        if held > limit {
+            return Flow::Stop;
         }
-        if held > scan.bytes_max { Flow::Stop } else { Flow::More }
+        gather(batch, &mut traces);
+        Flow::More
     })?;
-    if held > scan.bytes_max {
-        return Err(ScanError::TooMuchMemory { limit: scan.bytes_max }.into());
+    if held > limit {
+        return Err(QueryError::Limit { kind: LimitKind::MemoryBytes, limit: limit as u64 });
     }
-    Ok(traces)
+    Ok(traces.into_iter().map(|(id, gathered)| (id, gathered.batch)).collect())
 }
 
-/// Names of all services with spans in the range, sorted.
-///
-/// # Errors
-/// As [`find_traces`].
-pub fn services(
-    store: &dyn Store,
-    context: &QueryContext,
-    time: TimeRange,
-) -> Result<Vec<String>, QueryError> {
-    let names = Shape::Distinct(DistinctOf::Values(Field::Resource("service.name".into())));
-    let (names, _) = operators::distinct_texts(store, &scan_of(context, time, Filter::All, names))?;
-    Ok(names.into_iter().map(Into::into).collect())
+/// A trace as it comes together.
+#[derive(Default)]
+struct Gathered {
+    batch: SpanBatch,
+    sources: HashMap<Arc<SpanSource>, u32>,
+}
+
+fn gather(batch: SpanBatch, traces: &mut HashMap<TraceId, Gathered>) {
+    let SpanBatch { sources, spans } = batch;
+    for mut span in spans {
+        let Some(source) = sources.get(span.source as usize) else { continue };
+        let trace = traces.entry(span.trace_id).or_default();
+        let known = trace.sources.get(source).copied();
+        span.source = known.unwrap_or_else(|| {
+            let place = trace.batch.add_source(Arc::clone(source));
+            trace.sources.insert(Arc::clone(source), place);
+            place
+        });
+        trace.batch.spans.push(span);
+    }
+}
+
+/// Names of the services that started spans in the range, sorted.
+pub fn services(store: &dyn Store, ctx: &QueryContext, range: TimeRange) -> Result<Vec<String>, QueryError> {
+    let mut scan = scan_of(ctx, range, Filter::All);
+    scan.shape = Shape::Distinct(DistinctOf::Values(Field::Resource("service.name".into())));
+    let (names, _) = operators::distinct_texts(store, &scan)?;
+    Ok(names.into_iter().map(String::from).collect())
 }
 
 /// Names and kinds of a service's spans in the range, sorted.
-///
-/// # Errors
-/// As [`find_traces`].
 pub fn operations(
     store: &dyn Store,
-    context: &QueryContext,
+    ctx: &QueryContext,
     service: &str,
-    time: TimeRange,
+    range: TimeRange,
 ) -> Result<Vec<(String, SpanKind)>, QueryError> {
-    let by_name = Group { step: None, by: vec![Field::Name, Field::Kind], aggs: vec![Agg::Count] };
-    let filter = Filter::eq(Field::Resource("service.name".into()), service);
-    let (rows, _) = operators::groups(store, &scan_of(context, time, filter, Shape::Group(by_name)))?;
-    let kind_of =
-        |word: &str| (0..6).map(SpanKind::from_number).find(|kind| kind.as_str() == word).unwrap_or_default();
-    let pairs = rows.iter().filter_map(|row| Some((row.key.first()?.to_string(), kind_of(row.key.get(1)?))));
-    Ok(pairs.collect::<BTreeSet<_>>().into_iter().collect())
-}
-
-fn scan_of(context: &QueryContext, time: TimeRange, filter: Filter, shape: Shape) -> Scan {
-    Scan {
-        shape,
-        bytes_max: context.limits.memory_bytes_max,
-        cancel: context.cancel.clone(),
-        ..Scan::rows(context.tenant.clone(), Table::Spans, time, filter)
+    const KINDS: [SpanKind; 6] = [
+        SpanKind::Unspecified,
+        SpanKind::Internal,
+        SpanKind::Server,
+        SpanKind::Client,
+        SpanKind::Producer,
+        SpanKind::Consumer,
+    ];
+    let mut found = Vec::new();
+    for kind in KINDS {
+        let filter = service_is(service).and(eq(Field::Kind, kind.as_str()));
+        let mut scan = scan_of(ctx, range, filter);
+        scan.shape = Shape::Distinct(DistinctOf::Values(Field::Name));
+        let (names, _) = operators::distinct_texts(store, &scan)?;
+        found.extend(names.into_iter().map(|name| (String::from(name), kind)));
     }
+    found.sort();
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
+    use super::*;
     use kenning_model::{
-        Attributes, Batch, BatchId, Nanos, Span, SpanId, SpanSource, StatusCode, TenantId, Value, Write,
+        Attributes, Batch, BatchId, Nanos, Span, SpanId, StatusCode, TenantId, Value, Write,
     };
     use kenning_query::MemoryStore;
 
-    use super::*;
-
-    /// Trace 1 has two spans of `api` and one of `worker`; trace 2 one failed span of `api`, later.
     fn store() -> MemoryStore {
+        let store = MemoryStore::new();
         let mut batch = SpanBatch::default();
-        let source = |name: &str| {
-            let resource = [("service.name", Value::Str(name.into()))].into_iter().collect();
-            Arc::new(SpanSource { resource, ..SpanSource::default() })
-        };
-        let (api, worker) = (batch.add_source(source("api")), batch.add_source(source("worker")));
-        let mut add = |trace: u8, span: u8, name: &str, start: i64, source, status| {
+        let resource =
+            |name: &str| -> Attributes { [("service.name", Value::Str(name.into()))].into_iter().collect() };
+        let source = |name: &str| Arc::new(SpanSource { resource: resource(name), ..SpanSource::default() });
+        let (front, back) = (batch.add_source(source("front")), batch.add_source(source("back")));
+        for (trace, id, source, name, start, status) in [
+            (1, 1, front, "GET /", 10, StatusCode::Ok),
+            (1, 2, back, "query", 12, StatusCode::Error),
+            (2, 3, front, "GET /", 20, StatusCode::Ok),
+            (3, 4, back, "sweep", 30, StatusCode::Unset),
+        ] {
             batch.spans.push(Span {
                 trace_id: TraceId([trace; 16]),
-                span_id: SpanId([span; 8]),
+                span_id: SpanId([id; 8]),
                 name: name.into(),
                 kind: SpanKind::Server,
                 start: Nanos(start),
-                end: Nanos(start + 10 * i64::from(span)),
+                end: Nanos(start + i64::from(id) * 100),
                 status,
-                attributes: Attributes::from_iter([("http.status_code", Value::Int(200 + i64::from(span)))]),
+                attributes: [("n", Value::Int(i64::from(id)))].into_iter().collect(),
                 source,
                 ..Span::default()
             });
-        };
-        add(1, 1, "get", 100, api, StatusCode::Unset);
-        add(1, 2, "query", 110, api, StatusCode::Ok);
-        add(1, 3, "work", 120, worker, StatusCode::Unset);
-        add(2, 4, "get", 200, api, StatusCode::Error);
-        let store = MemoryStore::default();
+        }
         let write = Write { id: BatchId(1), tenant: TenantId::default_tenant(), batch: Batch::Spans(batch) };
-        assert!(store.write(&[write]).is_ok());
+        store.write(&[write]).unwrap();
         store
-    }
-
-    fn check(query: JaegerQuery, expect: &[(u8, usize)]) {
-        let context = QueryContext::new(TenantId::default_tenant());
-        let found = find_traces(&store(), &context, &query).unwrap_or_default();
-        let shape: Vec<_> =
-            found.iter().map(|trace| (trace.spans[0].trace_id.0[0], trace.spans.len())).collect();
-        assert_eq!(shape, expect, "{query:?}");
     }
 
     fn query(service: &str) -> JaegerQuery {
@@ -251,39 +248,41 @@ mod tests {
             min_duration_ns: None,
             max_duration_ns: None,
             time: TimeRange::ALL,
-            limit: 20,
+            limit: 10,
         }
     }
 
-    #[test]
-    fn traces_come_whole_and_the_latest_first() {
-        check(query("api"), &[(2, 1), (1, 3)]);
-        check(query("worker"), &[(1, 3)]);
-        check(query("nobody"), &[]);
-        check(JaegerQuery { limit: 1, ..query("api") }, &[(2, 1)]);
+    fn check(query: &JaegerQuery, expect: &[(u8, usize)]) {
+        let ctx = QueryContext::new(TenantId::default_tenant());
+        let traces = find_traces(&store(), &ctx, query).unwrap();
+        let found: Vec<_> = traces.iter().map(|t| (t.spans[0].trace_id.0[0], t.len())).collect();
+        assert_eq!(found, expect, "{query:?}");
     }
 
     #[test]
-    fn every_part_narrows_the_search() {
-        let tag = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
-        check(JaegerQuery { operation: Some("query".into()), ..query("api") }, &[(1, 3)]);
-        check(JaegerQuery { tags: tag("error", "true"), ..query("api") }, &[(2, 1)]);
-        check(JaegerQuery { tags: tag("error", "false"), ..query("api") }, &[(1, 3)]);
-        check(JaegerQuery { tags: tag("http.status_code", "202"), ..query("api") }, &[(1, 3)]);
-        check(JaegerQuery { tags: tag("service.name", "api"), ..query("api") }, &[(2, 1), (1, 3)]);
-        check(JaegerQuery { min_duration_ns: Some(40), ..query("api") }, &[(2, 1)]);
-        check(JaegerQuery { max_duration_ns: Some(10), ..query("api") }, &[(1, 3)]);
+    fn searches_answer_whole_traces_newest_first() {
+        check(&query("front"), &[(2, 1), (1, 2)]);
+        check(&JaegerQuery { limit: 1, ..query("front") }, &[(2, 1)]);
+        check(&JaegerQuery { limit: 0, ..query("front") }, &[]);
+        check(&JaegerQuery { operation: Some("sweep".into()), ..query("back") }, &[(3, 1)]);
+        check(&JaegerQuery { tags: vec![("error".into(), "true".into())], ..query("back") }, &[(1, 2)]);
+        check(&JaegerQuery { tags: vec![("n".into(), "4".into())], ..query("back") }, &[(3, 1)]);
+        check(&JaegerQuery { min_duration_ns: Some(300), ..query("front") }, &[(2, 1)]);
         check(
-            JaegerQuery { time: TimeRange { start: Nanos(0), end: Nanos(150) }, ..query("api") },
-            &[(1, 3)],
+            &JaegerQuery { time: TimeRange { start: Nanos(0), end: Nanos(11) }, ..query("front") },
+            &[(1, 2)],
         );
+        check(&query("nobody"), &[]);
     }
 
     #[test]
-    fn services_and_operations_are_listed_once() {
-        let context = QueryContext::new(TenantId::default_tenant());
-        assert_eq!(services(&store(), &context, TimeRange::ALL).unwrap_or_default(), ["api", "worker"]);
-        let names = operations(&store(), &context, "api", TimeRange::ALL).unwrap_or_default();
-        assert_eq!(names, [("get".to_owned(), SpanKind::Server), ("query".to_owned(), SpanKind::Server)]);
+    fn names_are_listed() {
+        let ctx = QueryContext::new(TenantId::default_tenant());
+        assert_eq!(services(&store(), &ctx, TimeRange::ALL).unwrap(), ["back", "front"]);
+        let names = operations(&store(), &ctx, "back", TimeRange::ALL).unwrap();
+        assert_eq!(names, [("query".to_owned(), SpanKind::Server), ("sweep".to_owned(), SpanKind::Server)]);
+        let trace = trace_by_id(&store(), &ctx, TraceId([1; 16])).unwrap();
+        assert_eq!(trace.map(|t| (t.len(), t.sources.len())), Some((2, 2)));
+        assert_eq!(trace_by_id(&store(), &ctx, TraceId([9; 16])).unwrap(), None);
     }
 }
