@@ -235,6 +235,53 @@ fn declared_lengths_are_claims() {
     }
 }
 
+/// Inputs on which a careless decoder takes quadratic time or multiplies memory; here they are merely long.
+#[test]
+fn many_small_things() {
+    let (limits, options) = (DecodeLimits::default(), OtlpOptions::new(Nanos(1)));
+    let group = |i: u32| {
+        let span = message(0x12, &[message(0x0a, &[7; 16]), message(0x12, &[8; 8])].concat());
+        let value = message(0x12, &message(0x0a, i.to_string().as_bytes()));
+        let resource = message(0x0a, &message(0x0a, &[message(0x0a, b"id"), value].concat()));
+        message(0x0a, &[resource, message(0x12, &span)].concat())
+    };
+    let body: Vec<u8> = (0..100_000).flat_map(group).collect();
+    let decoded = decode_traces(&body, Format::Protobuf, &limits, &options).unwrap();
+    assert_eq!((decoded.batch.len(), decoded.batch.sources.len()), (100_000, 100_000));
+
+    let labels: String = (0..400_000).map(|i| format!("l{i}=\"v\",")).collect();
+    let text = format!("{{{labels}}}");
+    assert!(loki::parse_labels(&text).is_err());
+    let exposition = format!("a{text} 1\n");
+    assert_eq!(
+        decode(
+            exposition.as_bytes(),
+            Exposition::Text,
+            &limits,
+            &ScrapeOptions::new(Millis(1), LabelSet::empty())
+        )
+        .unwrap()
+        .rejected
+        .total(),
+        1
+    );
+
+    // A map whose leaves would each repeat a name of 30 KB.
+    let leaf = r#"{"key":"k","value":{"intValue":"1"}}"#;
+    let map = |entries: &str| format!(r#"{{"kvlistValue":{{"values":[{entries}]}}}}"#);
+    let inner = map(&vec![leaf; 1500].join(","));
+    let outer = map(&format!(r#"{{"key":"{}","value":{inner}}}"#, "n".repeat(30_000)));
+    let record = |value: &str| {
+        format!(
+            r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"attributes":[{{"key":"m","value":{value}}}]}}]}}]}}]}}"#
+        )
+    };
+    for (value, reason) in [(outer, "bad_label_name"), (inner, "too_many_labels")] {
+        let decoded = decode_logs(record(&value).as_bytes(), Format::Json, &limits, &options).unwrap();
+        assert!(decoded.rejected.to_string().contains(reason), "{}", decoded.rejected);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 

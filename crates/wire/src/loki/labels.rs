@@ -4,16 +4,20 @@ use std::borrow::Cow;
 
 use crate::error::DecodeError;
 
+/// Most labels of a text that [`parse_labels`] reads; each is compared with all before it.
+const LABELS_MAX: usize = 1024;
+
 /// A label with its value unquoted.
 pub(super) type Pair<'a> = (&'a str, Cow<'a, str>);
 
 /// Reads the labels of a stream. Names follow `[a-zA-Z_][a-zA-Z0-9_]*`; values are quoted as in Go, with `"` or `` ` ``.
 pub fn parse_labels(text: &str) -> Result<Vec<(&str, Cow<'_, str>)>, DecodeError> {
-    pairs(text).map_err(|(at, what)| DecodeError::Malformed { at, what: format!("stream labels {what}") })
+    pairs(text, LABELS_MAX)
+        .map_err(|(at, what)| DecodeError::Malformed { at, what: format!("stream labels {what}") })
 }
 
 /// As [`parse_labels`], with the offset and wording of what is wrong.
-pub(super) fn pairs(text: &str) -> Result<Vec<Pair<'_>>, (usize, &'static str)> {
+pub(super) fn pairs(text: &str, max: usize) -> Result<Vec<Pair<'_>>, (usize, &'static str)> {
     let mut cursor = Cursor { text, rest: text };
     cursor.expect('{', "do not start with a brace")?;
     let mut pairs: Vec<Pair<'_>> = Vec::new();
@@ -27,6 +31,9 @@ pub(super) fn pairs(text: &str) -> Result<Vec<Pair<'_>>, (usize, &'static str)> 
         cursor.expect('=', "lack an equals sign after a name")?;
         cursor.blanks();
         let value = cursor.value()?;
+        if pairs.len() >= max {
+            return Err((cursor.at(), "are more than the limit"));
+        }
         if pairs.iter().any(|(known, _)| *known == name) {
             return Err((cursor.at(), "hold a name twice"));
         }

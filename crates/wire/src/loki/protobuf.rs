@@ -44,7 +44,8 @@ fn stream_labels(builder: &mut Builder<'_>, mut message: Reader<'_>) -> Result<R
         }
     }
     let pairs = text.and_then(|text| {
-        labels::pairs(text).map_err(|(_, what)| Fault::new(Reason::Malformed, at, "stream labels", what))
+        labels::pairs(text, builder.limits.labels)
+            .map_err(|(_, what)| Fault::new(Reason::Malformed, at, "stream labels", what))
     });
     Ok(pairs.and_then(|pairs| {
         let mut pairs: Vec<_> = pairs.iter().map(|(name, value)| (*name, value.as_ref())).collect();

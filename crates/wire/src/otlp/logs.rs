@@ -96,7 +96,7 @@ impl<'a> Stream<'a> {
             } else {
                 &mut metadata
             };
-            flatten(target, key, value);
+            flatten(target, key, value, limits)?;
         }
         if !labels.iter().any(|(name, value)| name == "service_name" && !value.is_empty()) {
             labels.push((Cow::Borrowed("service_name"), Cow::Borrowed("unknown_service")));
@@ -114,7 +114,9 @@ impl Decoder<'_> {
         mut items: Reader<'_>,
     ) -> Result<(), DecodeError> {
         let shared = match (stream, scope) {
-            (Ok(stream), Ok(scope)) => Ok((stream, shared_metadata(stream, scope))),
+            (Ok(stream), Ok(scope)) => {
+                shared_metadata(stream, scope, self.limits).map(|metadata| (stream, metadata))
+            }
             (Err(fault), _) | (_, Err(fault)) => Err(*fault),
         };
         let mut index = None;
@@ -201,14 +203,18 @@ fn level_of<'a>(
     }
 }
 
-fn shared_metadata<'a>(stream: &Stream<'a>, scope: &Scope<'a>) -> Metadata<'a> {
+fn shared_metadata<'a>(
+    stream: &Stream<'a>,
+    scope: &Scope<'a>,
+    limits: &DecodeLimits,
+) -> Result<Metadata<'a>, Fault> {
     let mut metadata = stream.metadata.clone();
     metadata.push((Cow::Borrowed("scope_name"), Cow::Borrowed(scope.name)));
     metadata.push((Cow::Borrowed("scope_version"), Cow::Borrowed(scope.version)));
     for (key, value) in &scope.attributes {
-        flatten(&mut metadata, key, value);
+        flatten(&mut metadata, key, value, limits)?;
     }
-    metadata
+    Ok(metadata)
 }
 
 fn read_record<'a>(field: &Field<'a>, limits: &DecodeLimits, now: Nanos) -> Result<Record<'a>, Fault> {
@@ -242,7 +248,7 @@ fn read_record<'a>(field: &Field<'a>, limits: &DecodeLimits, now: Nanos) -> Resu
         }
     }
     for (key, value) in &attributes {
-        flatten(&mut record.metadata, key, value);
+        flatten(&mut record.metadata, key, value, limits)?;
     }
     if observed != 0 {
         record.metadata.push((Cow::Borrowed("observed_timestamp"), Cow::Owned(observed.to_string())));
@@ -272,11 +278,16 @@ fn line_of<'v>(body: &'v ValueRef<'_>) -> Cow<'v, str> {
 
 /// Adds an attribute under its label name. Maps become one entry per leaf, names joined by underscores, as in Loki;
 /// the depth is bounded by the decoder of values.
-fn flatten<'a>(out: &mut Metadata<'a>, key: &'a str, value: &ValueRef<'a>) {
+fn flatten<'a>(
+    out: &mut Metadata<'a>,
+    key: &'a str,
+    value: &ValueRef<'a>,
+    limits: &DecodeLimits,
+) -> Result<(), Fault> {
     let text = match value {
         ValueRef::Str(text) => Cow::Borrowed(*text),
         ValueRef::Nested(nested) => match &**nested {
-            Value::Map(pairs) => return flatten_map(out, key, pairs),
+            Value::Map(pairs) => return flatten_map(out, key, pairs, limits),
             other => Cow::Owned(other.to_string()),
         },
         other => Cow::Owned(other.to_string()),
@@ -284,21 +295,49 @@ fn flatten<'a>(out: &mut Metadata<'a>, key: &'a str, value: &ValueRef<'a>) {
     if let Some(name) = label_name(key, NAMING) {
         out.push((name, text));
     }
+    Ok(())
 }
 
-fn flatten_map(out: &mut Metadata<'_>, prefix: &str, pairs: &[(String, Value)]) {
+/// Every leaf repeats the names above it, so both the names and the leaves are held against the limits on the way.
+fn flatten_map(
+    out: &mut Metadata<'_>,
+    prefix: &str,
+    pairs: &[(String, Value)],
+    limits: &DecodeLimits,
+) -> Result<(), Fault> {
     for (key, value) in pairs {
+        if prefix.len() + 1 + key.len() > limits.label_name_bytes {
+            let limit = limits.label_name_bytes;
+            return Err(Fault::over(
+                Reason::BadLabelName,
+                0,
+                "name of a flattened map entry",
+                limit,
+                "bytes",
+            ));
+        }
         let name = format!("{prefix}_{key}");
         match value {
-            Value::Map(inner) => flatten_map(out, &name, inner),
+            Value::Map(inner) => flatten_map(out, &name, inner, limits)?,
             Value::Empty => {}
             leaf => {
+                if out.len() >= limits.attributes.saturating_mul(2) {
+                    let limit = limits.attributes.saturating_mul(2);
+                    return Err(Fault::over(
+                        Reason::TooManyLabels,
+                        0,
+                        "flattened map entries",
+                        limit,
+                        "entries",
+                    ));
+                }
                 if let Some(name) = label_name(&name, NAMING) {
                     out.push((Cow::Owned(name.into_owned()), Cow::Owned(leaf.to_string())));
                 }
             }
         }
     }
+    Ok(())
 }
 
 fn refs<'s>(metadata: &'s Metadata<'_>) -> impl Iterator<Item = (&'s str, &'s str)> {

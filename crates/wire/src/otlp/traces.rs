@@ -2,6 +2,7 @@
 //!
 //! Not kept, since the model has no place for them: dropped counts, span flags, schema URLs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use kenning_model::{
@@ -17,7 +18,13 @@ use crate::limits::DecodeLimits;
 use crate::protobuf::{Field, Reader};
 
 pub(super) fn decode(body: &[u8], limits: &DecodeLimits) -> Result<Decoded<SpanBatch>, DecodeError> {
-    let mut decoder = Decoder { limits, batch: SpanBatch::default(), rejected: Rejected::default(), seen: 0 };
+    let mut decoder = Decoder {
+        limits,
+        batch: SpanBatch::default(),
+        sources: HashMap::new(),
+        rejected: Rejected::default(),
+        seen: 0,
+    };
     for_each_resource(body, limits, |resource, group| {
         for_each_scope(group, limits, |scope, items| decoder.scope(&resource, &scope, items))
     })?;
@@ -27,6 +34,8 @@ pub(super) fn decode(body: &[u8], limits: &DecodeLimits) -> Result<Decoded<SpanB
 struct Decoder<'l> {
     limits: &'l DecodeLimits,
     batch: SpanBatch,
+    /// Where each source stands: groups of merged requests repeat theirs.
+    sources: HashMap<Arc<SpanSource>, u32>,
     rejected: Rejected,
     seen: usize,
 }
@@ -50,7 +59,7 @@ impl Decoder<'_> {
             };
             match span {
                 Ok((resource, scope, mut span)) => {
-                    span.source = *source.get_or_insert_with(|| add_source(&mut self.batch, resource, scope));
+                    span.source = *source.get_or_insert_with(|| self.add_source(resource, scope));
                     self.batch.spans.push(span);
                 }
                 Err(fault) => fault.count(&mut self.rejected, 1),
@@ -58,19 +67,16 @@ impl Decoder<'_> {
         }
         Ok(())
     }
-}
 
-/// Sources repeat between scope groups of hand-merged requests, hence the look at the last one.
-fn add_source(batch: &mut SpanBatch, resource: &Pairs<'_>, scope: &Scope<'_>) -> u32 {
-    let source = SpanSource {
-        resource: pack(resource),
-        scope_name: scope.name.to_owned(),
-        scope_version: scope.version.to_owned(),
-        scope: pack(&scope.attributes),
-    };
-    match batch.sources.iter().rposition(|known| **known == source) {
-        Some(index) => index as u32,
-        None => batch.add_source(Arc::new(source)),
+    fn add_source(&mut self, resource: &Pairs<'_>, scope: &Scope<'_>) -> u32 {
+        let source = Arc::new(SpanSource {
+            resource: pack(resource),
+            scope_name: scope.name.to_owned(),
+            scope_version: scope.version.to_owned(),
+            scope: pack(&scope.attributes),
+        });
+        let batch = &mut self.batch;
+        *self.sources.entry(Arc::clone(&source)).or_insert_with(|| batch.add_source(source))
     }
 }
 
