@@ -99,7 +99,9 @@ export function buildTree(t: JaegerTrace): Tree {
   const children = new Map<string, JaegerSpan[]>();
   for (const s of unique) {
     const up = byId.has(parentId(s)) && parentId(s) !== s.spanID ? parentId(s) : "";
-    children.set(up, [...(children.get(up) ?? []), s]);
+    const siblings = children.get(up);
+    if (siblings) siblings.push(s);
+    else children.set(up, [s]);
   }
   const nodes: Node[] = [];
   const done = new Set<string>();

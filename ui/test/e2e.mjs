@@ -185,6 +185,24 @@ async function completion(page) {
   assert.equal(params(page).get("q"), "sum(rate(http_requests_total[1m]))");
 }
 
+async function liveLogs(page) {
+  await page.goto(`${ui}logs?live=1&from=now-5m`);
+  await page.locator(".log-row").first().waitFor();
+  const newest = async () => page.locator(".log-row .time").first().innerText();
+  const before = await newest();
+  await page.waitForFunction((old) => document.querySelector(".log-row .time")?.textContent !== old, before);
+  await page.locator(".log-scroll").evaluate((e) => (e.scrollTop = 400));
+  await page.locator(".log-foot button", { hasText: /Paused, [1-9]/ }).waitFor();
+  await page.locator(".log-foot button", { hasText: /Paused/ }).click();
+  await page.locator(".log-foot button", { hasText: "Live" }).waitFor();
+}
+
+async function logMetric(page) {
+  const q = 'sum by (level) (count_over_time({service_name=~".+"} [1m]))';
+  await page.goto(`${ui}logs?q=${encodeURIComponent(q)}`);
+  await page.locator(".u-over").waitFor();
+}
+
 async function brokenQuery(page) {
   expected = /400 \(Bad Request\)/;
   await page.goto(`${ui}metrics?q=${encodeURIComponent("sum(rate(http_requests_total[1m])")}`);
@@ -270,6 +288,8 @@ try {
   await step("dragging zooms, Back undoes it", () => chartZoom(page));
   await step("the keyboard reaches everything", () => keyboard(page));
   await step("the editor completes metric names", () => completion(page));
+  await step("live lines arrive, scrolling pauses", () => liveLogs(page));
+  await step("a LogQL metric query is drawn", () => logMetric(page));
   await step("a broken query says where", () => brokenQuery(page));
   if (mock) await step("a failing server is said, Retry recovers", () => failingServer(page));
   await step("WCAG 2.2 AA in both themes, wide and narrow", () => accessibleEverywhere());

@@ -149,7 +149,11 @@ function Rows(props: Props & { width: number; names: number; window: Window }) {
 
 function groupByNode(path: readonly Stretch[]): Map<number, Stretch[]> {
   const out = new Map<number, Stretch[]>();
-  for (const s of path) out.set(s.node, [...(out.get(s.node) ?? []), s]);
+  for (const s of path) {
+    const known = out.get(s.node);
+    if (known) known.push(s);
+    else out.set(s.node, [s]);
+  }
   return out;
 }
 

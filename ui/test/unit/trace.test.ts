@@ -40,6 +40,13 @@ test("a chain of 20000 spans is only deep", () => {
   assert.ok(criticalPath(tree).length > 0);
 });
 
+test("a root with 20000 children is only wide", () => {
+  const spans = Array.from({ length: 20_000 }, (_, i) => span(`s${i}`, "r", i, 5));
+  const tree = buildTree(traceOf(span("r", "", 0, 30_000), ...spans));
+  assert.equal(tree.nodes[0]?.size, 20_000);
+  assert.equal(visibleRows(tree.nodes, new Set(["r"])).length, 1);
+});
+
 test("the critical path covers the root's time exactly once", () => {
   const tree = buildTree(traceOf(span("r", "", 0, 100), span("a", "r", 10, 30), span("b", "r", 20, 60), span("c", "b", 30, 20), span("late", "r", 95, 50)));
   const path = criticalPath(tree);
