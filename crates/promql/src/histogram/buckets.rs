@@ -235,7 +235,7 @@ mod tests {
         check(1, 0, 2.0);
         check(-1, 0, 0.5);
         check(1, 1, std::f64::consts::SQRT_2);
-        check(-1, 1, 0.707_106_781_186_547_5);
+        check(-1, 1, std::f64::consts::FRAC_1_SQRT_2);
         check(1, -1, 4.0);
         check(1024, 0, f64::MAX);
         check(1025, 0, f64::INFINITY);

@@ -1,0 +1,136 @@
+//! `load`: series in one line each become a batch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kenning_model::{
+    Batch, BucketSpan, Histogram, HistogramSample, LabelSet, METRIC_NAME, MetricBatch, Millis, Sample,
+};
+use kenning_promql::{SequenceValue, annotate_resets, parse_series_description};
+
+type Classic = BTreeMap<LabelSet, BTreeMap<i64, ClassicHistogram>>;
+
+/// What classic series say about one instant.
+#[derive(Default)]
+struct ClassicHistogram {
+    buckets: BTreeMap<u64, (f64, f64)>,
+    count: Option<f64>,
+    sum: f64,
+}
+
+/// The batch of a `load` block. With `custom_buckets`, classic histograms are loaded as native ones too.
+pub fn batch(lines: &[&str], gap: i64, custom_buckets: bool) -> Batch {
+    let mut batch = MetricBatch::default();
+    let mut classic = Classic::new();
+    // Start timestamps have no place in the model.
+    for line in lines.iter().filter(|line| !is_start_times(line)) {
+        let series = parse_series_description(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        if custom_buckets {
+            gather(&series.labels, &series.values, gap, &mut classic);
+        }
+        add(&mut batch, series.labels, series.values, gap);
+    }
+    for (labels, instants) in classic {
+        let index = batch.add_series(labels);
+        for (time, histogram) in instants {
+            let histogram = histogram.native();
+            batch.histograms.push(HistogramSample { series: index, time: Millis(time), histogram });
+        }
+    }
+    Batch::Metrics(batch)
+}
+
+fn is_start_times(line: &str) -> bool {
+    line.split_whitespace().next().is_some_and(|series| series.ends_with("@st")) || line.contains("}@st")
+}
+
+fn add(batch: &mut MetricBatch, labels: LabelSet, values: Vec<SequenceValue>, gap: i64) {
+    let index = batch.add_series(labels);
+    let (mut histograms, mut times): (Vec<Arc<Histogram>>, Vec<i64>) = (Vec::new(), Vec::new());
+    for (i, value) in values.into_iter().enumerate() {
+        let time = i as i64 * gap;
+        match value {
+            SequenceValue::Omitted => {}
+            SequenceValue::Float(value) => {
+                batch.samples.push(Sample { series: index, time: Millis(time), value });
+            }
+            SequenceValue::Histogram { histogram, .. } => {
+                histograms.push(histogram);
+                times.push(time);
+            }
+        }
+    }
+    // Prometheus's storage works out counter resets when it takes samples in.
+    let floats: Vec<i64> = batch.samples.iter().filter(|s| s.series == index).map(|s| s.time.0).collect();
+    annotate_resets(&mut histograms, |i| !floats.iter().any(|t| (times[i - 1]..times[i]).contains(t)));
+    for (time, histogram) in times.into_iter().zip(histograms) {
+        let histogram = Arc::unwrap_or_clone(histogram);
+        batch.histograms.push(HistogramSample { series: index, time: Millis(time), histogram });
+    }
+}
+
+fn gather(labels: &LabelSet, values: &[SequenceValue], gap: i64, classic: &mut Classic) {
+    let name = labels.metric_name();
+    let suffixes = ["_bucket", "_count", "_sum"];
+    let Some((base, suffix)) = suffixes.iter().find_map(|s| Some((name.strip_suffix(s)?, *s))) else { return };
+    let upper = labels.get("le").parse::<f64>().ok().filter(|upper| !upper.is_nan());
+    if suffix == "_bucket" && upper.is_none() {
+        return;
+    }
+    let key = labels.to_builder().remove("le").set(METRIC_NAME, base).clone().build();
+    let instants = classic.entry(key).or_default();
+    for (i, value) in values.iter().enumerate() {
+        let SequenceValue::Float(value) = value else { continue };
+        let histogram = instants.entry(i as i64 * gap).or_default();
+        match (suffix, upper) {
+            ("_bucket", Some(upper)) => {
+                histogram.buckets.insert(order(upper), (upper, *value));
+            }
+            ("_count", _) => histogram.count = Some(*value),
+            _ => histogram.sum = *value,
+        }
+    }
+}
+
+/// Sorts floats as integers.
+fn order(value: f64) -> u64 {
+    let bits = value.to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+impl ClassicHistogram {
+    fn native(self) -> Histogram {
+        let mut before = 0.0;
+        let (mut custom_bounds, mut positive) = (Vec::new(), Vec::new());
+        for (upper, cumulative) in self.buckets.values() {
+            positive.push(cumulative - before);
+            before = *cumulative;
+            if upper.is_finite() {
+                custom_bounds.push(*upper);
+            }
+        }
+        let count = self.count.unwrap_or(before);
+        if positive.len() == custom_bounds.len() {
+            positive.push(count - before);
+        }
+        let histogram = Histogram {
+            schema: Histogram::CUSTOM_BUCKETS,
+            count,
+            sum: self.sum,
+            positive_spans: vec![BucketSpan { offset: 0, length: positive.len() as u32 }],
+            positive,
+            custom_bounds,
+            ..Histogram::default()
+        };
+        kenning_promql::compact(&histogram)
+    }
+}
+
+/// A line that is nothing but a number.
+pub fn lone_number(line: &str) -> Option<f64> {
+    let parsed = parse_series_description(&format!("x {line}")).ok()?;
+    match parsed.values.as_slice() {
+        [SequenceValue::Float(value)] if line.split_whitespace().count() == 1 => Some(*value),
+        _ => None,
+    }
+}
