@@ -333,6 +333,16 @@ impl Writer {
         }
     }
 
+    /// A packed list of doubles, left out when empty.
+    pub fn doubles(&mut self, number: u32, values: &[f64]) {
+        if values.is_empty() {
+            return;
+        }
+        self.message(number, |out| {
+            values.iter().for_each(|value| out.out.extend_from_slice(&value.to_le_bytes()));
+        });
+    }
+
     /// A message whose fields `body` writes. The length is put in front afterwards.
     pub fn message(&mut self, number: u32, body: impl FnOnce(&mut Self)) {
         let start = self.begin(number);

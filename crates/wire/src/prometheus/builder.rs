@@ -160,8 +160,7 @@ impl<'o> Builder<'o> {
             MetricKind::Summary => "quantile",
             _ => return,
         };
-        for (name, value) in labels.iter_mut().filter(|(name, _)| name == bound) {
-            debug_assert_eq!(name, bound);
+        for (_, value) in labels.iter_mut().filter(|(name, _)| name == bound) {
             if let Some(canonical) = canonical_float(value).filter(|canonical| canonical != value) {
                 *value = Cow::Owned(canonical);
             }

@@ -13,7 +13,7 @@ use crate::limits::DecodeLimits;
 use builder::Builder;
 use cursor::Cursor;
 
-pub use remote_write::decode_write_request;
+pub use remote_write::{decode_write_request, encode_write_request};
 
 /// The NaN that marks the end of a series. Definition: Prometheus `model/value`.
 pub const STALE_NAN: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
@@ -93,6 +93,18 @@ impl ScrapeOptions {
 
 /// Reads a text exposition. Series beyond [`DecodeLimits`] and repeated series are left out one by one and counted;
 /// a line that does not parse does what [`OnBadLine`] says.
+///
+/// ```
+/// use kenning_model::{LabelSet, Millis};
+/// use kenning_wire::DecodeLimits;
+/// use kenning_wire::prometheus::{Exposition, ScrapeOptions, decode};
+///
+/// let options = ScrapeOptions::new(Millis(1_700_000_000_000), LabelSet::from_pairs([("job", "api")]));
+/// let scraped = decode(b"up{zone=\"eu\"} 1\n", Exposition::Text, &DecodeLimits::default(), &options)?;
+/// let series = &scraped.batch.series[0];
+/// assert_eq!((series.metric_name(), series.get("job"), series.get("zone")), ("up", "api", "eu"));
+/// # Ok::<(), kenning_wire::DecodeError>(())
+/// ```
 pub fn decode(
     body: &[u8],
     format: Exposition,

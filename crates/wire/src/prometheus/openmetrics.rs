@@ -95,23 +95,26 @@ fn sample(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Faul
         return Err(cursor.fault("has a line that starts with neither a metric name nor a comment"));
     }
     let value = number(cursor)?;
-    let mut time = None;
-    let mut exemplar = None;
-    if !cursor.eat(b"\n") {
-        if !cursor.eat(b" # {") {
-            time = Some(stamp(cursor)?);
-            if !cursor.eat(b"\n") {
-                if !cursor.eat(b" # {") {
-                    return Err(cursor
-                        .fault("has more on a line than a series, a value, a timestamp and an exemplar"));
-                }
-                exemplar = Some(read_exemplar(cursor)?);
-            }
-        } else {
-            exemplar = Some(read_exemplar(cursor)?);
-        }
-    }
+    let (time, exemplar) = tail(cursor)?;
     builder.sample(series, value, time, exemplar, at)
+}
+
+/// What follows a value: a stamp or not, an exemplar or not, the end of the line.
+fn tail<'a>(cursor: &mut Cursor<'a>) -> Result<(Option<Millis>, Option<WrittenExemplar<'a>>), Fault> {
+    if cursor.eat(b"\n") {
+        return Ok((None, None));
+    }
+    if cursor.eat(b" # {") {
+        return Ok((None, Some(read_exemplar(cursor)?)));
+    }
+    let time = Some(stamp(cursor)?);
+    if cursor.eat(b"\n") {
+        return Ok((time, None));
+    }
+    if cursor.eat(b" # {") {
+        return Ok((time, Some(read_exemplar(cursor)?)));
+    }
+    Err(cursor.fault("has more on a line than a series, a value, a timestamp and an exemplar"))
 }
 
 /// A blank and a number.

@@ -10,7 +10,7 @@ use kenning_model::{
 use crate::error::{DecodeError, Decoded, Fault};
 use crate::intern::{LabelTable, check_labels};
 use crate::limits::DecodeLimits;
-use crate::protobuf::{Field, Reader, unzigzag};
+use crate::protobuf::{Field, Reader, Writer, unzigzag};
 use crate::text::cut;
 
 /// Reads a decompressed `WriteRequest`. A bad series is left out with all its samples; an item is a sample, a histogram
@@ -311,5 +311,102 @@ const fn reset(number: u64) -> CounterReset {
         2 => CounterReset::No,
         3 => CounterReset::Gauge,
         _ => CounterReset::Unknown,
+    }
+}
+
+/// A `WriteRequest` with one time series per series of the batch, not yet compressed. Histograms go out as float
+/// histograms, which every receiver of native histograms takes.
+#[must_use]
+pub fn encode_write_request(batch: &MetricBatch) -> Vec<u8> {
+    let mut rows = vec![Rows::default(); batch.series.len()];
+    for sample in &batch.samples {
+        rows.get_mut(sample.series as usize).into_iter().for_each(|rows| rows.samples.push(sample));
+    }
+    for sample in &batch.histograms {
+        rows.get_mut(sample.series as usize).into_iter().for_each(|rows| rows.histograms.push(sample));
+    }
+    for exemplar in &batch.exemplars {
+        rows.get_mut(exemplar.series as usize).into_iter().for_each(|rows| rows.exemplars.push(exemplar));
+    }
+    let mut writer = Writer::default();
+    for (labels, rows) in batch.series.iter().zip(&rows) {
+        writer.message(1, |out| encode_series(out, labels, rows));
+    }
+    for metadata in &batch.metadata {
+        writer.message(3, |out| {
+            out.varint(1, metadata.kind as u64);
+            out.text(2, &metadata.metric);
+            out.text(4, &metadata.help);
+            out.text(5, &metadata.unit);
+        });
+    }
+    writer.finish()
+}
+
+/// What a batch holds of one series.
+#[derive(Clone, Default)]
+struct Rows<'a> {
+    samples: Vec<&'a Sample>,
+    histograms: Vec<&'a HistogramSample>,
+    exemplars: Vec<&'a Exemplar>,
+}
+
+fn encode_series(out: &mut Writer, labels: &LabelSet, rows: &Rows<'_>) {
+    encode_labels(out, labels);
+    for sample in &rows.samples {
+        out.message(2, |out| {
+            out.fixed64(1, sample.value.to_bits());
+            out.varint(2, sample.time.0 as u64);
+        });
+    }
+    for exemplar in &rows.exemplars {
+        out.message(3, |out| {
+            encode_labels(out, &exemplar.labels);
+            out.fixed64(2, exemplar.value.to_bits());
+            out.varint(3, exemplar.time.0 as u64);
+        });
+    }
+    for sample in &rows.histograms {
+        out.message(4, |out| encode_histogram(out, sample));
+    }
+}
+
+fn encode_labels(out: &mut Writer, labels: &LabelSet) {
+    for (name, value) in labels.iter() {
+        out.message(1, |out| {
+            out.text(1, name);
+            out.text(2, value);
+        });
+    }
+}
+
+fn encode_histogram(out: &mut Writer, sample: &HistogramSample) {
+    let histogram = &sample.histogram;
+    out.fixed64(2, histogram.count.to_bits());
+    out.fixed64(3, histogram.sum.to_bits());
+    out.zigzag(4, i64::from(histogram.schema));
+    out.fixed64(5, histogram.zero_threshold.to_bits());
+    out.fixed64(7, histogram.zero_count.to_bits());
+    encode_spans(out, 8, &histogram.negative_spans);
+    out.doubles(10, &histogram.negative);
+    encode_spans(out, 11, &histogram.positive_spans);
+    out.doubles(13, &histogram.positive);
+    let reset = match histogram.reset {
+        CounterReset::Unknown => 0,
+        CounterReset::Yes => 1,
+        CounterReset::No => 2,
+        CounterReset::Gauge => 3,
+    };
+    out.varint(14, reset);
+    out.varint(15, sample.time.0 as u64);
+    out.doubles(16, &histogram.custom_bounds);
+}
+
+fn encode_spans(out: &mut Writer, number: u32, spans: &[BucketSpan]) {
+    for span in spans {
+        out.message(number, |out| {
+            out.zigzag(1, i64::from(span.offset));
+            out.varint(2, u64::from(span.length));
+        });
     }
 }
