@@ -1,2 +1,64 @@
-//! The `kenning` command.
-fn main() {}
+//! The `kenning` command: serve, demo, query.
+//!
+//! Exit codes: 0 done, 1 it did not work, 2 it was asked wrongly. Errors tell the fix.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program talks to its terminal"
+)]
+
+mod demo;
+mod http;
+mod query;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Metrics, logs and traces in one program.
+#[derive(Parser)]
+#[command(name = "kenning", version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Receive, keep and answer: the server
+    Serve(serve::Serve),
+    /// The server with a live reference service under load, to look at
+    Demo(demo::Demo),
+    /// Ask a running server
+    Query(query::Query),
+    /// One process of the demo's reference service
+    #[command(hide = true)]
+    DemoService(demo::Service),
+}
+
+/// Why a command did not work, in words for the person at the terminal.
+pub(crate) struct Failure(String);
+
+impl<E: std::fmt::Display> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Query(query) => query.run(),
+        Command::DemoService(service) => service.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(message)) => {
+            eprintln!("kenning: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

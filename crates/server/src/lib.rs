@@ -1,1 +1,14 @@
 //! Configuration, wiring and life cycle of the whole server.
+//!
+//! Promises: every mistake in the settings is told at once and before anything is opened; parts start from the store
+//! outward to the sockets and stop the other way round; the process ends with success only after a clean drain.
+//! Absent: protocols, query languages, file formats; they are wired here, not known here.
+
+mod own;
+mod push;
+mod server;
+mod settings;
+mod upkeep;
+
+pub use server::{Addresses, Server, StartError};
+pub use settings::{Layer, Mistake, Mistakes, Setting, Settings, TABLE};

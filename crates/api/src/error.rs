@@ -1,0 +1,148 @@
+//! What went wrong, folded into the handful of kinds that HTTP knows, and written in the words of each protocol.
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use kenning_query::QueryError;
+
+use crate::json::Json;
+use crate::reply;
+
+/// The kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The request cannot be understood; sending it again is of no use.
+    BadRequest,
+    /// What is asked for is not there.
+    NotFound,
+    /// The request is larger than allowed.
+    TooLarge,
+    /// The request is understood and cannot be answered (limits, data that cannot be combined).
+    Unprocessable,
+    /// Nobody waits any more, or time is up.
+    Cancelled,
+    /// Too much is going on; come back later.
+    Overloaded,
+    /// The store failed.
+    Internal,
+}
+
+/// A failure with its story.
+#[derive(Debug)]
+pub struct ApiError {
+    kind: Kind,
+    message: String,
+    retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retry_after: None }
+    }
+
+    /// See [`Kind::BadRequest`].
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(Kind::BadRequest, message)
+    }
+
+    /// See [`Kind::NotFound`].
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, message)
+    }
+
+    /// See [`Kind::TooLarge`].
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Self::new(Kind::TooLarge, message)
+    }
+
+    /// See [`Kind::Internal`].
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, message)
+    }
+
+    /// See [`Kind::Overloaded`].
+    pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(Kind::Overloaded, message) }
+    }
+
+    /// The failure of a query, with places in its text.
+    pub fn of_query(error: &QueryError, query: &str) -> Self {
+        let kind = match error {
+            QueryError::Invalid(_) => Kind::BadRequest,
+            QueryError::Limit { .. } | QueryError::Execution(_) => Kind::Unprocessable,
+            QueryError::Cancelled => Kind::Cancelled,
+            QueryError::Store(_) => Kind::Internal,
+        };
+        let message = match error {
+            QueryError::Invalid(diagnostics) => {
+                let rendered: Vec<_> = diagnostics.iter().map(|one| one.render(query)).collect();
+                format!("invalid query: {}", rendered.join("\n"))
+            }
+            QueryError::Store(cause) => format!("{error}: {cause}"),
+            other => other.to_string(),
+        };
+        Self::new(kind, message)
+    }
+
+    fn status(&self) -> StatusCode {
+        match self.kind {
+            Kind::BadRequest => StatusCode::BAD_REQUEST,
+            Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::Cancelled | Kind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// As Prometheus writes it: `{"status":"error","errorType":...,"error":...}`.
+    pub fn into_prometheus(self) -> Response {
+        let error_type = match self.kind {
+            Kind::BadRequest | Kind::TooLarge => "bad_data",
+            Kind::NotFound => "not_found",
+            Kind::Unprocessable => "execution",
+            Kind::Cancelled => "timeout",
+            Kind::Overloaded => "unavailable",
+            Kind::Internal => "internal",
+        };
+        let body = Json::build(|json| {
+            json.key("status").text("error");
+            json.key("errorType").text(error_type);
+            json.key("error").text(&self.message);
+        });
+        self.finish(reply::json_with(self.status(), body))
+    }
+
+    /// As Loki writes it: the sentence alone.
+    pub fn into_loki(self) -> Response {
+        let text = self.message.clone();
+        self.finish(reply::text_with(self.status(), text))
+    }
+
+    /// As Jaeger writes it: an envelope with `errors`.
+    pub fn into_jaeger(self) -> Response {
+        let status = self.status();
+        let body = Json::build(|json| {
+            json.key("data").raw("null");
+            json.key("total").int(0);
+            json.key("limit").int(0);
+            json.key("offset").int(0);
+            json.key("errors").array(|json| {
+                json.object(|json| {
+                    json.key("code").int(i64::from(status.as_u16()));
+                    json.key("msg").text(&self.message);
+                });
+            });
+        });
+        self.finish(reply::json_with(status, body))
+    }
+
+    fn finish(&self, mut response: Response) -> Response {
+        if let Some(wait) = self.retry_after {
+            let seconds = HeaderValue::from(wait.as_secs().max(1));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
+}

@@ -1,0 +1,134 @@
+//! Query results in Prometheus's JSON.
+
+use kenning_model::{Histogram, Millis};
+use kenning_promql::{Point, Value, format_float, histogram_buckets};
+
+use crate::json::Json;
+
+/// Writes `{"resultType":...,"result":...}`.
+pub(super) fn write_value(json: &mut Json, value: &Value, samples: u64) {
+    json.object(|json| {
+        json.key("resultType").text(match value {
+            Value::Scalar(..) => "scalar",
+            Value::String(..) => "string",
+            Value::Vector(_) => "vector",
+            Value::Matrix(_) => "matrix",
+        });
+        json.key("result");
+        write_result(json, value);
+        json.key("stats").object(|json| {
+            json.key("samples").object(|json| json.key("totalQueryableSamples").int(samples as i64));
+        });
+    });
+}
+
+fn write_result(json: &mut Json, value: &Value) {
+    match value {
+        Value::Scalar(time, number) => write_pair(json, *time, &format_float(*number)),
+        Value::String(time, text) => write_pair(json, *time, text),
+        Value::Vector(samples) => json.array(|json| {
+            for sample in samples {
+                json.object(|json| {
+                    json.key("metric").pairs(sample.labels.iter());
+                    match &sample.value {
+                        Point::Float(number) => {
+                            json.key("value");
+                            write_pair(json, sample.time, &format_float(*number));
+                        }
+                        Point::Histogram(histogram) => {
+                            json.key("histogram");
+                            write_histogram(json, sample.time, histogram);
+                        }
+                    }
+                });
+            }
+        }),
+        Value::Matrix(series) => json.array(|json| {
+            for one in series {
+                json.object(|json| {
+                    json.key("metric").pairs(one.labels.iter());
+                    write_points(json, &one.points);
+                });
+            }
+        }),
+    }
+}
+
+fn write_points(json: &mut Json, points: &[(Millis, Point)]) {
+    let is_float = |point: &Point| matches!(point, Point::Float(_));
+    if points.iter().any(|(_, point)| is_float(point)) {
+        json.key("values").array(|json| {
+            for (time, point) in points {
+                if let Point::Float(number) = point {
+                    write_pair(json, *time, &format_float(*number));
+                }
+            }
+        });
+    }
+    if points.iter().any(|(_, point)| !is_float(point)) {
+        json.key("histograms").array(|json| {
+            for (time, point) in points {
+                if let Point::Histogram(histogram) = point {
+                    write_histogram(json, *time, histogram);
+                }
+            }
+        });
+    }
+}
+
+fn write_pair(json: &mut Json, time: Millis, text: &str) {
+    json.array(|json| {
+        json.raw(&seconds(time));
+        json.text(text);
+    });
+}
+
+/// Seconds with as many of three decimals as are needed, exact for every millisecond.
+fn seconds(Millis(ms): Millis) -> String {
+    let sign = if ms < 0 { "-" } else { "" };
+    let (whole, part) = (ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000);
+    match part {
+        0 => format!("{sign}{whole}"),
+        part => format!("{sign}{whole}.{}", format!("{part:03}").trim_end_matches('0')),
+    }
+}
+
+/// `[time, {"count","sum","buckets":[[boundary rule, lower, upper, count]]}]`; empty buckets are left out.
+fn write_histogram(json: &mut Json, time: Millis, histogram: &Histogram) {
+    json.array(|json| {
+        json.raw(&seconds(time));
+        json.object(|json| {
+            json.key("count").text(&format_float(histogram.count));
+            json.key("sum").text(&format_float(histogram.sum));
+            let buckets: Vec<_> =
+                histogram_buckets(histogram).into_iter().filter(|b| b.count != 0.0).collect();
+            if !buckets.is_empty() {
+                json.key("buckets").array(|json| {
+                    for bucket in &buckets {
+                        json.array(|json| {
+                            json.int(bucket.boundaries());
+                            json.text(&format_float(bucket.lower));
+                            json.text(&format_float(bucket.upper));
+                            json.text(&format_float(bucket.count));
+                        });
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_exact_seconds() {
+        let check = |ms, expect| assert_eq!(seconds(Millis(ms)), expect);
+        check(1_435_781_430_781, "1435781430.781");
+        check(1_435_781_430_000, "1435781430");
+        check(-1, "-0.001");
+        check(1_500, "1.5");
+        check(i64::MAX, "9223372036854775.807");
+    }
+}

@@ -1,0 +1,92 @@
+//! Prometheus's HTTP API v1. Definition: prometheus.io "HTTP API", checked against the corpus's API description.
+
+mod answer;
+mod meta;
+mod query;
+mod status;
+
+use axum::response::Response;
+
+use crate::error::ApiError;
+use crate::json::Json;
+use crate::params::Params;
+use crate::reply;
+use crate::routes::{Call, GET, GET_POST, Permission, Routes};
+use crate::tenant;
+
+pub(crate) fn routes() -> Routes {
+    use Permission::{Query, ServerStatus};
+    Routes::new()
+        .add(Query, GET_POST, "/api/v1/query", |call| answer_with(call, query::instant))
+        .add(Query, GET_POST, "/api/v1/query_range", |call| answer_with(call, query::range))
+        .add(Query, GET_POST, "/api/v1/query_exemplars", |call| answer_with(call, query::exemplars))
+        .add(Query, GET_POST, "/api/v1/format_query", |call| answer_with(call, query::format))
+        .add(Query, GET_POST, "/api/v1/labels", |call| answer_with(call, meta::labels))
+        .add(Query, GET_POST, "/api/v1/label/{name}/values", |call| answer_with(call, meta::label_values))
+        .add(Query, GET_POST, "/api/v1/series", |call| answer_with(call, meta::series))
+        .add(Query, GET_POST, "/api/v1/metadata", |call| answer_with(call, meta::metadata))
+        .add(ServerStatus, GET, "/api/v1/targets", |call| answer_with(call, status::targets))
+        .add(Query, GET, "/api/v1/rules", |call| answer_with(call, status::rules))
+        .add(Query, GET, "/api/v1/alerts", |call| answer_with(call, status::alerts))
+        .add(ServerStatus, GET, "/api/v1/status/buildinfo", |call| answer_with(call, status::buildinfo))
+        .add(ServerStatus, GET, "/api/v1/status/runtimeinfo", |call| answer_with(call, status::runtimeinfo))
+        .add(ServerStatus, GET, "/api/v1/status/config", |call| answer_with(call, status::config))
+}
+
+/// A request that has been taken apart.
+struct Asked {
+    api: crate::Api,
+    tenant: kenning_model::TenantId,
+    params: Params,
+    path: Vec<String>,
+}
+
+/// Takes the request apart, runs `handler` and writes its failure as Prometheus would.
+async fn answer_with<F, A>(call: Call, handler: F) -> Response
+where
+    F: FnOnce(Asked) -> A,
+    A: Future<Output = Result<Data, ApiError>>,
+{
+    let Call { api, request, path } = call;
+    let outcome = async {
+        let tenant = tenant::of(request.headers())?;
+        let params = Params::of(request).await?;
+        handler(Asked { api, tenant, params, path }).await
+    };
+    match outcome.await {
+        Ok(data) => reply::json(data.into_body()),
+        Err(error) => error.into_prometheus(),
+    }
+}
+
+/// The `data` of a successful answer, already JSON, with what is to be said beside it.
+struct Data {
+    json: Vec<u8>,
+    warnings: Vec<String>,
+    infos: Vec<String>,
+}
+
+impl Data {
+    fn new(fill: impl FnOnce(&mut Json)) -> Self {
+        let mut json = Json::new();
+        fill(&mut json);
+        Self { json: json.finish(), warnings: Vec::new(), infos: Vec::new() }
+    }
+
+    fn with_warnings(self, warnings: Vec<String>) -> Self {
+        Self { warnings, ..self }
+    }
+
+    fn into_body(self) -> Vec<u8> {
+        Json::build(|json| {
+            json.key("status").text("success");
+            // The parts were written by `Json`, so they are UTF-8.
+            json.key("data").raw(&String::from_utf8_lossy(&self.json));
+            for (key, list) in [("warnings", &self.warnings), ("infos", &self.infos)] {
+                if !list.is_empty() {
+                    json.key(key).texts(list);
+                }
+            }
+        })
+    }
+}

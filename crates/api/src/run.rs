@@ -1,0 +1,99 @@
+//! Runs queries on threads of their own, a bounded number at a time, and stops those nobody waits for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use kenning_model::{Cancel, Store, TenantId};
+use kenning_query::{QueryContext, QueryError};
+use tokio::sync::Semaphore;
+
+use crate::error::ApiError;
+use crate::state::Api;
+
+/// Longest wait for a free place.
+const QUEUE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Bounds the queries that run and wait.
+#[derive(Clone, Debug)]
+pub struct QueryGate {
+    places: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+    waiting_max: usize,
+}
+
+impl QueryGate {
+    /// A gate that lets `concurrent` queries run and `waiting_max` wait.
+    #[must_use]
+    pub fn new(concurrent: usize, waiting_max: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(concurrent.max(1))), waiting: Arc::default(), waiting_max }
+    }
+
+    async fn enter(&self) -> Result<tokio::sync::OwnedSemaphorePermit, ApiError> {
+        let full =
+            || ApiError::overloaded("too many queries are running and waiting", Duration::from_secs(1));
+        let queue = Waiting::join(&self.waiting, self.waiting_max).ok_or_else(full)?;
+        let place = tokio::time::timeout(QUEUE_WAIT_MAX, Arc::clone(&self.places).acquire_owned()).await;
+        drop(queue);
+        match place {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(full()),
+        }
+    }
+}
+
+/// A place in the queue; leaving it is dropping it, also when the client goes away while waiting.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn join(count: &'a AtomicUsize, max: usize) -> Option<Self> {
+        let waiting = Self(count);
+        (count.fetch_add(1, Ordering::SeqCst) < max).then_some(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Raises the flag when the request's future is dropped: the client has gone.
+struct CancelOnDrop(Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.raise();
+    }
+}
+
+impl Api {
+    /// Runs `job` off the reactor within the limits. `query` is the text that errors point into.
+    pub(crate) async fn run<T, J>(&self, tenant: TenantId, query: &str, job: J) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        J: FnOnce(&dyn Store, &QueryContext) -> Result<T, QueryError> + Send + 'static,
+    {
+        let place = self.gate.enter().await?;
+        let context = QueryContext { limits: self.limits.clone(), ..QueryContext::new(tenant) };
+        let timeout = self.limits.timeout;
+        let guard = CancelOnDrop(context.cancel.clone());
+        let store = Arc::clone(&self.store);
+        let mut work = tokio::task::spawn_blocking(move || {
+            // The place is held until the work has really ended, not until somebody stops waiting for it.
+            let _place = place;
+            job(&*store, &context)
+        });
+        let outcome = match tokio::time::timeout(timeout, &mut work).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                guard.0.raise();
+                return Err(ApiError::of_query(&QueryError::Cancelled, query));
+            }
+        };
+        match outcome {
+            Ok(result) => result.map_err(|error| ApiError::of_query(&error, query)),
+            Err(_) => Err(ApiError::internal("the query panicked; this is a bug of Kenning")),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What handlers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use kenning_model::Store;
+use kenning_query::Limits;
+use kenning_stdx::clock::Clock;
+
+use crate::push::Push;
+use crate::run::QueryGate;
+
+/// Everything the API is given by the server.
+pub struct ApiParts {
+    /// The data.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Bounds of each query.
+    pub limits: Limits,
+    /// Bounds of all queries together.
+    pub gate: QueryGate,
+    /// Who takes what clients push.
+    pub push: Arc<dyn Push>,
+    /// Whether requests can be answered.
+    pub readiness: Arc<Readiness>,
+    /// Kenning's version.
+    pub version: &'static str,
+    /// When the server started, in seconds since the epoch.
+    pub started_at: i64,
+    /// Renders the server's own metrics in the Prometheus text format 0.0.4.
+    pub own_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// What is scraped and how it goes.
+    pub targets: Arc<dyn Fn() -> Vec<ScrapeTarget> + Send + Sync>,
+    /// How much comes in and is kept.
+    pub ingest: Arc<dyn Fn() -> IngestOverview + Send + Sync>,
+    /// The settings in force as YAML, secrets left out.
+    pub config: String,
+}
+
+/// A cheap handle on [`ApiParts`].
+#[derive(Clone)]
+pub struct Api(Arc<ApiParts>);
+
+impl Api {
+    /// Shares the parts.
+    #[must_use]
+    pub fn new(parts: ApiParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The present by the wall clock, in milliseconds since the epoch.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.0.clock.unix_nanos().div_euclid(1_000_000)
+    }
+}
+
+impl std::ops::Deref for Api {
+    type Target = ApiParts;
+
+    fn deref(&self) -> &ApiParts {
+        &self.0
+    }
+}
+
+/// Where the server is in its life. Starts as *starting*.
+///
+/// ## Starting => (Ready | Stopping), Ready => Stopping
+#[derive(Debug, Default)]
+pub struct Readiness(AtomicU8);
+
+impl Readiness {
+    const STARTING: u8 = 0;
+    const READY: u8 = 1;
+    const STOPPING: u8 = 2;
+
+    /// Requests are answered from now on.
+    pub fn set_ready(&self) {
+        // A server that is already stopping stays so.
+        let _ = self.0.compare_exchange(Self::STARTING, Self::READY, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// The server drains and ends.
+    pub fn set_stopping(&self) {
+        self.0.store(Self::STOPPING, Ordering::SeqCst);
+    }
+
+    /// True between [`Self::set_ready`] and [`Self::set_stopping`].
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == Self::READY
+    }
+
+    /// The state's name.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self.0.load(Ordering::SeqCst) {
+            Self::STARTING => "starting",
+            Self::READY => "ready",
+            _ => "stopping",
+        }
+    }
+}
+
+/// A scrape target as `/api/v1/targets` shows it.
+#[derive(Clone, Debug, Default)]
+pub struct ScrapeTarget {
+    /// The job it belongs to.
+    pub job: String,
+    /// Its `instance` label.
+    pub instance: String,
+    /// Where it is scraped.
+    pub url: String,
+    /// All its labels.
+    pub labels: Vec<(String, String)>,
+    /// Whether the last scrape worked; `None` before the first.
+    pub up: Option<bool>,
+    /// Why it did not.
+    pub last_error: String,
+    /// When the last scrape started, in milliseconds since the epoch.
+    pub last_scrape_ms: i64,
+    /// How long it took, in seconds.
+    pub last_duration_seconds: f64,
+    /// Distance between scrapes, in seconds.
+    pub interval_seconds: f64,
+    /// Longest scrape, in seconds.
+    pub timeout_seconds: f64,
+}
+
+/// How much comes in and is kept. Totals since the start of the process.
+#[derive(Clone, Debug, Default)]
+pub struct IngestOverview {
+    /// Samples stored.
+    pub samples: u64,
+    /// Log records stored.
+    pub log_records: u64,
+    /// Spans stored.
+    pub spans: u64,
+    /// What was not stored, and why.
+    pub refused: Vec<Refused>,
+    /// Bytes of parts and write-ahead log.
+    pub bytes_on_disk: u64,
+    /// Series with recent samples.
+    pub active_series: u64,
+}
+
+/// Items that were not stored for one reason.
+#[derive(Clone, Debug, Default)]
+pub struct Refused {
+    /// The signal.
+    pub signal: String,
+    /// The reason's word.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+}

@@ -1,0 +1,65 @@
+//! Asking a running server.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::Failure;
+
+/// Longest wait for an answer; the server's own limit for a query is shorter.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A server and a tenant.
+pub(crate) struct Remote {
+    base: String,
+    tenant: Option<String>,
+}
+
+impl Remote {
+    pub(crate) fn new(base: &str, tenant: Option<String>) -> Self {
+        Self { base: base.trim_end_matches('/').to_owned(), tenant }
+    }
+
+    /// GETs a JSON document; the server's own words on failure.
+    pub(crate) fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.base);
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .timeout_global(Some(TIMEOUT))
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let mut request = agent.get(&url);
+        for (name, value) in parameters {
+            request = request.query(name, value);
+        }
+        if let Some(tenant) = &self.tenant {
+            request = request.header("X-Scope-OrgID", tenant);
+        }
+        let mut response = request.call().map_err(|error| {
+            format!(
+                "cannot reach {}: {error}. Is `kenning serve` running there? Point --url at it",
+                self.base
+            )
+        })?;
+        let status = response.status();
+        let body = response.body_mut().read_to_string()?;
+        if status.is_success() {
+            Ok(serde_json::from_str(&body)
+                .map_err(|error| format!("{url} answered what is not JSON: {error}"))?)
+        } else {
+            Err(Failure(words_of(&body)))
+        }
+    }
+}
+
+/// The sentence inside an error body, whichever protocol wrote it.
+fn words_of(body: &str) -> String {
+    let json: Option<Value> = serde_json::from_str(body).ok();
+    let from_json = json.as_ref().and_then(|json| {
+        json.get("error")
+            .or_else(|| json.get("message"))
+            .or_else(|| json.pointer("/errors/0/msg"))
+            .and_then(Value::as_str)
+    });
+    from_json.unwrap_or(body).trim().to_owned()
+}

@@ -1,0 +1,64 @@
+//! Text tables, and text from strangers made safe for a terminal.
+
+/// Prints rows under a head, columns as wide as they need to be.
+pub(super) fn print(head: &[&str], rows: &[Vec<String>]) {
+    let widths: Vec<usize> = (0..head.len()).map(|column| width(head, rows, column)).collect();
+    print_row(head.iter().map(|text| (*text).to_owned()), &widths);
+    for row in rows {
+        print_row(row.iter().map(|text| plain(text)), &widths);
+    }
+}
+
+fn width(head: &[&str], rows: &[Vec<String>], column: usize) -> usize {
+    let cells = rows.iter().filter_map(|row| row.get(column)).map(|text| plain(text).chars().count());
+    cells.chain(head.get(column).map(|text| text.chars().count())).max().unwrap_or(0)
+}
+
+fn print_row(cells: impl Iterator<Item = String>, widths: &[usize]) {
+    let padded: Vec<String> = cells.zip(widths).map(|(text, width)| format!("{text:<width$}")).collect();
+    println!("{}", padded.join("  ").trim_end());
+}
+
+/// Control and direction-changing characters as escapes: what is stored may not act on the terminal.
+pub(super) fn plain(text: &str) -> String {
+    let deceives =
+        |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if (c.is_control() && c != '\t') || deceives(c) {
+            safe.extend(c.escape_unicode());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// `{a="1", b="2"}` of a JSON object of labels, the metric's name in front.
+pub(super) fn labels(metric: &serde_json::Value) -> String {
+    let pairs = metric.as_object().into_iter().flatten();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let mut name = String::new();
+    let mut inside = Vec::new();
+    for (key, value) in pairs {
+        if key == "__name__" { name = text(value) } else { inside.push(format!("{key}={:?}", text(value))) }
+    }
+    if inside.is_empty() && !name.is_empty() { name } else { format!("{name}{{{}}}", inside.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_stored_reaches_the_terminal_as_a_command() {
+        assert_eq!(plain("a\u{1b}[31mb\u{202e}c\td"), "a\\u{1b}[31mb\\u{202e}c\td");
+    }
+
+    #[test]
+    fn labels_read_as_promql() {
+        let metric = serde_json::json!({"__name__": "up", "job": "a\"b"});
+        assert_eq!(labels(&metric), "up{job=\"a\\\"b\"}");
+        assert_eq!(labels(&serde_json::json!({})), "{}");
+    }
+}

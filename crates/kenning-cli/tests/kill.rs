@@ -1,0 +1,185 @@
+//! `kill -9` at random moments under mixed load of all three signals: nothing acknowledged is missing, nothing torn or
+//! invented is shown. (Test D1 of the reliability bar.)
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use support::{Server, post};
+
+/// Kills; the bar's first gate asks for 30.
+const KILLS: u64 = 30;
+
+/// What was sent and what was acknowledged, by number.
+#[derive(Default)]
+struct Journal {
+    sent: BTreeSet<u64>,
+    acknowledged: BTreeSet<u64>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Metrics,
+    Logs,
+    Traces,
+}
+
+const KINDS: [Kind; 3] = [Kind::Metrics, Kind::Logs, Kind::Traces];
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64
+}
+
+fn trace_id(number: u64) -> String {
+    format!("{:032x}", u128::from(number) + (1 << 100))
+}
+
+/// The request that carries item `number`; `base` is the stamp that number 0 would have, in milliseconds.
+fn request(kind: Kind, base: u64, number: u64) -> (&'static str, Value) {
+    let nanos = ((base + number) * 1_000_000).to_string();
+    let resource = json!({"attributes": [{"key": "service.name", "value": {"stringValue": "killed"}}]});
+    match kind {
+        Kind::Metrics => {
+            let point = json!({"timeUnixNano": nanos, "asDouble": number as f64});
+            let metric = json!({"name": "kill_sequence", "gauge": {"dataPoints": [point]}});
+            (
+                "/v1/metrics",
+                json!({"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": [metric]}]}]}),
+            )
+        }
+        Kind::Logs => {
+            let record =
+                json!({"timeUnixNano": nanos, "body": {"stringValue": format!("item {number} whole")}});
+            (
+                "/v1/logs",
+                json!({"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [record]}]}]}),
+            )
+        }
+        Kind::Traces => {
+            let span = json!({"traceId": trace_id(number), "spanId": format!("{:016x}", number + 1), "kind": 2,
+                "name": format!("item {number} whole"), "startTimeUnixNano": nanos, "endTimeUnixNano": nanos});
+            (
+                "/v1/traces",
+                json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]}),
+            )
+        }
+    }
+}
+
+/// Sends numbered items one after another until told to stop or the server is gone.
+fn send(kind: Kind, base: u64, address: &str, stop: &AtomicBool, journal: &Mutex<Journal>) {
+    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10)));
+    let agent: ureq::Agent = config.http_status_as_error(false).build().into();
+    while !stop.load(Ordering::Relaxed) {
+        let number = {
+            let mut journal = journal.lock().expect("journal");
+            let number = journal.sent.last().map_or(0, |last| last + 1);
+            journal.sent.insert(number);
+            number
+        };
+        let (path, body) = request(kind, base, number);
+        match post(&agent, &format!("http://{address}{path}"), &body) {
+            Some(200) => drop(journal.lock().expect("journal").acknowledged.insert(number)),
+            Some(status) => panic!("{path} answered {status}"),
+            None => return,
+        }
+    }
+}
+
+/// The numbers that the server shows.
+fn shown(server: &Server, kind: Kind, journal: &Journal) -> BTreeSet<u64> {
+    match kind {
+        Kind::Metrics => {
+            let answer = server.json("/api/v1/query", &[("query", "kill_sequence[1h]")]);
+            let values = answer["data"]["result"][0]["values"].as_array().cloned().unwrap_or_default();
+            values
+                .iter()
+                .map(|pair| pair[1].as_str().expect("text").parse::<f64>().expect("number") as u64)
+                .collect()
+        }
+        Kind::Logs => {
+            let parameters = [("query", "{service_name=\"killed\"}"), ("limit", "5000"), ("since", "1h")];
+            let answer = server.json("/loki/api/v1/query_range", &parameters);
+            let streams = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+            let lines =
+                streams.iter().flat_map(|stream| stream["values"].as_array().cloned().unwrap_or_default());
+            let numbers: Vec<u64> = lines.map(|entry| number_in(entry[1].as_str().expect("text"))).collect();
+            let distinct: BTreeSet<u64> = numbers.iter().copied().collect();
+            assert_eq!(numbers.len(), distinct.len(), "a log line is shown twice");
+            distinct
+        }
+        Kind::Traces => {
+            let is_there = |number: &&u64| {
+                let (status, body) =
+                    server.get(&format!("/ds/jaeger/api/traces/{}", trace_id(**number)), &[]);
+                let json: Value = serde_json::from_str(&body).expect("JSON");
+                let spans = json["data"][0]["spans"].as_array().cloned().unwrap_or_default();
+                assert!(spans.len() <= 1, "a span is shown twice: {body}");
+                spans.iter().for_each(|span| {
+                    assert_eq!(number_in(span["operationName"].as_str().expect("text")), **number)
+                });
+                status == 200
+            };
+            journal.sent.iter().filter(is_there).copied().collect()
+        }
+    }
+}
+
+/// The number of an item; a torn text fails here.
+fn number_in(text: &str) -> u64 {
+    let number = text.strip_prefix("item ").and_then(|rest| rest.strip_suffix(" whole"));
+    number.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("torn: {text:?}"))
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_kill_9() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let base = now_ms() - 600_000;
+    let journals: [Arc<Mutex<Journal>>; 3] = Default::default();
+    let mut moments = kenning_stdx::random::Random::from_os();
+    let mut acknowledged_in_all = 0;
+    for round in 0..KILLS {
+        // Small segments and heads make rotation, flush and replay happen within the test.
+        let mut server = Server::start(
+            dir.path(),
+            &["--set", "store.wal.segment=256KiB", "--set", "store.flush.bytes=256KiB"],
+        );
+        let stop = Arc::new(AtomicBool::new(false));
+        let senders: Vec<_> = KINDS
+            .iter()
+            .zip(&journals)
+            .map(|(kind, journal)| {
+                let (kind, journal, stop, address) =
+                    (*kind, Arc::clone(journal), Arc::clone(&stop), server.otlp_http.clone());
+                std::thread::spawn(move || send(kind, base, &address, &stop, &journal))
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(50 + moments.below(300)));
+        server.kill();
+        stop.store(true, Ordering::Relaxed);
+        senders.into_iter().for_each(|sender| sender.join().expect("a sender"));
+        let last = round + 1 == KILLS;
+        if last || round % 10 == 9 {
+            let server = Server::start(dir.path(), &[]);
+            acknowledged_in_all = 0;
+            for (kind, journal) in KINDS.into_iter().zip(&journals) {
+                let journal = journal.lock().expect("journal");
+                let shown = shown(&server, kind, &journal);
+                let lost: Vec<_> = journal.acknowledged.difference(&shown).collect();
+                let invented: Vec<_> = shown.difference(&journal.sent).collect();
+                assert!(lost.is_empty(), "after {} kills {} are lost: {lost:?}", round + 1, lost.len());
+                assert!(invented.is_empty(), "after {} kills these were never sent: {invented:?}", round + 1);
+                acknowledged_in_all += journal.acknowledged.len();
+            }
+            assert!(server.terminate().success());
+        }
+    }
+    assert!(
+        acknowledged_in_all > 100,
+        "only {acknowledged_in_all} items were acknowledged: the test shows nothing"
+    );
+}

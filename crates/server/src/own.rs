@@ -1,0 +1,146 @@
+//! Kenning watches itself: its metrics at `/metrics` and in the tenant `self`; its logs and spans through its own SDK and
+//! OTLP receiver into the same tenant.
+//!
+//! The SDK sends to a listener on a free loopback port that stores for `self`, so our own telemetry takes the way that
+//! everyone's takes. Receiving is not traced, or each export would cause the next.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kenning_model::{Batch, LabelSet, Nanos, Rejected, TenantId};
+use kenning_pipeline::telemetry::{Counter, Declaration, Gauge, Metric, Registry, metric_batch};
+use kenning_pipeline::{Intake, Refusal};
+use kenning_receivers::serve::Stop;
+use kenning_stdx::clock::Clock;
+use kenning_store::Engine;
+
+/// The name under which the server appears in its own telemetry.
+pub const SERVICE: &str = "kenning";
+
+/// Starts the SDK: JSON lines on standard error, everything over OTLP to `receiver`.
+pub fn start_sdk(receiver: SocketAddr) -> Result<kenning::Guard, kenning::Error> {
+    kenning::builder()
+        .service_name(SERVICE)
+        .service_version(env!("CARGO_PKG_VERSION"))
+        .log_to_stderr()
+        .endpoint(format!("http://{receiver}"))
+        .env(own_variable)
+        .init()
+}
+
+/// The server's own logging follows `KENNING_LOG_LEVEL` and `KENNING_LOG_FORMAT`, and none of the variables that set up
+/// services: an operator who exports those means the services.
+fn own_variable(name: &str) -> Option<String> {
+    let own = match name {
+        "LOG_LEVEL" => "KENNING_LOG_LEVEL",
+        "LOG_FORMAT" => "KENNING_LOG_FORMAT",
+        _ => return None,
+    };
+    std::env::var(own).ok()
+}
+
+/// Gauges of the store, read from it before each look at the registry.
+pub struct StoreMetrics {
+    series: Arc<Gauge>,
+    head_bytes: Arc<Gauge>,
+    wal_bytes: Arc<Gauge>,
+    parts: Arc<Gauge>,
+    part_bytes: Arc<Gauge>,
+    quarantined: Arc<Gauge>,
+    memory: Arc<Gauge>,
+}
+
+impl StoreMetrics {
+    /// Declares them.
+    pub fn new(registry: &Registry) -> Self {
+        let gauge = |name, help, unit| {
+            let metric: Arc<Metric<(), Gauge>> = registry.gauge(Declaration { name, help, unit });
+            metric.with(&())
+        };
+        Self {
+            series: gauge("kenning_store_active_series", "Series with samples in the head", ""),
+            head_bytes: gauge(
+                "kenning_store_head_bytes",
+                "Memory of recent data that is not in parts yet",
+                "bytes",
+            ),
+            wal_bytes: gauge("kenning_store_wal_bytes", "Size of the write-ahead log on disk", "bytes"),
+            parts: gauge("kenning_store_parts", "Immutable parts on disk", ""),
+            part_bytes: gauge("kenning_store_part_bytes", "Size of all parts on disk", "bytes"),
+            quarantined: gauge(
+                "kenning_store_quarantined_files",
+                "Files set aside because they could not be read",
+                "",
+            ),
+            memory: gauge("process_resident_memory_bytes", "Resident memory size", "bytes"),
+        }
+    }
+
+    /// Reads the store and the process.
+    pub fn refresh(&self, engine: &Engine) {
+        let stats = engine.stats();
+        self.series.set(stats.active_series);
+        self.head_bytes.set(stats.head_bytes);
+        self.wal_bytes.set(stats.wal_bytes);
+        self.parts.set(stats.tables.iter().map(|table| table.parts).sum());
+        self.part_bytes.set(stats.tables.iter().map(|table| table.bytes).sum());
+        self.quarantined.set(stats.quarantined.len() as u64);
+        if let Some(bytes) = kenning_stdx::process::resident_bytes() {
+            self.memory.set(bytes);
+        }
+    }
+}
+
+/// Counts of background work.
+pub struct UpkeepMetrics {
+    /// Flushes that failed.
+    pub flush_failures: Arc<Counter>,
+    /// Parts dropped by retention.
+    pub expired_parts: Arc<Counter>,
+}
+
+impl UpkeepMetrics {
+    /// Declares them.
+    pub fn new(registry: &Registry) -> Self {
+        let counter = |name, help| {
+            let metric: Arc<Metric<(), Counter>> = registry.counter(Declaration { name, help, unit: "" });
+            metric.with(&())
+        };
+        Self {
+            flush_failures: counter(
+                "kenning_store_flush_failures_total",
+                "Flushes of recent data into parts that failed",
+            ),
+            expired_parts: counter("kenning_store_expired_parts_total", "Parts dropped by retention"),
+        }
+    }
+}
+
+/// Stores a snapshot of the registry for the tenant `self` at each interval until `stop`.
+pub async fn store_own_metrics(
+    registry: Registry,
+    refresh: impl Fn() + Send,
+    clock: Arc<dyn Clock>,
+    intake: Intake,
+    interval: Duration,
+    mut stop: Stop,
+) {
+    let base = LabelSet::from_pairs([("job", SERVICE), ("instance", SERVICE)]);
+    let tenant = TenantId::self_tenant();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = stop.wait() => return,
+        }
+        refresh();
+        let batch = metric_batch(&registry.snapshot(), Nanos(clock.unix_nanos()).to_millis(), &base);
+        if let Err(refusal) = intake.submit(&tenant, Batch::Metrics(batch), Rejected::default()).await {
+            report(&refusal);
+        }
+    }
+}
+
+fn report(refusal: &Refusal) {
+    tracing::warn!(%refusal, "own metrics were not stored");
+}

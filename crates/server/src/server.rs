@@ -1,0 +1,490 @@
+//! Builds the parts, starts them from the store outward to the sockets, waits, and stops them the other way round.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use kenning_api::{Api, ApiParts, App, IngestOverview, QueryGate, Readiness, Refused, ScrapeTarget};
+use kenning_model::{Signal, Store, TenantId};
+use kenning_pipeline::telemetry::{Family, PointValue, Registry, text};
+use kenning_pipeline::{Drained, Intake, Limits, LimitsTable, Pipeline, PipelineOptions};
+use kenning_receivers::otlp_grpc::GrpcService;
+use kenning_receivers::push::{PushOptions, PushService};
+use kenning_receivers::scrape::{Health, ScrapeContext, Scraper, Targets};
+use kenning_receivers::serve::{
+    ConnectionLimits, Connections, Serving, Stop, Stopper, Versions, serve, stop_pair,
+};
+use kenning_receivers::stats::Stats as ReceiverStats;
+use kenning_stdx::clock::{Clock, SystemClock};
+use kenning_stdx::net::{Listener, Net, TcpNet};
+use kenning_stdx::random::Random;
+use kenning_stdx::vfs::RealVfs;
+use kenning_store::Engine;
+use kenning_store::wal::WalOptions;
+use tokio::task::JoinSet;
+
+use crate::own::{self, StoreMetrics, UpkeepMetrics};
+use crate::push::MainPortPush;
+use crate::settings::Settings;
+use crate::upkeep;
+
+/// Where the server listens once it does.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The main port.
+    pub listen: String,
+    /// OTLP over gRPC; `None` when switched off.
+    pub otlp_grpc: Option<String>,
+    /// OTLP over HTTP; `None` when switched off.
+    pub otlp_http: Option<String>,
+}
+
+/// Why the server did not start or did not end well.
+#[derive(Debug)]
+pub struct StartError {
+    what: String,
+    cause: String,
+}
+
+impl StartError {
+    fn new(what: impl Into<String>, cause: impl fmt::Display) -> Self {
+        Self { what: what.into(), cause: cause.to_string() }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.cause)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The whole server.
+pub struct Server;
+
+impl Server {
+    /// Runs until SIGTERM or Ctrl-C. `on_ready` is called once requests are answered.
+    pub fn run(settings: Settings, on_ready: impl FnOnce(&Addresses)) -> Result<(), StartError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| StartError::new("cannot start threads", error))?;
+        let outcome = runtime.block_on(async {
+            let running = Running::start(settings).await?;
+            on_ready(&running.addresses);
+            tracing::info!(listen = running.addresses.listen, "ready");
+            wait_for_signal().await?;
+            running.stop().await
+        });
+        runtime.shutdown_background();
+        outcome
+    }
+}
+
+async fn wait_for_signal() -> Result<(), StartError> {
+    let kind = tokio::signal::unix::SignalKind::terminate();
+    let terminate = tokio::signal::unix::signal(kind);
+    let mut terminate = terminate.map_err(|error| StartError::new("cannot wait for SIGTERM", error))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    Ok(())
+}
+
+/// The listeners, bound before anything else so that a taken port is the first thing one hears of.
+struct Bound {
+    main: Box<dyn Listener>,
+    otlp_grpc: Option<Box<dyn Listener>>,
+    otlp_http: Option<Box<dyn Listener>>,
+    own: Box<dyn Listener>,
+}
+
+impl Bound {
+    async fn bind(settings: &Settings) -> Result<Self, StartError> {
+        let optional = async |key, address: &str| match address {
+            "" => Ok(None),
+            address => bind(key, address).await.map(Some),
+        };
+        Ok(Self {
+            main: bind("listen", &settings.listen).await?,
+            otlp_grpc: optional("otlp.grpc_listen", &settings.otlp_grpc_listen).await?,
+            otlp_http: optional("otlp.http_listen", &settings.otlp_http_listen).await?,
+            own: bind("the server's own telemetry", "127.0.0.1:0").await?,
+        })
+    }
+
+    fn addresses(&self) -> Result<Addresses, StartError> {
+        let text = |listener: &dyn Listener| address_of(listener).map(|address| address.to_string());
+        let optional = |listener: &Option<Box<dyn Listener>>| listener.as_deref().map(text).transpose();
+        Ok(Addresses {
+            listen: text(&*self.main)?,
+            otlp_grpc: optional(&self.otlp_grpc)?,
+            otlp_http: optional(&self.otlp_http)?,
+        })
+    }
+}
+
+async fn bind(key: &str, address: &str) -> Result<Box<dyn Listener>, StartError> {
+    let what = || format!("cannot listen on {key} = {address}");
+    let parsed: SocketAddr =
+        address.parse().map_err(|_| StartError::new(what(), "not of the form 127.0.0.1:7070"))?;
+    if !parsed.ip().is_loopback() {
+        let fix = "an address off the loopback needs TLS and authentication, which this version does not have yet; \
+                   use 127.0.0.1 or [::1] and put a proxy in front";
+        return Err(StartError::new(what(), fix));
+    }
+    TcpNet.bind(parsed).await.map_err(|error| StartError::new(what(), error))
+}
+
+fn address_of(listener: &dyn Listener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|error| StartError::new("cannot tell the address of a listener", error))
+}
+
+/// A server that runs.
+struct Running {
+    addresses: Addresses,
+    readiness: Arc<Readiness>,
+    /// Stops what brings data in and what asks for it.
+    rim: Stopper,
+    rim_tasks: JoinSet<()>,
+    /// Stops background work.
+    work: Stopper,
+    work_tasks: JoinSet<()>,
+    /// Stops the listener for our own telemetry, last of all sockets.
+    own: Stopper,
+    own_tasks: JoinSet<()>,
+    sdk: kenning::Guard,
+    pipeline: Pipeline,
+    engine: Arc<Engine>,
+    settings: Settings,
+}
+
+impl Running {
+    async fn start(settings: Settings) -> Result<Self, StartError> {
+        let bound = Bound::bind(&settings).await?;
+        let addresses = bound.addresses()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let sdk = own::start_sdk(address_of(&*bound.own)?);
+        let sdk = sdk.map_err(|error| StartError::new("cannot start the server's own logging", error))?;
+
+        let engine = open_engine(&settings, &clock).await?;
+        let registry = Registry::new();
+        let store: Arc<dyn Store> = engine.clone();
+        let pipeline =
+            Pipeline::start(Arc::clone(&store), Arc::clone(&clock), pipeline_options(&settings), &registry);
+        let pipeline = pipeline.map_err(|error| StartError::new("cannot start the pipeline", error))?;
+
+        let rim = Rim::new(&settings, &pipeline.intake(), &registry, &clock)?;
+        let store_metrics = Arc::new(StoreMetrics::new(&registry));
+        let readiness = Arc::new(Readiness::default());
+        let app = App::new(Api::new(ApiParts {
+            store,
+            clock: Arc::clone(&clock),
+            limits: settings.query.clone(),
+            gate: QueryGate::new(settings.query_concurrent, settings.query_waiting),
+            push: Arc::new(MainPortPush(rim.push.clone())),
+            readiness: Arc::clone(&readiness),
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: clock.unix_nanos() / 1_000_000_000,
+            own_metrics: own_metrics(&registry, &engine, &store_metrics),
+            targets: targets_of(rim.scraper.targets()),
+            ingest: ingest_of(registry.clone(), Arc::clone(&engine), settings.tenant.clone()),
+            config: settings.to_yaml(),
+        }));
+
+        let (work, work_stop) = stop_pair();
+        let mut work_tasks = JoinSet::new();
+        let upkeep_metrics = UpkeepMetrics::new(&registry);
+        work_tasks.spawn(upkeep::run(
+            Arc::clone(&engine),
+            Arc::clone(&clock),
+            settings.clone(),
+            upkeep_metrics,
+            work_stop.clone(),
+        ));
+        if let Some(interval) = settings.self_interval {
+            let (engine, metrics) = (Arc::clone(&engine), Arc::clone(&store_metrics));
+            let refresh = move || metrics.refresh(&engine);
+            let intake = pipeline.intake();
+            work_tasks.spawn(own::store_own_metrics(registry, refresh, clock, intake, interval, work_stop));
+        }
+        let (own, own_stop) = stop_pair();
+        let mut own_tasks = JoinSet::new();
+        rim.serve_own(bound.own, &mut own_tasks, own_stop);
+        let (rim_stopper, rim_stop) = stop_pair();
+        let mut rim_tasks = JoinSet::new();
+        rim.serve(app, bound.main, bound.otlp_grpc, bound.otlp_http, &mut rim_tasks, &rim_stop);
+        readiness.set_ready();
+        Ok(Self {
+            addresses,
+            readiness,
+            rim: rim_stopper,
+            rim_tasks,
+            work,
+            work_tasks,
+            own,
+            own_tasks,
+            sdk,
+            pipeline,
+            engine,
+            settings,
+        })
+    }
+
+    /// Refuse, drain, sync, mark clean. Being killed at any point of this costs nothing but time.
+    async fn stop(mut self) -> Result<(), StartError> {
+        tracing::info!("stopping");
+        let deadline = self.settings.shutdown_deadline;
+        self.readiness.set_stopping();
+        self.rim.stop();
+        while self.rim_tasks.join_next().await.is_some() {}
+        self.work.stop();
+        while self.work_tasks.join_next().await.is_some() {}
+        // Our own last words still go the usual way, then that way is closed too.
+        let sdk = self.sdk;
+        let _ = tokio::task::spawn_blocking(move || drop(sdk)).await;
+        self.own.stop();
+        while self.own_tasks.join_next().await.is_some() {}
+        let drained = self.pipeline.drain(deadline).await;
+        let engine = self.engine;
+        let closed = tokio::task::spawn_blocking(move || engine.flush()).await;
+        match (drained, closed) {
+            (Drained::TimedOut { bytes }, _) => Err(StartError::new(
+                "shutdown.deadline passed",
+                format!("{bytes} bytes that waited were refused"),
+            )),
+            (Drained::Clean, Ok(Ok(_))) => Ok(()),
+            (Drained::Clean, Ok(Err(error))) => {
+                Err(StartError::new("the store did not close cleanly", chain(&error)))
+            }
+            (Drained::Clean, Err(error)) => Err(StartError::new("the store did not close cleanly", error)),
+        }
+    }
+}
+
+async fn open_engine(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<Engine>, StartError> {
+    let (dir, clock) = (settings.data_dir.clone(), Arc::clone(clock));
+    let options = kenning_store::Options {
+        wal: WalOptions {
+            segment_bytes: settings.wal_segment_bytes,
+            max_bytes: settings.wal_bytes,
+            ..WalOptions::default()
+        },
+        flush_bytes: settings.flush_bytes,
+        flush_age: settings.flush_age,
+        ..kenning_store::Options::default()
+    };
+    let what = format!("cannot open data_dir = {}", settings.data_dir);
+    let opened = tokio::task::spawn_blocking(move || {
+        let vfs = RealVfs::open(Path::new(&dir)).map_err(|error| error.to_string())?;
+        Engine::open(Arc::new(vfs), clock, Random::from_os(), options).map_err(|error| chain(&error))
+    });
+    match opened.await {
+        Ok(Ok(engine)) => Ok(Arc::new(engine)),
+        Ok(Err(cause)) => Err(StartError::new(what, cause)),
+        Err(panic) => Err(StartError::new(what, panic)),
+    }
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn pipeline_options(settings: &Settings) -> PipelineOptions {
+    let mut limits = LimitsTable::from(settings.ingest.clone());
+    // Nobody else can write there, and what we say about ourselves under overload must not be the first to go.
+    limits.tenants.insert(TenantId::self_tenant(), Limits { past: None, future: None, ..Limits::default() });
+    PipelineOptions { limits, queue_bytes: settings.ingest_queue_bytes, ..PipelineOptions::default() }
+}
+
+/// What brings data in.
+struct Rim {
+    push: PushService,
+    own_push: PushService,
+    grpc: GrpcService,
+    scraper: Scraper,
+    stats: ReceiverStats,
+    connections: Connections,
+    clock: Arc<dyn Clock>,
+}
+
+impl Rim {
+    fn new(
+        settings: &Settings,
+        intake: &Intake,
+        registry: &Registry,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let tenant = TenantId::parse(&settings.tenant);
+        let tenant =
+            tenant.map_err(|error| StartError::new(format!("tenant = {}", settings.tenant), error))?;
+        let stats = ReceiverStats::new(registry);
+        let options = PushOptions { tenant: tenant.clone(), ..PushOptions::default() };
+        let own_options = PushOptions { tenant: TenantId::self_tenant(), ..PushOptions::default() };
+        let budget = options.budget.clone();
+        let context = ScrapeContext {
+            net: Arc::new(TcpNet),
+            intake: intake.clone(),
+            tenant,
+            budget,
+            stats: stats.clone(),
+        };
+        let scraper = Scraper::new(&settings.scrape, context).map_err(|errors| {
+            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            StartError::new("scrape_configs", all.join("; "))
+        })?;
+        Ok(Self {
+            push: PushService::new(intake.clone(), options.clone(), stats.clone()),
+            own_push: PushService::new(intake.clone(), own_options, stats.clone()),
+            grpc: GrpcService::new(intake.clone(), options, stats.clone()),
+            scraper,
+            stats,
+            connections: Connections::default(),
+            clock: Arc::clone(clock),
+        })
+    }
+
+    fn serving(&self, name: &'static str, versions: Versions) -> Serving {
+        Serving {
+            name,
+            versions,
+            limits: ConnectionLimits::default(),
+            connections: self.connections.clone(),
+            clock: Arc::clone(&self.clock),
+            stats: self.stats.clone(),
+        }
+    }
+
+    /// The listener that takes our own telemetry.
+    fn serve_own(&self, listener: Box<dyn Listener>, tasks: &mut JoinSet<()>, stop: Stop) {
+        let push = self.own_push.clone();
+        tasks.spawn(serve(listener, self.serving("own", Versions::Both), stop, move |request, _| {
+            let push = push.clone();
+            async move { push.serve(request).await }
+        }));
+    }
+
+    fn serve(
+        self,
+        app: App,
+        main: Box<dyn Listener>,
+        otlp_grpc: Option<Box<dyn Listener>>,
+        otlp_http: Option<Box<dyn Listener>>,
+        tasks: &mut JoinSet<()>,
+        stop: &Stop,
+    ) {
+        if let Some(listener) = otlp_grpc {
+            let grpc = self.grpc.clone();
+            tasks.spawn(serve(
+                listener,
+                self.serving("otlp_grpc", Versions::Http2),
+                stop.clone(),
+                move |request, _| {
+                    let grpc = grpc.clone();
+                    async move { grpc.serve(request).await }
+                },
+            ));
+        }
+        if let Some(listener) = otlp_http {
+            let push = self.push.clone();
+            tasks.spawn(serve(
+                listener,
+                self.serving("otlp_http", Versions::Both),
+                stop.clone(),
+                move |request, _| {
+                    let push = push.clone();
+                    async move { push.serve(request).await }
+                },
+            ));
+        }
+        tasks.spawn(serve(main, self.serving("main", Versions::Both), stop.clone(), move |request, _| {
+            let app = app.clone();
+            async move { app.call(request).await }
+        }));
+        tasks.spawn(self.scraper.run(stop.clone()));
+    }
+}
+
+fn own_metrics(
+    registry: &Registry,
+    engine: &Arc<Engine>,
+    store_metrics: &Arc<StoreMetrics>,
+) -> Arc<dyn Fn() -> String + Send + Sync> {
+    let (registry, engine, store_metrics) = (registry.clone(), Arc::clone(engine), Arc::clone(store_metrics));
+    Arc::new(move || {
+        store_metrics.refresh(&engine);
+        text(&registry.snapshot())
+    })
+}
+
+fn targets_of(targets: Targets) -> Arc<dyn Fn() -> Vec<ScrapeTarget> + Send + Sync> {
+    Arc::new(move || {
+        let shown = targets.statuses().into_iter().map(|target| ScrapeTarget {
+            job: target.job_name,
+            instance: target.address,
+            url: target.scrape_url,
+            labels: target.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            up: match target.health {
+                Health::Unknown => None,
+                Health::Up => Some(true),
+                Health::Down => Some(false),
+            },
+            last_error: target.last_error,
+            last_scrape_ms: target.last_scrape.map_or(0, |at| at.to_millis().0),
+            last_duration_seconds: target.last_duration.as_secs_f64(),
+            interval_seconds: target.interval.as_secs_f64(),
+            timeout_seconds: target.timeout.as_secs_f64(),
+        });
+        shown.collect()
+    })
+}
+
+fn ingest_of(
+    registry: Registry,
+    engine: Arc<Engine>,
+    tenant: String,
+) -> Arc<dyn Fn() -> IngestOverview + Send + Sync> {
+    Arc::new(move || {
+        let families = registry.snapshot();
+        let stored = |signal: Signal| {
+            let points = points_of(&families, "kenning_ingest_items_total", &tenant);
+            points
+                .filter(|(labels, _)| labels.get(1).is_some_and(|(_, word)| word == signal.as_str()))
+                .map(|(_, n)| n)
+                .sum()
+        };
+        let refused =
+            points_of(&families, "kenning_ingest_rejected_items_total", &tenant).map(|(labels, count)| {
+                let word = |place: usize| labels.get(place).map(|(_, word)| word.clone()).unwrap_or_default();
+                Refused { signal: word(1), reason: word(2), count }
+            });
+        let store = engine.stats();
+        IngestOverview {
+            samples: stored(Signal::Metrics),
+            log_records: stored(Signal::Logs),
+            spans: stored(Signal::Traces),
+            refused: refused.collect(),
+            bytes_on_disk: store.wal_bytes + store.tables.iter().map(|table| table.bytes).sum::<u64>(),
+            active_series: store.active_series,
+        }
+    })
+}
+
+type LabelsOf<'a> = &'a [(&'static str, String)];
+
+/// The points of a counter whose first label is this tenant.
+fn points_of<'a>(
+    families: &'a [Family],
+    name: &str,
+    tenant: &str,
+) -> impl Iterator<Item = (LabelsOf<'a>, u64)> {
+    let points = families.iter().filter(move |family| family.name == name).flat_map(|family| &family.points);
+    points.filter_map(move |point| {
+        let is_tenant = point.labels.first().is_some_and(|(_, value)| value == tenant);
+        let PointValue::Number(count) = point.value else { return None };
+        is_tenant.then_some((point.labels.as_slice(), count as u64))
+    })
+}

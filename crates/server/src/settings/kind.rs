@@ -1,0 +1,83 @@
+//! How values of settings are written.
+
+use std::time::Duration;
+
+use kenning_stdx::bytesize::{ByteSize, TimeSpan};
+
+/// A way to write values of type `T`.
+pub(super) trait Kind<T> {
+    fn parse(text: &str) -> Result<T, String>;
+    fn show(value: &T) -> String;
+}
+
+/// Any text.
+pub(super) struct Text;
+/// A whole number.
+pub(super) struct Count;
+/// A size such as `64MiB`.
+pub(super) struct Bytes;
+/// A time such as `10m`.
+pub(super) struct Span;
+/// Any of the above, or `unlimited`.
+pub(super) struct OrUnlimited<K>(std::marker::PhantomData<K>);
+
+impl Kind<String> for Text {
+    fn parse(text: &str) -> Result<String, String> {
+        Ok(text.to_owned())
+    }
+
+    fn show(value: &String) -> String {
+        value.clone()
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl Kind<$number> for Count {
+            fn parse(text: &str) -> Result<$number, String> {
+                text.parse().map_err(|_| format!("cannot read \"{text}\" as a whole number"))
+            }
+
+            fn show(value: &$number) -> String {
+                value.to_string()
+            }
+        }
+
+        impl Kind<$number> for Bytes {
+            fn parse(text: &str) -> Result<$number, String> {
+                let ByteSize(bytes) = text.parse().map_err(|error| format!("{error}"))?;
+                <$number>::try_from(bytes).map_err(|_| format!("\"{text}\" is more than this machine can address"))
+            }
+
+            fn show(value: &$number) -> String {
+                ByteSize(*value as u64).to_string()
+            }
+        }
+    )*};
+}
+
+numbers!(u64, usize);
+
+impl Kind<Duration> for Span {
+    fn parse(text: &str) -> Result<Duration, String> {
+        text.parse().map(|TimeSpan(span)| span).map_err(|error| format!("{error}"))
+    }
+
+    fn show(value: &Duration) -> String {
+        TimeSpan(*value).to_string()
+    }
+}
+
+impl<T, K: Kind<T>> Kind<Option<T>> for OrUnlimited<K> {
+    fn parse(text: &str) -> Result<Option<T>, String> {
+        if text == "unlimited" {
+            Ok(None)
+        } else {
+            K::parse(text).map(Some).map_err(|e| format!("{e}, or \"unlimited\""))
+        }
+    }
+
+    fn show(value: &Option<T>) -> String {
+        value.as_ref().map_or_else(|| "unlimited".to_owned(), K::show)
+    }
+}

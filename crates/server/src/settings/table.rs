@@ -1,0 +1,146 @@
+//! Every setting: key, help, and how it is read and shown. `docs/configuration.md` lists the same, checked by a test.
+
+use super::Settings;
+use super::kind::{Bytes, Count, Kind, OrUnlimited, Span, Text};
+
+/// One setting.
+pub struct Setting {
+    /// Its key, as `--set` and (nested) `kenning.yaml` write it.
+    pub key: &'static str,
+    /// What it is for.
+    pub help: &'static str,
+    /// Reads a value.
+    pub set: fn(&mut Settings, &str) -> Result<(), String>,
+    /// Shows the value in force.
+    pub get: fn(&Settings) -> String,
+}
+
+macro_rules! setting {
+    ($key:literal, $kind:ty, $($field:ident).+, $help:literal) => {
+        Setting {
+            key: $key,
+            help: $help,
+            set: |settings, text| {
+                settings.$($field).+ = <$kind as Kind<_>>::parse(text)?;
+                Ok(())
+            },
+            get: |settings| <$kind as Kind<_>>::show(&settings.$($field).+),
+        }
+    };
+}
+
+type BytesLimit = OrUnlimited<Bytes>;
+type CountLimit = OrUnlimited<Count>;
+type SpanLimit = OrUnlimited<Span>;
+
+/// The table.
+pub const TABLE: &[Setting] = &[
+    setting!("data_dir", Text, data_dir, "Directory that holds all data; one process at a time"),
+    setting!(
+        "listen",
+        Text,
+        listen,
+        "Address of the main port: every API and the UI. Port 0 picks a free one"
+    ),
+    setting!("otlp.grpc_listen", Text, otlp_grpc_listen, "Address of OTLP over gRPC; empty for none"),
+    setting!("otlp.http_listen", Text, otlp_http_listen, "Address of OTLP over HTTP; empty for none"),
+    setting!("tenant", Text, tenant, "Tenant that everything received belongs to"),
+    setting!("retention.metrics", SpanLimit, retention_metrics, "How long metrics are kept"),
+    setting!("retention.logs", SpanLimit, retention_logs, "How long logs are kept"),
+    setting!("retention.traces", SpanLimit, retention_traces, "How long traces are kept"),
+    setting!("limits.ingest.past", SpanLimit, ingest.past, "How far back a stamp may lie"),
+    setting!("limits.ingest.future", SpanLimit, ingest.future, "How far ahead a stamp may lie"),
+    setting!("limits.ingest.labels", CountLimit, ingest.labels, "Labels of a series or stream"),
+    setting!(
+        "limits.ingest.label_name_bytes",
+        BytesLimit,
+        ingest.label_name_bytes,
+        "Length of a label's name"
+    ),
+    setting!(
+        "limits.ingest.label_value_bytes",
+        BytesLimit,
+        ingest.label_value_bytes,
+        "Length of a label's value"
+    ),
+    setting!("limits.ingest.line_bytes", BytesLimit, ingest.line_bytes, "Length of a log line"),
+    setting!(
+        "limits.ingest.attribute_bytes",
+        BytesLimit,
+        ingest.attribute_bytes,
+        "Length of an attribute's value"
+    ),
+    setting!(
+        "limits.ingest.samples_per_second",
+        CountLimit,
+        ingest.samples_per_second,
+        "Samples a second per tenant; bursts of twice as many pass"
+    ),
+    setting!(
+        "limits.ingest.log_bytes_per_second",
+        BytesLimit,
+        ingest.log_bytes_per_second,
+        "Bytes of log lines a second per tenant; bursts of twice as many pass"
+    ),
+    setting!(
+        "limits.ingest.spans_per_second",
+        CountLimit,
+        ingest.spans_per_second,
+        "Spans a second per tenant; bursts of twice as many pass"
+    ),
+    setting!("limits.ingest.series", CountLimit, ingest.series, "Active series per tenant"),
+    setting!(
+        "limits.ingest.series_per_metric",
+        CountLimit,
+        ingest.series_per_metric,
+        "Active series of one metric"
+    ),
+    setting!(
+        "limits.ingest.new_series_per_hour",
+        CountLimit,
+        ingest.new_series_per_hour,
+        "Series never seen before, per hour"
+    ),
+    setting!("limits.ingest.streams", CountLimit, ingest.streams, "Active log streams per tenant"),
+    setting!(
+        "limits.ingest.queue",
+        Bytes,
+        ingest_queue_bytes,
+        "Memory of batches that wait for the disk; beyond it senders are told to come back"
+    ),
+    setting!("limits.query.text_bytes", Bytes, query.text_bytes_max, "Length of a query"),
+    setting!("limits.query.depth", Count, query.depth_max, "Nesting of a query"),
+    setting!("limits.query.timeout", Span, query.timeout, "Run time of a query"),
+    setting!("limits.query.memory", Bytes, query.memory_bytes_max, "Memory of a query"),
+    setting!("limits.query.samples", Count, query.samples_max, "Samples a query may look at"),
+    setting!("limits.query.points", Count, query.points_max, "Points per series of a range query"),
+    setting!("limits.query.series", Count, query.series_max, "Series in an answer"),
+    setting!("limits.query.concurrent", Count, query_concurrent, "Queries that run at once; two per core"),
+    setting!(
+        "limits.query.waiting",
+        Count,
+        query_waiting,
+        "Queries that wait for a free place, for 10 s at most"
+    ),
+    setting!("store.wal.segment", Bytes, wal_segment_bytes, "Size of a write-ahead log segment"),
+    setting!(
+        "store.wal.max",
+        Bytes,
+        wal_bytes,
+        "Size of the write-ahead log at which writes are refused until a flush"
+    ),
+    setting!(
+        "store.flush.bytes",
+        Bytes,
+        flush_bytes,
+        "Memory of recent data at which it is written into parts"
+    ),
+    setting!("store.flush.age", Span, flush_age, "Age of recent data at which it is written into parts"),
+    setting!(
+        "self.interval",
+        SpanLimit,
+        self_interval,
+        "Distance between the server's looks at its own metrics; unlimited switches them off"
+    ),
+    setting!("shutdown.deadline", Span, shutdown_deadline, "Longest time for draining at shutdown"),
+];

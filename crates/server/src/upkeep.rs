@@ -1,0 +1,85 @@
+//! Background work on the store: flush what is old or large, drop what is past its time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kenning_model::{Nanos, Retention, Store};
+use kenning_receivers::serve::Stop;
+use kenning_stdx::clock::Clock;
+use kenning_store::{Engine, Maintained};
+
+use crate::own::UpkeepMetrics;
+use crate::settings::Settings;
+
+/// How often the store is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How often retention runs.
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
+
+/// Runs until `stop`.
+pub async fn run(
+    engine: Arc<Engine>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    metrics: UpkeepMetrics,
+    mut stop: Stop,
+) {
+    let metrics = Arc::new(metrics);
+    let mut retention_due = clock.steady();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            () = stop.wait() => return,
+        }
+        let now = clock.steady();
+        let retention = (now >= retention_due).then(|| policy(&settings, &*clock));
+        if retention.is_some() {
+            retention_due = now + RETENTION_EVERY;
+        }
+        let (engine, metrics) = (Arc::clone(&engine), Arc::clone(&metrics));
+        // Flushing and deleting block on the disk. A panic there ends this turn, not the server.
+        let turn = tokio::task::spawn_blocking(move || turn(&engine, retention.as_ref(), &metrics));
+        if turn.await.is_err() {
+            tracing::error!("upkeep of the store panicked; this is a bug of Kenning");
+        }
+    }
+}
+
+fn policy(settings: &Settings, clock: &dyn Clock) -> Retention {
+    Retention {
+        now: Nanos(clock.unix_nanos()),
+        metrics: settings.retention_metrics,
+        logs: settings.retention_logs,
+        traces: settings.retention_traces,
+    }
+}
+
+fn turn(engine: &Engine, retention: Option<&Retention>, metrics: &UpkeepMetrics) {
+    match engine.maintain() {
+        Ok(Maintained { flushed: false, merged: 0 }) => {}
+        Ok(Maintained { flushed, merged }) => {
+            tracing::info!(flushed, merged, "recent data and parts reorganised")
+        }
+        Err(error) => {
+            metrics.flush_failures.increment();
+            tracing::error!(error = &error as &dyn std::error::Error, "upkeep of the store failed");
+        }
+    }
+    let Some(policy) = retention else { return };
+    match engine.expire(policy) {
+        Ok(expired) => {
+            metrics.expired_parts.add(expired.parts);
+            if expired.parts > 0 {
+                tracing::info!(
+                    parts = expired.parts,
+                    rows = expired.rows,
+                    bytes = expired.bytes,
+                    "retention dropped parts"
+                );
+            }
+        }
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "retention could not drop parts")
+        }
+    }
+}
