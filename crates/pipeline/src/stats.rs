@@ -118,68 +118,64 @@ impl Stats {
     /// Declares the metrics.
     #[must_use]
     pub fn new(registry: &Registry) -> Self {
-        let declare = |name, help, unit| Declaration { name, help, unit };
-        let no_labels = &();
+        let gauge = |declaration| registry.gauge(declaration).with(&());
+        let histogram = |declaration, bounds| registry.histogram(declaration, bounds).with(&());
         Self {
-            stored: registry.counter(declare(
-                "kenning_ingest_items_total",
-                "Samples, log records and spans that are durable and visible",
-                "",
-            )),
-            rejected: registry.counter(declare(
-                "kenning_ingest_rejected_items_total",
-                "Samples, log records and spans left out of a request, by reason",
-                "",
-            )),
-            refused: registry.counter(declare(
-                "kenning_ingest_refused_requests_total",
-                "Requests refused as a whole, by cause",
-                "",
-            )),
-            active: registry.gauge(declare(
-                "kenning_ingest_active_streams",
-                "Metric series and log streams seen within the last hour or so",
-                "",
-            )),
-            queue_bytes: registry
-                .gauge(declare(
-                    "kenning_ingest_queue_bytes",
-                    "Bytes of batches that wait for the store or are being written",
-                    "bytes",
-                ))
-                .with(no_labels),
-            queue_limit_bytes: registry
-                .gauge(declare(
-                    "kenning_ingest_queue_limit_bytes",
-                    "Most bytes of batches that may wait for the store",
-                    "bytes",
-                ))
-                .with(no_labels),
-            group_batches: registry
-                .histogram(
-                    declare("kenning_commit_group_batches", "Batches written with one sync", ""),
-                    COUNTS,
-                )
-                .with(no_labels),
-            group_bytes: registry
-                .histogram(
-                    declare("kenning_commit_group_bytes", "Bytes written with one sync", "bytes"),
-                    BYTES,
-                )
-                .with(no_labels),
-            commit_seconds: registry
-                .histogram(
-                    declare("kenning_commit_seconds", "Time the store took to write a group", "seconds"),
-                    SECONDS,
-                )
-                .with(no_labels),
-            commit_failures: registry
-                .counter(declare(
-                    "kenning_commit_failures_total",
-                    "Groups of batches that the store did not write",
-                    "",
-                ))
-                .with(no_labels),
+            stored: registry.counter(STORED),
+            rejected: registry.counter(REJECTED),
+            refused: registry.counter(REFUSED),
+            active: registry.gauge(ACTIVE),
+            queue_bytes: gauge(QUEUE_BYTES),
+            queue_limit_bytes: gauge(QUEUE_LIMIT_BYTES),
+            group_batches: histogram(GROUP_BATCHES, COUNTS),
+            group_bytes: histogram(GROUP_BYTES, BYTES),
+            commit_seconds: histogram(COMMIT_SECONDS, SECONDS),
+            commit_failures: registry.counter(COMMIT_FAILURES).with(&()),
         }
     }
 }
+
+const STORED: Declaration = Declaration {
+    name: "kenning_ingest_items_total",
+    help: "Samples, log records and spans that are durable and visible",
+    unit: "",
+};
+const REJECTED: Declaration = Declaration {
+    name: "kenning_ingest_rejected_items_total",
+    help: "Samples, log records and spans left out of a request, by reason",
+    unit: "",
+};
+const REFUSED: Declaration = Declaration {
+    name: "kenning_ingest_refused_requests_total",
+    help: "Requests refused as a whole, by cause",
+    unit: "",
+};
+const ACTIVE: Declaration = Declaration {
+    name: "kenning_ingest_active_streams",
+    help: "Metric series and log streams seen within the last hour or so",
+    unit: "",
+};
+const QUEUE_BYTES: Declaration = Declaration {
+    name: "kenning_ingest_queue_bytes",
+    help: "Bytes of batches that wait for the store or are being written",
+    unit: "bytes",
+};
+const QUEUE_LIMIT_BYTES: Declaration = Declaration {
+    name: "kenning_ingest_queue_limit_bytes",
+    help: "Most bytes of batches that may wait for the store",
+    unit: "bytes",
+};
+const GROUP_BATCHES: Declaration =
+    Declaration { name: "kenning_commit_group_batches", help: "Batches written with one sync", unit: "" };
+const GROUP_BYTES: Declaration =
+    Declaration { name: "kenning_commit_group_bytes", help: "Bytes written with one sync", unit: "bytes" };
+const COMMIT_SECONDS: Declaration = Declaration {
+    name: "kenning_commit_seconds",
+    help: "Time the store took to write a group",
+    unit: "seconds",
+};
+const COMMIT_FAILURES: Declaration = Declaration {
+    name: "kenning_commit_failures_total",
+    help: "Groups of batches that the store did not write",
+    unit: "",
+};

@@ -48,14 +48,24 @@ impl Default for BodyLimits {
     }
 }
 
+/// Bodies up to this size on the wire count as small: unpacked and decoded they take a few MiB and milliseconds.
+pub(crate) const SMALL_BYTES_MAX: usize = 16 * 1024;
+
+/// Small bodies decoded at once.
+const SMALL_DECODING_MAX: usize = 32;
+
+/// How long a body may wait to be decoded before its sender is told to come again.
+const DECODE_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// Memory that bodies of all requests may hold together, and the number of bodies decoded at once. Cloning shares it.
 ///
 /// A decoded body and its batch are several times larger than the body, so what bounds them is that few are decoded
-/// at the same time.
+/// at the same time. Small bodies have places of their own and never wait behind large ones.
 #[derive(Clone, Debug)]
 pub struct Budget {
     bytes: Arc<Semaphore>,
-    decoding: Arc<Semaphore>,
+    decoding_large: Arc<Semaphore>,
+    decoding_small: Arc<Semaphore>,
 }
 
 /// Memory charged to a [`Budget`]; given back when dropped.
@@ -63,18 +73,19 @@ pub struct Budget {
 pub struct Lease(Option<OwnedSemaphorePermit>);
 
 impl Default for Budget {
-    /// 128 MiB of bodies, 4 decoded at once.
+    /// 128 MiB of bodies, 4 large ones decoded at once.
     fn default() -> Self {
         Self::new(128 * MIB, 4)
     }
 }
 
 impl Budget {
-    /// A budget of `bytes` for bodies and `decoding` bodies decoded at once (at least one).
+    /// A budget of `bytes` for bodies and `decoding` large bodies decoded at once (at least one).
     #[must_use]
     pub fn new(bytes: usize, decoding: usize) -> Self {
         let bytes = Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
-        Self { bytes, decoding: Arc::new(Semaphore::new(decoding.clamp(1, Semaphore::MAX_PERMITS))) }
+        let decoding_large = Arc::new(Semaphore::new(decoding.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { bytes, decoding_large, decoding_small: Arc::new(Semaphore::new(SMALL_DECODING_MAX)) }
     }
 
     fn lease(&self) -> Lease {
@@ -92,9 +103,11 @@ impl Budget {
         true
     }
 
-    /// Waits for a place to decode in. The bodies that wait are bounded by their bytes.
-    pub(crate) async fn decode_place(&self) -> Option<OwnedSemaphorePermit> {
-        self.decoding.clone().acquire_owned().await.ok()
+    /// Waits for a place to decode a body of `bytes` in. The bodies that wait are bounded by their bytes, and by time.
+    pub(crate) async fn decode_place(&self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyError> {
+        let places = if bytes <= SMALL_BYTES_MAX { &self.decoding_small } else { &self.decoding_large };
+        let place = tokio::time::timeout(DECODE_WAIT_MAX, places.clone().acquire_owned()).await;
+        place.ok().and_then(Result::ok).ok_or(BodyError::Busy)
     }
 }
 
@@ -113,7 +126,7 @@ pub enum BodyError {
         /// What HTTP says.
         detail: String,
     },
-    /// All memory for bodies is taken.
+    /// All memory for bodies is taken, or all places to decode them.
     Busy,
 }
 
@@ -125,7 +138,7 @@ impl fmt::Display for BodyError {
             }
             Self::TooSlow => f.write_str("the body came too slowly"),
             Self::Broken { detail } => write!(f, "the body could not be read: {detail}"),
-            Self::Busy => f.write_str("overloaded: the memory for request bodies is taken; retry later"),
+            Self::Busy => f.write_str("overloaded: no room for more request bodies; retry later"),
         }
     }
 }
@@ -279,6 +292,16 @@ mod tests {
         assert_eq!(check(1, 10, &budget).await, Err(BodyError::Busy));
         drop(held);
         assert_eq!(check(1, 10, &budget).await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_bodies_do_not_wait_behind_large_ones_and_large_ones_not_for_ever() {
+        let budget = Budget::new(0, 1);
+        let large = budget.decode_place(SMALL_BYTES_MAX + 1).await;
+        assert_eq!(budget.decode_place(usize::MAX).await.map(|_| ()), Err(BodyError::Busy));
+        assert!(budget.decode_place(SMALL_BYTES_MAX).await.is_ok());
+        drop(large);
+        assert!(budget.decode_place(usize::MAX).await.is_ok());
     }
 
     #[test]

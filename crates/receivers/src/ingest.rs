@@ -7,11 +7,8 @@ use kenning_pipeline::{Intake, Limits, Receipt, Ticket};
 use kenning_wire::compression::{Encoding, decompress};
 use kenning_wire::{DecodeError, DecodeLimits, Decoded};
 
-use crate::body::{Budget, Received};
+use crate::body::{Budget, Received, SMALL_BYTES_MAX};
 use crate::outcome::Failure;
-
-/// Bodies up to this size are decoded where they arrive: about half a millisecond of work at most.
-const INLINE_BYTES_MAX: usize = 16 * 1024;
 
 /// Where bodies go.
 #[derive(Clone)]
@@ -39,7 +36,7 @@ impl Ingest {
         &self.intake
     }
 
-    /// Takes a body to the store. Large bodies are worked on by a thread of their own.
+    /// Takes a body to the store. Large and packed bodies are worked on by a thread of their own.
     pub async fn run(
         &self,
         received: Received,
@@ -47,9 +44,10 @@ impl Ingest {
         decoded_max: usize,
         decode: impl FnOnce(&[u8], &DecodeLimits, Nanos) -> DecodeResult + Send + 'static,
     ) -> Result<Receipt, Failure> {
-        let place = self.budget.decode_place().await;
+        let place = self.budget.decode_place(received.bytes.len()).await?;
         let this = self.clone();
-        let inline = received.bytes.len() <= INLINE_BYTES_MAX;
+        // What is small and not packed is decoded where it arrives: half a millisecond of work at most.
+        let inline = received.bytes.len() <= SMALL_BYTES_MAX && encoding == Encoding::Identity;
         let work = move || {
             let _until_decoded = place;
             this.decode_and_offer(&received, encoding, decoded_max, decode)

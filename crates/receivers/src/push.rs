@@ -40,7 +40,7 @@ pub struct PushOptions {
     pub tenant: TenantId,
     /// Guards of bodies. Remote write may send bodies of twice these sizes.
     pub body: BodyLimits,
-    /// Memory for bodies, shared with other receivers.
+    /// Memory for bodies. All push receivers of a node should share one.
     pub budget: Budget,
     /// How OTLP becomes series and streams; the time in it is replaced by the time of receipt.
     pub otlp: OtlpOptions,

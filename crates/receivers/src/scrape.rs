@@ -41,7 +41,7 @@ pub struct ScrapeContext {
     pub intake: Intake,
     /// Whose they are.
     pub tenant: TenantId,
-    /// Memory for bodies, shared with other receivers.
+    /// Memory for documents. Best one of its own: a flood of pushes must not take targets down.
     pub budget: Budget,
     /// Counters.
     pub stats: Stats,
@@ -132,9 +132,15 @@ impl TargetLoop {
         // The cache is away only while a parse is under way; should one panic, the series start anew.
         let cache = self.cache.take().unwrap_or_else(|| SeriesCache::new(&self.target));
         let target = self.target.clone();
-        let place = self.context.budget.decode_place().await;
+        let place = match &fetched {
+            Ok(fetched) => self.context.budget.decode_place(fetched.received.bytes.len()).await.map(Some),
+            Err(_) => Ok(None),
+        };
         let parse = move || {
-            let _until_parsed = place;
+            let fetched = match &place {
+                Ok(_until_parsed) => fetched,
+                Err(busy) => Err(busy.to_string()),
+            };
             samples::batch_of(cache, &target, fetched, Report { stamp, took })
         };
         let parsed =

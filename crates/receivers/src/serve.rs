@@ -11,6 +11,7 @@ mod guard;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -25,6 +26,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use kenning_pipeline::telemetry::{Counter, Gauge};
 use kenning_stdx::clock::Clock;
 use kenning_stdx::net::{BoxStream, Listener};
 use tokio::sync::watch;
@@ -33,7 +35,7 @@ use tokio::task::JoinSet;
 use crate::stats::{ByEnd, ByListener, Stats};
 pub use caps::Connections;
 use caps::Slot;
-use guard::{Activity, GuardedIo, Tracked, Verdict};
+use guard::{Activity, GuardedIo, InFlight, Tracked, Verdict};
 
 const KIB: usize = 1024;
 
@@ -158,9 +160,11 @@ where
                         connections.spawn(run);
                     }
                 }
-                Err(_) => {
+                Err(error) => {
                     count_end(&serving, "accept_failed");
-                    tokio::time::sleep(ACCEPT_BACK_OFF).await;
+                    if !concerns_one_peer(&error) {
+                        tokio::time::sleep(ACCEPT_BACK_OFF).await;
+                    }
                 }
             },
             Some(_) = connections.join_next() => {}
@@ -171,6 +175,12 @@ where
     let all_ended = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(serving.limits.drain, all_ended).await;
     connections.abort_all();
+}
+
+/// A peer that left before it was accepted is no reason to pause; a lack of descriptors or memory is.
+fn concerns_one_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 fn admit(serving: &Serving, peer: SocketAddr) -> Option<Slot> {
@@ -207,15 +217,7 @@ async fn connection<H, F, B>(
     let panics = serving.stats.panics.with(&ByListener(serving.name));
     let service = service_fn(|request: Request<Incoming>| {
         let in_flight = activity.clone().begin_request();
-        let answer = CatchPanic(Box::pin(handler(request, peer)));
-        let panics = panics.clone();
-        async move {
-            let response = answer.await.unwrap_or_else(|Panicked| {
-                panics.increment();
-                internal_error()
-            });
-            Ok::<_, Infallible>(response.map(|body| Tracked::new(body, in_flight)))
-        }
+        answer(handler(request, peer), in_flight, panics.clone())
     });
     let builder = builder(&serving);
     let serve = builder.serve_connection_with_upgrades(io, service);
@@ -225,21 +227,52 @@ async fn connection<H, F, B>(
         tokio::select! {
             // An error here is the peer's: bytes that are not HTTP, or a connection cut off.
             _ended = serve.as_mut() => return,
-            () = tokio::time::sleep(GUARD_TICK) => match activity.judge(&serving.limits, finishing) {
-                Verdict::Keep => {}
-                Verdict::Drop(cause) => return count_end(&serving, cause),
-                Verdict::Finish(cause) => {
-                    count_end(&serving, cause);
+            end = watch(&activity, &serving, &mut stop, finishing) => match end {
+                End::Now => return,
+                End::AfterRequests => {
                     finishing = true;
                     activity.begin_finish();
                     serve.as_mut().graceful_shutdown();
                 }
             },
-            () = stop.wait(), if !finishing => {
-                finishing = true;
-                activity.begin_finish();
-                serve.as_mut().graceful_shutdown();
-            }
+        }
+    }
+}
+
+async fn answer<B: From<Bytes>>(
+    handling: impl Future<Output = Response<B>>,
+    in_flight: InFlight,
+    panics: Arc<Counter>,
+) -> Result<Response<Tracked<B>>, Infallible> {
+    let response = CatchPanic(Box::pin(handling)).await.unwrap_or_else(|Panicked| {
+        panics.increment();
+        internal_error()
+    });
+    Ok(response.map(|body| Tracked::new(body, in_flight)))
+}
+
+/// How a connection is to end.
+enum End {
+    Now,
+    AfterRequests,
+}
+
+/// Waits until a connection is to end: by its guards, or by the server's stop.
+async fn watch(activity: &Activity, serving: &Serving, stop: &mut Stop, finishing: bool) -> End {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(GUARD_TICK) => match activity.judge(&serving.limits, finishing) {
+                Verdict::Keep => {}
+                Verdict::Drop(cause) => {
+                    count_end(serving, cause);
+                    return End::Now;
+                }
+                Verdict::Finish(cause) => {
+                    count_end(serving, cause);
+                    return End::AfterRequests;
+                }
+            },
+            () = stop.wait(), if !finishing => return End::AfterRequests,
         }
     }
 }
@@ -273,7 +306,7 @@ fn internal_error<B: From<Bytes>>() -> Response<B> {
 }
 
 /// Counts a connection while it is open.
-struct OpenGauge(Arc<kenning_pipeline::telemetry::Gauge>);
+struct OpenGauge(Arc<Gauge>);
 
 impl OpenGauge {
     fn new(serving: &Serving) -> Self {

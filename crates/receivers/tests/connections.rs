@@ -2,7 +2,9 @@
 
 mod common;
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +13,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use kenning_receivers::serve::{ConnectionLimits, Connections, Serving, Versions, serve, stop_pair};
-use kenning_stdx::net::{Net, TcpNet};
+use kenning_stdx::net::{BoxFuture, BoxStream, Listener, Net, TcpNet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -93,20 +95,23 @@ async fn panicking(request: Request<Incoming>, _: SocketAddr) -> Response<Full<B
     Response::new(Full::from("fine"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_panic_ends_its_request_alone() {
-    let node = Node::start_default().await;
-    let listener = TcpNet.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let (address, (_stopper, stop)) = (listener.local_addr().unwrap(), stop_pair());
-    let serving = Serving {
-        name: "panics",
+fn serving_of(node: &Node, name: &'static str) -> Serving {
+    Serving {
+        name,
         versions: Versions::Both,
         limits: ConnectionLimits::default(),
         connections: Connections::default(),
         clock: node.clock.clone(),
         stats: node.stats.clone(),
-    };
-    tokio::spawn(serve(listener, serving, stop, panicking));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_ends_its_request_alone() {
+    let node = Node::start_default().await;
+    let listener = TcpNet.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let (address, (_stopper, stop)) = (listener.local_addr().unwrap(), stop_pair());
+    tokio::spawn(serve(listener, serving_of(&node, "panics"), stop, panicking));
     assert_eq!(send(address, "GET", "/panic", &[], "".into()).await.status, 500);
     assert_eq!(send(address, "GET", "/", &[], "".into()).await.text(), "fine");
     assert_eq!(node.counted("kenning_http_panics_total", &["panics"]), 1.0);
@@ -133,4 +138,36 @@ async fn a_stop_lets_requests_in_flight_end_and_takes_no_more() {
         served.await.unwrap();
     }
     assert_eq!(node.store.lines(), ["last words"]);
+}
+
+/// A listener that lacks descriptors for a while.
+struct Starved {
+    inner: Box<dyn Listener>,
+    failures_left: AtomicUsize,
+}
+
+impl Listener for Starved {
+    fn accept(&self) -> BoxFuture<'_, io::Result<(BoxStream, SocketAddr)>> {
+        const EMFILE: i32 = 24;
+        let lowered = |left: usize| left.checked_sub(1);
+        match self.failures_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lowered) {
+            Ok(_) => Box::pin(async { Err(io::Error::from_raw_os_error(EMFILE)) }),
+            Err(_) => self.inner.accept(),
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_accept_loop_outlives_a_lack_of_descriptors() {
+    let node = Node::start_default().await;
+    let inner = TcpNet.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let (address, (_stopper, stop)) = (inner.local_addr().unwrap(), stop_pair());
+    let starved = Starved { inner, failures_left: AtomicUsize::new(3) };
+    tokio::spawn(serve(Box::new(starved), serving_of(&node, "starved"), stop, panicking));
+    assert_eq!(send(address, "GET", "/", &[], "".into()).await.text(), "fine");
+    assert_eq!(node.counted("kenning_http_connections_ended_total", &["starved", "accept_failed"]), 3.0);
 }

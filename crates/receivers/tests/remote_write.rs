@@ -56,13 +56,16 @@ async fn samples_are_stored_with_204() {
     assert_eq!(node.store.series().len(), 1);
 }
 
+/// Name, content type, body, status, and a part of the reply.
+type Case<'a> = (&'a str, (&'a str, &'a str), Vec<u8>, u16, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contract() {
     let node = Node::start(Limits { series: Some(2), ..Limits::default() }.into()).await;
     let now = node.now() / 1_000_000;
     let good = snappy(&request(&[("a", now)]));
     let version_2 = ("content-type", "application/x-protobuf;proto=io.prometheus.write.v2.Request");
-    let cases: Vec<(&str, (&str, &str), Vec<u8>, u16, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (
             "partly ancient",
             PROTOBUF,

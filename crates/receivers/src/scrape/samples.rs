@@ -375,6 +375,7 @@ mod tests {
 
     /// `up` and `scrape_samples_scraped` as real Prometheus recorded them.
     #[test]
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     fn reports_are_prometheus_own_for_the_recorded_scrapes() {
         let folder = std::env::var("KENNING_CORPUS")
             .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/corpus").to_owned());
