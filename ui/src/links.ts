@@ -27,7 +27,7 @@ export function momentLinks(atMs: number, stepS: number, labels: Labels, known =
   const of = serviceOf(labels) || known || service.value;
   const scope = { ...when, service: of };
   const tags = isFailure(labels) ? { tags: "error=true" } : {};
-  const what = of ? ` of ${of}` : "";
+  const what = of ? ` · ${of}` : "";
   return [
     { text: `Logs of this moment${what}`, href: link("logs", scope) },
     { text: `${isFailure(labels) ? "Failed traces" : "Traces"} of this moment${what}`, href: link("traces", { ...scope, ...tags }) },

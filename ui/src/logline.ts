@@ -19,7 +19,7 @@ export interface ReadLine {
 }
 
 const MESSAGE_KEYS = ["message", "msg", "body", "log", "event"];
-const OWN_COLUMN = new Set(["timestamp", "time", "ts", "level", "severity", "severity_text", "service", "service_name", "trace_id", "span_id", "traceid", "spanid", "trace_flags", "flags"]);
+const OWN_COLUMN = new Set(["timestamp", "time", "ts", "level", "severity", "severity_text", "severity_number", "detected_level", "observed_timestamp", "service", "service_name", "trace_id", "span_id", "traceid", "spanid", "trace_flags", "flags"]);
 const STACK_KEY = /(stack_?trace|backtrace|^stack|^exception|exc_info|\.stack)$/i;
 const JSON_LENGTH_MAX = 65_536;
 

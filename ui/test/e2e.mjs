@@ -90,7 +90,7 @@ async function pointToLogs(page, at) {
 }
 
 async function logToTrace(page) {
-  const value = page.locator(".field-list details", { has: page.locator("summary", { hasText: /^level/ }) }).locator(".value", { hasText: /error/i });
+  const value = page.locator(".field-list details", { has: page.locator("summary", { hasText: /^(detected_)?level/ }) }).locator(".value", { hasText: /error/i }).first();
   await value.locator("button").first().click();
   await page.locator(".log-row.l-error").first().click();
   await page.locator(".peek .stack").first().waitFor();

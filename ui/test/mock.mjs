@@ -165,7 +165,7 @@ const durationS = (text) => {
 function lokiRange(q) {
   const query = q.get("query");
   const [start, end] = [Number(q.get("start")), Number(q.get("end"))];
-  const volume = /^sum by \((\w+)\) \(count_over_time\((.*) \[(\w+)\]\)\)$/s.exec(query);
+  const volume = /^sum by \(([^)]+)\) \(count_over_time\((.*) \[(\w+)\]\)\)$/s.exec(query);
   if (volume) return lokiVolume(volume, start, end, Number(q.get("step")));
   const lines = selectLines(query, start, end);
   lines.sort((a, b) => (q.get("direction") === "forward" ? a.us - b.us : b.us - a.us));
@@ -184,7 +184,8 @@ function lokiVolume([, by, inner, width], startNs, endNs, step) {
   const lines = selectLines(inner, startNs - w * 1e9, endNs);
   const series = new Map();
   for (const l of lines) {
-    const key = l.stream[by] ?? l.meta[by] ?? "";
+    const labels = by.split(", ").map((name) => [name, l.stream[name] ?? l.meta[name] ?? ""]);
+    const key = JSON.stringify(Object.fromEntries(labels.filter(([, v]) => v)));
     const buckets = series.get(key) ?? new Map();
     const start = startNs / 1e9;
     const t = start + Math.ceil((l.us / 1e6 - start) / step) * step;
@@ -192,7 +193,7 @@ function lokiVolume([, by, inner, width], startNs, endNs, step) {
     series.set(key, buckets);
   }
   const result = [...series].map(([key, buckets]) => ({
-    metric: key ? { [by]: key } : {},
+    metric: JSON.parse(key),
     values: [...buckets].filter(([t]) => t <= endNs / 1e9).sort((a, b) => a[0] - b[0]).map(([t, n]) => [t, String(n)]),
   }));
   return ok({ resultType: "matrix", result });

@@ -246,8 +246,11 @@ function requestLines(r) {
   return out;
 }
 
+// Services that send over OTLP have no level among their stream labels, only the one detected while ingesting.
+const streamOf = (service, level) => ({ service_name: service, environment: "development", ...(service === "wotr-api" ? { level } : {}) });
+
 function line(service, level, us, fields, meta = {}) {
-  return { us: Math.floor(us), stream: { service_name: service, level, environment: "development" }, line: JSON.stringify(fields), meta };
+  return { us: Math.floor(us), stream: streamOf(service, level), line: JSON.stringify(fields), meta: { detected_level: level, ...meta } };
 }
 
-const plain = (service, level, us, text) => ({ us, stream: { service_name: service, level, environment: "development" }, line: text, meta: {} });
+const plain = (service, level, us, text) => ({ us, stream: streamOf(service, level), line: text, meta: { detected_level: level } });

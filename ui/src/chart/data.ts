@@ -130,3 +130,15 @@ export function nearestIndex(times: readonly number[], at: number): number {
   const step = second === undefined ? 1 : second - first;
   return Math.min(times.length - 1, Math.max(0, Math.round((at - first) / step)));
 }
+
+/** Merges series with the same labels by adding them up; each is named by its only label's value. */
+export function addUp(data: ChartData): ChartData {
+  const groups = new Map<string, Series>();
+  for (const s of data.series) {
+    const known = groups.get(s.key);
+    const name = Object.values(s.labels)[0] ?? "";
+    if (!known) groups.set(s.key, { ...s, name });
+    else known.values = known.values.map((v, i) => (v === null && (s.values[i] ?? null) === null ? null : (v ?? 0) + (s.values[i] ?? 0)));
+  }
+  return { ...data, series: [...groups.values()] };
+}

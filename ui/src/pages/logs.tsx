@@ -1,11 +1,11 @@
 /** Logs: a query, how many lines of which level came when, and the lines; live on request. */
 import "../core.ts";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { lokiRange, nanos, type LogLine } from "../api.ts";
-import { gridData, NO_DATA, type ChartData, type Series } from "../chart/data.ts";
+import { lokiLabels, lokiRange, nanos, type LogLine } from "../api.ts";
+import { addUp, gridData, NO_DATA, type ChartData, type Series } from "../chart/data.ts";
 import { BarChart } from "../chart/bars.tsx";
 import { useKeys } from "../keys.ts";
-import { useLoad } from "../load.ts";
+import { cached, useLoad } from "../load.ts";
 import { momentLinks } from "../links.ts";
 import { levelOf, LEVELS, seriesVar } from "../palette.ts";
 import { effectiveQuery } from "../query/effective.ts";
@@ -31,29 +31,43 @@ const LinePeek = lazy(() => import("./logs_peek.tsx").then((m) => m.LinePeek));
 const VOLUME_HEIGHT = 104;
 const VOLUME_BARS = 100;
 
-/** Volume by level: grid data whose series stand in the order of severity, the worst at the bottom of the stack. */
+/** Labels that carry the level: what Loki detects while ingesting, and what a service labels its streams with. */
+const LEVEL_LABELS = "detected_level, level";
+
+/** Volume split by a label. By level, the series stand in the order of severity, the worst at the bottom of the stack. */
 async function loadVolume(query: string, by: string, r: Range, step: number, signal: AbortSignal): Promise<ChartData> {
   const { start, end } = alignRange({ from: r.from, to: r.to + step * 1000 }, step);
-  const answer = await lokiRange({ query: volumeQuery(query, by, step), start: nanos(start * 1000), end: nanos(end * 1000), step }, signal);
+  const labels = by === "level" ? LEVEL_LABELS : by;
+  const answer = await lokiRange({ query: volumeQuery(query, labels, step), start: nanos(start * 1000), end: nanos(end * 1000), step }, signal);
   if (answer.kind !== "matrix") return NO_DATA;
-  const data = gridData(answer.series, start, end, step);
-  const series = data.series.map((s) => ({ ...s, name: s.labels[by] || "(none)" }));
-  if (by === "level") series.sort((a, b) => LEVELS.indexOf(levelOf(b.labels[by])) - LEVELS.indexOf(levelOf(a.labels[by])));
-  return { ...data, series };
+  if (by !== "level") {
+    const data = gridData(answer.series, start, end, step);
+    return { ...data, series: data.series.map((s) => ({ ...s, name: s.labels[by] || "(none)" })) };
+  }
+  const levels = answer.series.map((s) => ({ ...s, metric: { level: levelOf(s.metric["level"] || s.metric["detected_level"]) } }));
+  const data = addUp(gridData(levels, start, end, step));
+  data.series.sort((a, b) => LEVELS.indexOf(levelOf(b.name)) - LEVELS.indexOf(levelOf(a.name)));
+  return data;
 }
 
 function Volume({ query, r }: { query: string; r: Range }) {
   const by = param("by") || "level";
   const step = stepFor(r, VOLUME_BARS);
   const load = useLoad(`${query} ${by} ${r.from} ${r.to} ${step}`, (signal) => loadVolume(query, by, r, step, signal), `${query} ${by}`);
-  const color = (s: Series): string => (by === "level" ? `--level-${levelOf(s.labels[by])}` : seriesVar(s.slot.color));
+  const names = useLoad(`log-labels ${tenant.value}`, () => cached(`log-labels ${tenant.value}`, () => lokiLabels(nanos(r.from), nanos(r.to))));
+  const color = (s: Series): string => (by === "level" ? `--level-${levelOf(s.name)}` : seriesVar(s.slot.color));
   return (
     <section class="panel" aria-label="Volume" style="flex:none">
       <Loaded load={load}>
         {(data) => (
           <>
-            <div class="row wrap" style="padding:6px 12px 0;gap:2px 14px;font-size:12px;min-height:24px">
-              <span class="dim">lines per {promDuration(step)}</span>
+            <div class="row wrap" style="padding:5px 12px 0;gap:2px 12px;font-size:12px;min-height:24px">
+              <span class="dim">lines per {promDuration(step)} by</span>
+              <select class="field" style="height:24px" aria-label="Split the volume by" value={by} onChange={(e) => patch({ by: e.currentTarget.value === "level" ? "" : e.currentTarget.value }, true)}>
+                {["level", ...(names.data ?? []).filter((n) => n !== "level")].map((n) => (
+                  <option key={n}>{n}</option>
+                ))}
+              </select>
               {[...data.series].reverse().map((s) => (
                 <span key={s.key} class="row" style="gap:5px">
                   <span class="dot" style={{ "--c": `var(${color(s)})` }} />

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ApiError, compareNanos, positionIn } from "../../src/api.ts";
-import { gridData, parseValue, seriesNames, stack, summarize } from "../../src/chart/data.ts";
+import { addUp, gridData, parseValue, seriesNames, stack, summarize } from "../../src/chart/data.ts";
 import { niceCeil } from "../../src/chart/canvas.ts";
 import { toggled } from "../../src/chart/legend.tsx";
 import { jsonFields, readLine } from "../../src/logline.ts";
@@ -40,6 +40,12 @@ test("stacks and summaries", () => {
   assert.deepEqual(stack([s([1, null]), s([2, null]), s([null, 5])]), [[3, 5], [2, 5], [null, 5]]);
   assert.deepEqual(summarize([null, 2, 4, null]), { last: 4, min: 2, max: 4, mean: 3 });
   assert.deepEqual(summarize([]), { last: null, min: null, max: null, mean: null });
+});
+
+test("series of equal labels are added up", () => {
+  const m = (a: string, ...values: [number, string][]) => ({ metric: { level: a }, values });
+  const d = addUp(gridData([m("error", [10, "1"], [20, "2"]), m("error", [20, "3"]), m("info", [30, "4"])], 10, 30, 10));
+  assert.deepEqual(d.series.map((s) => [s.name, s.values]), [["error", [1, 5, null]], ["info", [null, null, 4]]]);
 });
 
 test("colours: equal sets get equal slots in any order, no hue twice among eight", () => {
