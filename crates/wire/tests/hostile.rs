@@ -283,7 +283,7 @@ fn many_small_things() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
@@ -325,6 +325,12 @@ proptest! {
         let packed = zstd::bulk::compress(&bytes, 1).unwrap();
         prop_assert_eq!(decompress(Encoding::Zstd, &packed, 3000).unwrap().into_owned(), bytes);
     }
+}
+
+/// At least two thousand cases; `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.max(2000), failure_persistence: None, ..config }
 }
 
 fn values() -> impl Strategy<Value = Value> {

@@ -110,7 +110,13 @@ pub(super) fn push_attribute<'a>(
 ) -> Result<(), Fault> {
     if pairs.len() >= limits.attributes {
         let limit = limits.attributes;
-        return Err(Fault::over(Reason::TooManyLabels, field.at, "attributes", limit, "attributes"));
+        return Err(Fault::over(
+            Reason::TooManyLabels,
+            field.at,
+            "number of attributes",
+            limit,
+            "attributes",
+        ));
     }
     pairs.push(key_value(field, limits)?);
     Ok(())

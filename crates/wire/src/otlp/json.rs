@@ -4,6 +4,8 @@
 //!
 //! One bad span, record or point is left out and counted; broken JSON fails the request.
 
+use std::borrow::Cow;
+
 use kenning_model::{Reason, Rejected, Signal};
 
 use crate::error::{DecodeError, Fault};
@@ -327,7 +329,7 @@ struct Rewriter<'a> {
     rejected: Rejected,
 }
 
-impl Rewriter<'_> {
+impl<'a> Rewriter<'a> {
     /// The fields of a message. Recursion ends at the reader's limit on nesting.
     fn message(&mut self, schema: &'static [Entry]) -> Result<(), Fault> {
         self.json.open(b'{')?;
@@ -416,16 +418,16 @@ impl Rewriter<'_> {
         let number = entry.number;
         match entry.shape {
             Shape::Text => {
-                let text = self.json.text().map_err(|fault| named(fault, entry))?;
+                let text = self.text(entry)?;
                 self.out.bytes(number, text.as_bytes());
             }
             Shape::Hex => {
-                let text = self.json.text().map_err(|fault| named(fault, entry))?;
+                let text = self.text(entry)?;
                 let bytes = id(&text).ok_or_else(|| self.bad(entry, "is not hex"))?;
                 self.out.bytes(number, &bytes);
             }
             Shape::Base64 => {
-                let text = self.json.text().map_err(|fault| named(fault, entry))?;
+                let text = self.text(entry)?;
                 let bytes = base64(&text).ok_or_else(|| self.bad(entry, "is not base64"))?;
                 self.out.bytes(number, &bytes);
             }
@@ -433,21 +435,9 @@ impl Rewriter<'_> {
                 let flag = self.json.boolean().map_err(|fault| named(fault, entry))?;
                 self.out.varint(number, u64::from(flag));
             }
-            Shape::Varint => {
+            Shape::Varint | Shape::Zigzag | Shape::Fixed64 | Shape::Fixed32 => {
                 let value = self.integer(entry)?;
-                self.out.varint(number, value);
-            }
-            Shape::Zigzag => {
-                let value = self.integer(entry)?;
-                self.out.zigzag(number, value as i64);
-            }
-            Shape::Fixed64 => {
-                let value = self.integer(entry)?;
-                self.out.fixed64(number, value);
-            }
-            Shape::Fixed32 => {
-                let value = self.integer(entry)?;
-                self.out.fixed32(number, value as u32);
+                self.put_integer(entry, value);
             }
             Shape::Double => {
                 let value = self.double(entry)?;
@@ -463,6 +453,19 @@ impl Rewriter<'_> {
             Shape::Value => self.nested(number, VALUE)?,
         }
         Ok(())
+    }
+
+    fn put_integer(&mut self, entry: &Entry, value: u64) {
+        match entry.shape {
+            Shape::Zigzag => self.out.zigzag(entry.number, value as i64),
+            Shape::Fixed64 => self.out.fixed64(entry.number, value),
+            Shape::Fixed32 => self.out.fixed32(entry.number, value as u32),
+            _ => self.out.varint(entry.number, value),
+        }
+    }
+
+    fn text(&mut self, entry: &Entry) -> Result<Cow<'a, str>, Fault> {
+        self.json.text().map_err(|fault| named(fault, entry))
     }
 
     fn nested(&mut self, number: u32, schema: &'static [Entry]) -> Result<(), Fault> {

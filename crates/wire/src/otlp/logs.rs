@@ -149,23 +149,7 @@ impl Decoder<'_> {
             let limit = self.limits.line_bytes;
             return Err(Fault::over(Reason::TooLong, field.at, "log line", limit, "bytes"));
         }
-        let number = SEVERITY_NUMBERS.get(usize::from(record.severity_number)).copied().unwrap_or("");
-        let mut pairs = Vec::with_capacity(shared.len() + record.metadata.len() + 3);
-        pairs.extend(refs(shared).chain(refs(&record.metadata)));
-        if record.severity_number != 0 {
-            pairs.push(("severity_number", number));
-        }
-        pairs.push(("severity_text", record.severity_text));
-        if pairs.len() > self.limits.attributes.saturating_mul(2) {
-            let limit = self.limits.attributes.saturating_mul(2);
-            return Err(Fault::over(
-                Reason::TooManyLabels,
-                field.at,
-                "structured metadata",
-                limit,
-                "entries",
-            ));
-        }
+        let mut pairs = metadata_of(&record, shared, self.limits, field.at)?;
         let stream_index = *index.get_or_insert_with(|| self.table.intern(&mut borrow(&stream.labels)));
         let labels = self.table.get(stream_index).cloned().unwrap_or_default();
         let level = level_of(&record, &labels, &pairs, &line);
@@ -182,6 +166,27 @@ impl Decoder<'_> {
         self.batch.push(stream_index, row);
         Ok(())
     }
+}
+
+/// A record's structured metadata with what its resource and scope share; of equal names the last wins.
+fn metadata_of<'s>(
+    record: &'s Record<'_>,
+    shared: &'s Metadata<'_>,
+    limits: &DecodeLimits,
+    at: usize,
+) -> Result<Vec<(&'s str, &'s str)>, Fault> {
+    let mut pairs = Vec::with_capacity(shared.len() + record.metadata.len() + 3);
+    pairs.extend(refs(shared).chain(refs(&record.metadata)));
+    if record.severity_number != 0 {
+        let number = SEVERITY_NUMBERS.get(usize::from(record.severity_number)).copied().unwrap_or("");
+        pairs.push(("severity_number", number));
+    }
+    pairs.push(("severity_text", record.severity_text));
+    let limit = limits.attributes.saturating_mul(2);
+    if pairs.len() > limit {
+        return Err(Fault::over(Reason::TooManyLabels, at, "structured metadata", limit, "entries"));
+    }
+    Ok(pairs)
 }
 
 /// The sender's number rules; then its word; then what the record says elsewhere.
