@@ -27,10 +27,10 @@ use kenning_query::{Diagnostic, LimitKind, QueryContext, QueryError};
 pub use eval::{STALE, is_stale};
 pub use histogram::{Bucket, annotate_resets, compact, histogram_buckets};
 pub use syntax::{
-    Aggregate, Aggregator, At, Binary, BinaryOp, Call, Cardinality, DurationExpr, DurationOp, DurationSpec, Expr,
-    Extension, Grouping, MatchOp, Matcher, Matching, MatrixSelector, NumberLiteral, Paren, SIGNATURES, SequenceValue,
-    SeriesDescription, Signature, StringLiteral, Subquery, Unary, ValueType, VectorSelector, format, parse,
-    parse_selector, parse_series_description,
+    Aggregate, Aggregator, At, Binary, BinaryOp, Call, Cardinality, DurationExpr, DurationOp, DurationSpec,
+    Expr, Extension, Grouping, MatchOp, Matcher, Matching, MatrixSelector, NumberLiteral, Paren, SIGNATURES,
+    SequenceValue, SeriesDescription, Signature, StringLiteral, Subquery, Unary, ValueType, VectorSelector,
+    format, parse, parse_selector, parse_series_description,
 };
 pub use text::{format_duration, format_float, parse_duration};
 

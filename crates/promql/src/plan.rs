@@ -8,10 +8,10 @@ use regex::Regex;
 
 use crate::eval::{DatePart, FloatFunction, HistogramStatistic, RangeFunction};
 use crate::syntax::{
-    Aggregate, Aggregator, At, Binary, BinaryOp, Call, DurationExpr, DurationOp, DurationSpec, Expr, Extension,
-    Grouping, MatchOp, Matcher, Matching, MatrixSelector, Subquery, ValueType, VectorSelector,
+    Aggregate, Aggregator, At, Binary, BinaryOp, Call, DurationExpr, DurationOp, DurationSpec, Expr,
+    Extension, Grouping, MatchOp, Matcher, Matching, MatrixSelector, Subquery, ValueType, VectorSelector,
 };
-use crate::text::quote;
+use crate::text::{is_label, quote};
 
 /// A whole query.
 #[derive(Debug)]
@@ -45,7 +45,18 @@ pub(crate) struct Selector {
     pub filter: Filter,
     pub when: When,
     pub smoothed: bool,
+    pub resets: Resets,
     pub span: SourceSpan,
+}
+
+/// What is said of counter resets between the histograms of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resets {
+    /// What the store says, and where there is none for certain.
+    AsStored,
+    /// Every one is marked: below `histogram_count` and the like Prometheus reads no buckets, and so has to look for
+    /// resets while it reads. Aggregations can tell the difference.
+    Marked,
 }
 
 /// When data is looked at, relative to the instant of evaluation.
@@ -73,7 +84,7 @@ pub(crate) struct Range {
 
 #[derive(Debug)]
 pub(crate) enum RangeSource {
-    Selector { filter: Filter, extension: Option<Extension> },
+    Selector { filter: Filter, extension: Option<Extension>, resets: Resets },
     Subquery { operand: Box<Vector>, step: Option<i64> },
 }
 
@@ -87,25 +98,70 @@ pub(crate) enum Vector {
     Binary(Box<VectorBinary>),
     ScalarBinary(Box<ScalarBinary>),
     OverRange(Box<OverRange>),
-    AbsentOverRange { range: Range, labels: LabelSet },
-    Absent { operand: Box<Vector>, labels: LabelSet },
-    Float { function: FloatFunction, operand: Box<Vector> },
-    Clamp { operand: Box<Vector>, min: Option<Scalar>, max: Option<Scalar> },
-    Round { operand: Box<Vector>, nearest: Option<Scalar> },
-    Date { part: DatePart, operand: Option<Box<Vector>> },
+    AbsentOverRange {
+        range: Range,
+        labels: LabelSet,
+    },
+    Absent {
+        operand: Box<Vector>,
+        labels: LabelSet,
+    },
+    Float {
+        function: FloatFunction,
+        operand: Box<Vector>,
+    },
+    Clamp {
+        operand: Box<Vector>,
+        min: Option<Scalar>,
+        max: Option<Scalar>,
+    },
+    Round {
+        operand: Box<Vector>,
+        nearest: Option<Scalar>,
+    },
+    Date {
+        part: DatePart,
+        operand: Option<Box<Vector>>,
+    },
     /// `timestamp` of a selector: the samples' own times.
     TimestampOfSelector(Selector),
     TimestampOf(Box<Vector>),
     /// `start_timestamp`: no store keeps start times yet.
     Nothing(Box<Vector>),
-    Statistic { statistic: HistogramStatistic, operand: Box<Vector> },
+    Statistic {
+        statistic: HistogramStatistic,
+        operand: Box<Vector>,
+    },
     Quantiles(Box<Quantiles>),
-    Fraction { lower: Scalar, upper: Scalar, operand: Box<Vector>, span: SourceSpan },
+    Fraction {
+        lower: Scalar,
+        upper: Scalar,
+        operand: Box<Vector>,
+        span: SourceSpan,
+    },
     LabelReplace(Box<LabelReplace>),
-    LabelJoin { operand: Box<Vector>, target: String, separator: String, sources: Vec<String> },
-    Sort { operand: Box<Vector>, descending: bool, span: SourceSpan },
-    SortByLabel { operand: Box<Vector>, labels: Vec<String>, descending: bool, span: SourceSpan },
-    Info { operand: Box<Vector>, matchers: Option<Vec<Matcher>>, when: When },
+    LabelJoin {
+        operand: Box<Vector>,
+        target: String,
+        separator: String,
+        sources: Vec<String>,
+    },
+    Sort {
+        operand: Box<Vector>,
+        descending: bool,
+        span: SourceSpan,
+    },
+    SortByLabel {
+        operand: Box<Vector>,
+        labels: Vec<String>,
+        descending: bool,
+        span: SourceSpan,
+    },
+    Info {
+        operand: Box<Vector>,
+        matchers: Option<Vec<Matcher>>,
+        when: When,
+    },
 }
 
 #[derive(Debug)]
@@ -183,13 +239,16 @@ pub(crate) struct LabelReplace {
     pub regex: Regex,
 }
 
-/// What resolution needs to know about a query's grid.
+/// What resolution needs to know about a query's grid and about what stands around an expression.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resolver {
-    pub start: i64,
-    pub end: i64,
-    /// Zero for an instant.
-    pub step: i64,
+    start: i64,
+    end: i64,
+    step: i64,
+    /// Below a function that looks at counts and sums of histograms only.
+    statistics_only: bool,
+    /// Below something that needs the buckets of histograms.
+    needs_buckets: bool,
 }
 
 type Resolved<T> = Result<T, QueryError>;
@@ -203,6 +262,11 @@ fn failed<T>(span: SourceSpan, message: impl Into<String>) -> Resolved<T> {
 }
 
 impl Resolver {
+    /// For a query from `start` to `end`; the step of an instant is zero.
+    pub(crate) const fn new(start: i64, end: i64, step: i64) -> Self {
+        Self { start, end, step, statistics_only: false, needs_buckets: false }
+    }
+
     /// Makes a checked tree ready.
     pub(crate) fn root(self, expr: &Expr) -> Resolved<Root> {
         Ok(match expr.value_type() {
@@ -249,6 +313,14 @@ impl Resolver {
         }
     }
 
+    fn with_buckets(self) -> Self {
+        Self { needs_buckets: true, ..self }
+    }
+
+    fn resets(self) -> Resets {
+        if self.statistics_only && !self.needs_buckets { Resets::Marked } else { Resets::AsStored }
+    }
+
     fn boxed(self, expr: &Expr) -> Resolved<Box<Vector>> {
         self.vector(expr).map(Box::new)
     }
@@ -267,13 +339,12 @@ impl Resolver {
     }
 
     fn selector(self, selector: &VectorSelector) -> Resolved<Selector> {
-        if selector.extension == Some(Extension::Anchored) {
-            // Prometheus ignores it here; an instant has no start to be anchored at.
-        }
         Ok(Selector {
             filter: selector.filter(),
             when: self.when(selector.at, &selector.offset)?,
+            // An instant has no start to be anchored at: `anchored` means nothing here.
             smoothed: selector.extension == Some(Extension::Smoothed),
+            resets: self.resets(),
             span: selector.span,
         })
     }
@@ -298,7 +369,11 @@ impl Resolver {
     fn matrix(self, matrix: &MatrixSelector) -> Resolved<Range> {
         let selector = &matrix.selector;
         Ok(Range {
-            source: RangeSource::Selector { filter: selector.filter(), extension: selector.extension },
+            source: RangeSource::Selector {
+                filter: selector.filter(),
+                extension: selector.extension,
+                resets: self.resets(),
+            },
             when: self.when(selector.at, &selector.offset)?,
             width: self.duration(&matrix.range, false)?,
             span: matrix.span,
@@ -307,7 +382,8 @@ impl Resolver {
 
     fn subquery(self, subquery: &Subquery) -> Resolved<Range> {
         let step = subquery.step.as_ref().map(|step| self.duration(step, false)).transpose()?;
-        let source = RangeSource::Subquery { operand: self.boxed(&subquery.operand)?, step: step.filter(|s| *s > 0) };
+        let operand = self.with_buckets().boxed(&subquery.operand)?;
+        let source = RangeSource::Subquery { operand, step: step.filter(|s| *s > 0) };
         Ok(Range {
             source,
             when: self.when(subquery.at, &subquery.offset)?,
@@ -370,17 +446,34 @@ impl Resolver {
 
     fn binary(self, binary: &Binary) -> Resolved<Vector> {
         let (op, returns_bool, span) = (binary.op, binary.returns_bool, binary.span);
+        if matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower) && !self.needs_buckets {
+            return self.with_buckets().binary(binary);
+        }
         let is_scalar = |side: &Expr| side.value_type() == ValueType::Scalar;
         let scalar_is_left = is_scalar(&binary.left);
         if !scalar_is_left && !is_scalar(&binary.right) {
             let (left, right) = (self.vector(&binary.left)?, self.vector(&binary.right)?);
             let matching = binary.matching.clone();
-            return Ok(Vector::Binary(Box::new(VectorBinary { op, left, right, matching, returns_bool, span })));
+            return Ok(Vector::Binary(Box::new(VectorBinary {
+                op,
+                left,
+                right,
+                matching,
+                returns_bool,
+                span,
+            })));
         }
         let (scalar, vector) =
             if scalar_is_left { (&binary.left, &binary.right) } else { (&binary.right, &binary.left) };
         let (scalar, vector) = (self.scalar(scalar)?, self.vector(vector)?);
-        Ok(Vector::ScalarBinary(Box::new(ScalarBinary { op, vector, scalar, scalar_is_left, returns_bool, span })))
+        Ok(Vector::ScalarBinary(Box::new(ScalarBinary {
+            op,
+            vector,
+            scalar,
+            scalar_is_left,
+            returns_bool,
+            span,
+        })))
     }
 
     fn aggregate(self, aggregate: &Aggregate) -> Resolved<Vector> {
@@ -404,7 +497,7 @@ impl Resolver {
             Aggregator::LimitRatio => AggregateOp::LimitRatio(param()?),
             Aggregator::CountValues => {
                 let label = aggregate.param.as_ref().map_or("", text);
-                if label.is_empty() {
+                if !is_label(label) {
                     return failed(aggregate.span, format!("invalid label name {}", quote(label)));
                 }
                 AggregateOp::CountValues(label.to_owned())
@@ -433,7 +526,9 @@ impl Resolver {
             return Ok(Vector::Float { function, operand: self.boxed(operand)? });
         }
         if let (Some(statistic), [operand]) = (HistogramStatistic::find(name), args.as_slice()) {
-            return Ok(Vector::Statistic { statistic, operand: self.boxed(operand)? });
+            let only = matches!(name, "histogram_count" | "histogram_sum" | "histogram_avg");
+            let below = Self { statistics_only: self.statistics_only || only, ..self };
+            return Ok(Vector::Statistic { statistic, operand: below.boxed(operand)? });
         }
         if let Some(part) = DatePart::find(name) {
             let operand = args.first().map(|operand| self.boxed(operand)).transpose()?;
@@ -468,7 +563,9 @@ impl Resolver {
                 let nearest = rest.first().map(|nearest| self.scalar(nearest)).transpose()?;
                 Vector::Round { operand: self.boxed(operand)?, nearest }
             }
-            ("timestamp", [Expr::Selector(selector)]) => Vector::TimestampOfSelector(self.selector(selector)?),
+            ("timestamp", [Expr::Selector(selector)]) => {
+                Vector::TimestampOfSelector(self.selector(selector)?)
+            }
             ("timestamp", [operand]) => Vector::TimestampOf(self.boxed(operand)?),
             ("start_timestamp", [operand]) => Vector::Nothing(self.boxed(operand)?),
             ("histogram_quantile", [quantile, operand]) => self.quantiles(operand, &[quantile], None)?,
@@ -479,7 +576,7 @@ impl Resolver {
                 lower: self.scalar(lower)?,
                 upper: self.scalar(upper)?,
                 span: operand.span(),
-                operand: self.boxed(operand)?,
+                operand: self.with_buckets().boxed(operand)?,
             },
             ("label_replace", [operand, target, replacement, source, regex]) => {
                 self.label_replace(span, operand, [target, replacement, source, regex])?
@@ -512,7 +609,7 @@ impl Resolver {
         let quantile = |expr: &&Expr| Ok((self.scalar(expr)?, expr.span()));
         Ok(Vector::Quantiles(Box::new(Quantiles {
             operand_span: operand.span(),
-            operand: self.vector(operand)?,
+            operand: self.with_buckets().vector(operand)?,
             quantiles: quantiles.iter().map(quantile).collect::<Resolved<_>>()?,
             label,
         })))
@@ -523,7 +620,7 @@ impl Resolver {
         let Ok(regex) = Regex::new(&format!("^(?s:{pattern})$")) else {
             return failed(span, format!("invalid regular expression in label_replace(): {pattern}"));
         };
-        if target.is_empty() {
+        if !is_label(&target) {
             return failed(span, format!("invalid destination label name in label_replace(): {target}"));
         }
         let operand = self.vector(operand)?;
@@ -540,11 +637,11 @@ impl Resolver {
     ) -> Resolved<Vector> {
         let (target, separator) = (text(target).to_owned(), text(separator).to_owned());
         let sources: Vec<_> = sources.iter().map(|source| text(source).to_owned()).collect();
-        if sources.iter().any(String::is_empty) {
-            return failed(span, "invalid source label name in label_join(): ");
+        if let Some(source) = sources.iter().find(|source| !is_label(source)) {
+            return failed(span, format!("invalid source label name in label_join(): {source}"));
         }
-        if target.is_empty() {
-            return failed(span, "invalid destination label name in label_join(): ");
+        if !is_label(&target) {
+            return failed(span, format!("invalid destination label name in label_join(): {target}"));
         }
         Ok(Vector::LabelJoin { operand: self.boxed(operand)?, target, separator, sources })
     }

@@ -50,11 +50,8 @@ pub(crate) fn general_two_digits(value: f64) -> String {
     let scientific = format!("{value:.1e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    let mantissa = if mantissa.contains('.') {
-        mantissa.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        mantissa
-    };
+    let mantissa =
+        if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
     if value != 0.0 && !(-4..2).contains(&exponent) {
         return exponent_form(&format!("{mantissa}e{exponent}"));
     }
@@ -123,7 +120,8 @@ fn remove_underscores(text: &str) -> Option<String> {
     if !text.contains('_') {
         return Some(text.into());
     }
-    let prefixed = text.len() > 1 && text.starts_with('0') && text[1..].starts_with(['x', 'X', 'b', 'B', 'o', 'O']);
+    let prefixed =
+        text.len() > 1 && text.starts_with('0') && text[1..].starts_with(['x', 'X', 'b', 'B', 'o', 'O']);
     let body = if prefixed { &text[2..] } else { text };
     let mut before_is_digit = prefixed || text.starts_with('0');
     let mut characters = body.chars().peekable();
@@ -251,6 +249,9 @@ fn escape(c: char, mark: char, out: &mut String) {
         c if c < ' ' || c == '\x7f' => {
             let _ = write!(out, "\\x{:02x}", c as u32);
         }
+        c if c as u32 >= INVALID_BYTES => {
+            let _ = write!(out, "\\x{:02x}", c as u32 - INVALID_BYTES);
+        }
         c if is_printable(c) => out.push(c),
         c if (c as u32) < 0x1_0000 => {
             let _ = write!(out, "\\u{:04x}", c as u32);
@@ -291,8 +292,23 @@ pub(crate) fn unquote(literal: &str) -> Result<String, String> {
             c => push_char(c, &mut bytes),
         }
     }
-    // Byte escapes can spell invalid UTF-8, which no label of ours holds; the replacement character matches none either.
-    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(
+            chunk.invalid().iter().filter_map(|byte| char::from_u32(INVALID_BYTES + u32::from(*byte))),
+        );
+    }
+    Ok(text)
+}
+
+/// Byte escapes can spell invalid UTF-8, which our texts cannot hold. Such bytes become code points for private use
+/// from here on: they equal no text that exists, and are printed as the escapes they came from.
+const INVALID_BYTES: u32 = 0x10_ff00;
+
+/// True for text that can be a label's name: not empty, and valid UTF-8 as written.
+pub(crate) fn is_label(name: &str) -> bool {
+    !name.is_empty() && !name.chars().any(|c| c as u32 >= INVALID_BYTES)
 }
 
 fn push_char(c: char, bytes: &mut Vec<u8>) {
@@ -400,6 +416,10 @@ mod tests {
             assert_eq!(unquote(&quote(text)).as_deref(), Ok(text));
         }
         assert_eq!(unquote(r"'\x41\101\u00e9'").as_deref(), Ok("AAé"));
+        assert_eq!(
+            unquote(r#""\xff""#).map(|text| (quote(&text), is_label(&text))),
+            Ok((r#""\xff""#.into(), false))
+        );
         assert!(unquote(r#""\q""#).is_err() && unquote("\"").is_err());
     }
 }

@@ -370,10 +370,24 @@ impl Reducer {
     fn finish(self, param: f64, plan: &Aggregation, notes: &mut Annotations) -> Option<Point> {
         let value = match self {
             Self::Sum { floats, histograms, failed } => {
-                return finish_mixed(floats.map(Sum::value), histograms, failed, HistogramSum::sum, plan, notes);
+                return finish_mixed(
+                    floats.map(Sum::value),
+                    histograms,
+                    failed,
+                    HistogramSum::sum,
+                    plan,
+                    notes,
+                );
             }
             Self::Avg { floats, histograms, failed } => {
-                return finish_mixed(floats.map(Mean::value), histograms, failed, HistogramSum::mean, plan, notes);
+                return finish_mixed(
+                    floats.map(Mean::value),
+                    histograms,
+                    failed,
+                    HistogramSum::mean,
+                    plan,
+                    notes,
+                );
             }
             Self::Count(count) => count,
             Self::Group => 1.0,
@@ -453,4 +467,3 @@ impl AggregateOp {
         }
     }
 }
-

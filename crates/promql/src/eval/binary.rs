@@ -8,7 +8,8 @@ use kenning_query::{QueryError, SourceSpan};
 
 use super::collect::Collector;
 use super::{
-    Column, Evaluated, Evaluator, Point, Steps, arithmetic, display_labels, failure, is_metadata, keep, without,
+    Column, Evaluated, Evaluator, Point, Steps, arithmetic, display_labels, failure, is_metadata, keep,
+    without,
 };
 use crate::annotation::{Annotations, Operation};
 use crate::histogram::{Wide, divided, same_data, scaled, trim};
@@ -303,8 +304,7 @@ impl Join<'_> {
         let labels = self.result_labels(many, one);
         if plan.matching.cardinality == Cardinality::OneToOne {
             if seen.has(group) {
-                let message =
-                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
+                let message = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
                 return Err(failure(plan.span, message));
             }
             seen.mark(group);
@@ -341,7 +341,8 @@ impl Join<'_> {
         }
         let plan = self.plan;
         let swapped = plan.matching.cardinality == Cardinality::OneToMany;
-        let (many_columns, one_columns) = if swapped { (self.right, self.left) } else { (self.left, self.right) };
+        let (many_columns, one_columns) =
+            if swapped { (self.right, self.left) } else { (self.left, self.right) };
         let own = |side: Side, columns: &[Column]| match side {
             Side::Column(at) => columns.get(at).map(|column| column.labels.clone()),
             Side::Fill => None,

@@ -34,7 +34,11 @@ impl Collector {
         let known = if self.steps.len > 1 { self.positions.get(labels).copied() } else { None };
         let at = known.unwrap_or_else(|| {
             self.positions.insert(labels.clone(), self.columns.len());
-            self.columns.push(Column { labels: labels.clone(), drop_name, points: vec![None; self.steps.len] });
+            self.columns.push(Column {
+                labels: labels.clone(),
+                drop_name,
+                points: vec![None; self.steps.len],
+            });
             self.columns.len() - 1
         });
         match self.columns.get_mut(at).and_then(|column| column.points.get_mut(i)) {

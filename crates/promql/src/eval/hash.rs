@@ -52,9 +52,9 @@ fn xxhash64(data: &[u8]) -> u64 {
         let [a, b, c, d] = lanes;
         let mixed = a.rotate_left(1).wrapping_add(b.rotate_left(7));
         let mixed = mixed.wrapping_add(c.rotate_left(12)).wrapping_add(d.rotate_left(18));
-        lanes.into_iter().fold(mixed, |hash, lane| {
-            (hash ^ round(0, lane)).wrapping_mul(PRIME_1).wrapping_add(PRIME_4)
-        })
+        lanes
+            .into_iter()
+            .fold(mixed, |hash, lane| (hash ^ round(0, lane)).wrapping_mul(PRIME_1).wrapping_add(PRIME_4))
     };
     hash = hash.wrapping_add(data.len() as u64);
     while let Some((head, tail)) = rest.split_at_checked(8) {
@@ -62,7 +62,10 @@ fn xxhash64(data: &[u8]) -> u64 {
         rest = tail;
     }
     if let Some((head, tail)) = rest.split_at_checked(4) {
-        hash = (hash ^ word(head).wrapping_mul(PRIME_1)).rotate_left(23).wrapping_mul(PRIME_2).wrapping_add(PRIME_3);
+        hash = (hash ^ word(head).wrapping_mul(PRIME_1))
+            .rotate_left(23)
+            .wrapping_mul(PRIME_2)
+            .wrapping_add(PRIME_3);
         rest = tail;
     }
     for byte in rest {

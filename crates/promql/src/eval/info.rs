@@ -8,7 +8,7 @@ use kenning_query::SourceSpan;
 use super::collect::Collector;
 use super::{Column, Evaluated, Evaluator, Steps, display_labels, failure, keep};
 use crate::Point;
-use crate::plan::{Selector, Vector, When};
+use crate::plan::{Resets, Selector, Vector, When};
 use crate::syntax::{MatchOp, Matcher};
 
 const TARGET_INFO: &str = "target_info";
@@ -36,9 +36,7 @@ impl Wanted {
         let positive = names.iter().any(|m| matches!(m.op, MatchOp::Eq | MatchOp::Re));
         if names.is_empty() {
             names = target_info();
-        } else if !positive
-            && let Ok(any_info) = Matcher::new(METRIC_NAME, MatchOp::Re, ".+_info")
-        {
+        } else if !positive && let Ok(any_info) = Matcher::new(METRIC_NAME, MatchOp::Re, ".+_info") {
             names.insert(0, any_info);
         }
         Self { names, labels }
@@ -63,9 +61,13 @@ impl Wanted {
         let mut identities = Vec::new();
         for label in IDENTIFYING {
             let relevant = columns.iter().filter(|column| !self.is_info(&column.labels));
-            let values: BTreeSet<&str> = relevant.map(|c| c.labels.get(label)).filter(|v| !v.is_empty()).collect();
+            let values: BTreeSet<&str> =
+                relevant.map(|c| c.labels.get(label)).filter(|v| !v.is_empty()).collect();
             if !values.is_empty() {
-                identities.push(Filter::OneOf(Field::Label(label.into()), values.into_iter().map(Into::into).collect()));
+                identities.push(Filter::OneOf(
+                    Field::Label(label.into()),
+                    values.into_iter().map(Into::into).collect(),
+                ));
             }
         }
         if identities.is_empty() {
@@ -89,7 +91,8 @@ impl Evaluator<'_> {
         let infos = match wanted.filter(&columns) {
             None => Vec::new(),
             Some(filter) => {
-                let selector = Selector { filter, when, smoothed: false, span: SourceSpan::default() };
+                let (resets, span) = (Resets::AsStored, SourceSpan::default());
+                let selector = Selector { filter, when, smoothed: false, resets, span };
                 // The time of the sample decides which of two info series is the current one.
                 self.select(&selector, steps, |time, point| match point {
                     Point::Float(_) => Point::Float(time as f64),

@@ -137,7 +137,7 @@ pub(crate) fn instant(
     at: Millis,
     options: &Options,
 ) -> Evaluated<Answer> {
-    let plan = Resolver { start: at.0, end: at.0, step: 0 }.root(expr)?;
+    let plan = Resolver::new(at.0, at.0, 0).root(expr)?;
     let mut evaluator = Evaluator::new(store, context, options, false);
     let steps = Steps::one(at.0);
     let value = match &plan {
@@ -170,14 +170,15 @@ pub(crate) fn range(
 ) -> Evaluated<Answer> {
     let (start, end) = (grid.start.0, grid.end.0);
     if grid.step_ms <= 0 {
-        let message = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+        let message =
+            "zero or negative query resolution step widths are not accepted. Try a positive integer";
         return Err(QueryError::Invalid(vec![Diagnostic::error(expr.span(), message)]));
     }
     let steps = Steps::between(start, end, grid.step_ms);
     if steps.len as u64 > context.limits.points_max {
         return Err(QueryError::Limit { kind: LimitKind::Points, limit: context.limits.points_max });
     }
-    let plan = Resolver { start, end, step: grid.step_ms }.root(expr)?;
+    let plan = Resolver::new(start, end, grid.step_ms).root(expr)?;
     let mut evaluator = Evaluator::new(store, context, options, steps.len > 1);
     let columns = match &plan {
         Root::Scalar(scalar) => {
@@ -347,9 +348,7 @@ impl<'a> Evaluator<'a> {
             Vector::SortByLabel { operand, labels, descending, span } => {
                 self.sort_by_label(operand, labels, *descending, *span, steps)
             }
-            Vector::Info { operand, matchers, when } => {
-                self.info(operand, matchers.as_deref(), *when, steps)
-            }
+            Vector::Info { operand, matchers, when } => self.info(operand, matchers.as_deref(), *when, steps),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{Column, Evaluated, Evaluator, Point, Steps};
 use crate::annotation::Annotations;
 use crate::plan::{OverRange, Range, RangeSource, Vector, When};
 use crate::syntax::Extension;
-use crate::{Series, STALE};
+use crate::{STALE, Series};
 
 macro_rules! range_functions {
     ($($variant:ident = $name:literal),+ $(,)?) => {
@@ -116,8 +116,8 @@ impl Evaluator<'_> {
         let (first, last) = (range.when.of(steps.start), range.when.of(steps.last()));
         let start = first.saturating_sub(range.width).saturating_sub(margin.0);
         let mut series = match &range.source {
-            RangeSource::Selector { filter, .. } => {
-                self.load(filter, start.saturating_add(1), last.saturating_add(margin.1))?
+            RangeSource::Selector { filter, resets, .. } => {
+                self.load(filter, *resets, start.saturating_add(1), last.saturating_add(margin.1))?
             }
             RangeSource::Subquery { operand, step } => self.subquery(operand, *step, start, last)?,
         };
@@ -180,17 +180,24 @@ impl Evaluator<'_> {
                 None => floats.to_vec(),
                 Some(extension) if histograms.is_empty() => rate::extend(floats, start, end, extension),
                 Some(Extension::Anchored) => {
-                    return Err(super::failure(range.span, "anchored modifier is not supported with histograms"));
+                    return Err(super::failure(
+                        range.span,
+                        "anchored modifier is not supported with histograms",
+                    ));
                 }
                 Some(Extension::Smoothed) => {
-                    return Err(super::failure(range.span, "smoothed modifier is not supported with histograms"));
+                    return Err(super::failure(
+                        range.span,
+                        "smoothed modifier is not supported with histograms",
+                    ));
                 }
             };
             let mut points: Vec<_> = extended.iter().map(|(t, v)| (Millis(*t), Point::Float(*v))).collect();
             points.extend(histograms.iter().map(|(t, h)| (Millis(*t), Point::Histogram(h.clone()))));
             points.sort_by_key(|(time, _)| *time);
             if !points.is_empty() {
-                let labels = if one.drop_name { super::without_metadata(&one.labels) } else { one.labels.clone() };
+                let labels =
+                    if one.drop_name { super::without_metadata(&one.labels) } else { one.labels.clone() };
                 answer.push(Series { labels, points });
             }
         }
@@ -199,7 +206,8 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn over_range(&mut self, call: &OverRange, steps: Steps) -> Evaluated<Vec<Column>> {
-        let params: Vec<_> = call.params.iter().map(|param| self.scalar(param, steps)).collect::<Result<_, _>>()?;
+        let params: Vec<_> =
+            call.params.iter().map(|param| self.scalar(param, steps)).collect::<Result<_, _>>()?;
         let input = self.input(&call.range, steps)?;
         let keeps_name = matches!(call.function, RangeFunction::First | RangeFunction::Last);
         let mut columns = Vec::new();
@@ -233,7 +241,8 @@ impl Evaluator<'_> {
         for ((i, time), slot) in steps.iter().zip(&mut points) {
             let (start, end) = input.range(time);
             let (from, to) = (start.saturating_sub(input.margin.0), end.saturating_add(input.margin.1));
-            let (floats, histograms) = (within(&loaded.floats, from, to), within(&loaded.histograms, from, to));
+            let (floats, histograms) =
+                (within(&loaded.floats, from, to), within(&loaded.histograms, from, to));
             if floats.is_empty() && histograms.is_empty() {
                 continue;
             }
@@ -288,7 +297,8 @@ impl Evaluator<'_> {
             };
             if input.series.iter().any(there) { None } else { Some(Point::Float(1.0)) }
         };
-        let column = Column { labels: labels.clone(), drop_name: true, points: steps.iter().map(absent).collect() };
+        let column =
+            Column { labels: labels.clone(), drop_name: true, points: steps.iter().map(absent).collect() };
         self.release_loaded(&input.series);
         Ok(if column.is_blank() { Vec::new() } else { vec![column] })
     }

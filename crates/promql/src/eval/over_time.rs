@@ -204,9 +204,7 @@ pub(super) fn quantile_of(q: f64, values: &mut [f64]) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_by(|a, b| {
-        a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
-    });
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan())));
     let rank = q * (values.len() - 1) as f64;
     let lower = rank.floor().max(0.0) as usize;
     let upper = (lower + 1).min(values.len() - 1);
@@ -261,7 +259,9 @@ fn count_pairs(window: &Window<'_>, differ: impl Fn(&Point, &Point) -> bool) -> 
 
 pub(super) fn changes(window: &Window<'_>) -> Option<f64> {
     count_pairs(window, |before, after| match (before, after) {
-        (Point::Float(before), Point::Float(after)) => before != after && !(before.is_nan() && after.is_nan()),
+        (Point::Float(before), Point::Float(after)) => {
+            before != after && !(before.is_nan() && after.is_nan())
+        }
         (Point::Histogram(before), Point::Histogram(after)) => !same_data(before, after),
         _ => true,
     })
@@ -286,7 +286,8 @@ fn regression(floats: &[(i64, f64)], origin: i64) -> (f64, f64) {
     if floats.iter().all(|(_, value)| *value == first) {
         return if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) };
     }
-    let (mut xs, mut ys, mut xys, mut squares) = (Sum::default(), Sum::default(), Sum::default(), Sum::default());
+    let (mut xs, mut ys, mut xys, mut squares) =
+        (Sum::default(), Sum::default(), Sum::default(), Sum::default());
     for (time, y) in floats {
         let x = time.saturating_sub(origin) as f64 / 1000.0;
         xs.add(x);

@@ -250,7 +250,8 @@ pub(super) fn interpolate_histograms(
 /// the first one at or after its end for `smoothed`, the last one for `anchored`.
 fn border_samples<T>(samples: &[(i64, T)], start: i64, end: i64, smoothed: bool) -> Option<(usize, usize)> {
     let mut last = samples.len().checked_sub(1)?;
-    let first = samples.iter().take(last).position(|(time, _)| *time > start).unwrap_or(last).saturating_sub(1);
+    let first =
+        samples.iter().take(last).position(|(time, _)| *time > start).unwrap_or(last).saturating_sub(1);
     if smoothed {
         last = samples.iter().take(last).position(|(time, _)| *time >= end).unwrap_or(last);
     }
@@ -344,16 +345,21 @@ fn histogram_between(
     notes: &mut Annotations,
 ) -> Result<Wide, WideError> {
     let (samples, span) = (window.histograms, window.span);
-    let border = |sample: &HistogramSample, pair: Option<(&HistogramSample, &HistogramSample)>, time, notes: &mut _| {
+    let border = |sample: &HistogramSample,
+                  pair: Option<(&HistogramSample, &HistogramSample)>,
+                  time,
+                  notes: &mut _| {
         match pair {
             Some((before, after)) => interpolate_histograms(before, after, time, counter, notes, span),
             None => Ok((*sample.1).clone()),
         }
     };
     let empty = (0, Arc::default());
-    let (first_sample, last_sample) = (samples.get(first).unwrap_or(&empty), samples.get(last).unwrap_or(&empty));
+    let (first_sample, last_sample) =
+        (samples.get(first).unwrap_or(&empty), samples.get(last).unwrap_or(&empty));
     let second = samples.get(first + 1);
-    let left_pair = second.map(|next| (first_sample, next)).filter(|_| smoothed && first_sample.0 < window.start);
+    let left_pair =
+        second.map(|next| (first_sample, next)).filter(|_| smoothed && first_sample.0 < window.start);
     let left = border(first_sample, left_pair, window.start, notes)?;
     let before_last = last.checked_sub(1).and_then(|i| samples.get(i));
     let right_pair = before_last.map(|b| (b, last_sample)).filter(|_| smoothed && last_sample.0 > window.end);
@@ -389,18 +395,12 @@ fn histogram_between(
 }
 
 /// The samples of an extended range vector: those inside, and the values at its borders.
-pub(super) fn extend(
-    floats: &[(i64, f64)],
-    start: i64,
-    end: i64,
-    extension: Extension,
-) -> Vec<(i64, f64)> {
+pub(super) fn extend(floats: &[(i64, f64)], start: i64, end: i64, extension: Extension) -> Vec<(i64, f64)> {
     let smoothed = extension == Extension::Smoothed;
     let Some((first, last)) = border_samples(floats, start, i64::MAX, false).and_then(|(first, last)| {
         let end_sample = floats.iter().take(last).position(|(time, _)| *time >= end).unwrap_or(last);
-        Some((first, if smoothed { end_sample } else { last })).filter(|(_, last)| {
-            floats.get(*last).is_some_and(|(time, _)| *time > start)
-        })
+        Some((first, if smoothed { end_sample } else { last }))
+            .filter(|(_, last)| floats.get(*last).is_some_and(|(time, _)| *time > start))
     }) else {
         return Vec::new();
     };

@@ -7,8 +7,8 @@ use kenning_query::{LimitKind, QueryError};
 
 use super::rate::{interpolate, interpolate_histograms};
 use super::{Column, Evaluated, Evaluator, Point, Steps, is_stale};
-use crate::histogram::annotate_resets;
-use crate::plan::Selector;
+use crate::histogram::{annotate_resets, mark_resets};
+use crate::plan::{Resets, Selector};
 
 /// A series with the samples of a range, each list in order of time.
 #[derive(Clone, Debug)]
@@ -75,7 +75,13 @@ impl<'a> Cursor<'a> {
 
 impl Evaluator<'_> {
     /// Every series that passes, with its samples from `start` to `end` (both included).
-    pub(super) fn load(&mut self, filter: &Filter, start: i64, end: i64) -> Evaluated<Vec<Loaded>> {
+    pub(super) fn load(
+        &mut self,
+        filter: &Filter,
+        resets: Resets,
+        start: i64,
+        end: i64,
+    ) -> Evaluated<Vec<Loaded>> {
         let time = TimeRange::from_millis(Millis(start), Millis(end));
         let mut scan = Scan::rows(self.context.tenant.clone(), Table::Samples, time, filter.clone());
         scan.bytes_max = self.context.limits.memory_bytes_max.saturating_sub(self.memory);
@@ -85,7 +91,7 @@ impl Evaluator<'_> {
         let summary = store.scan(&scan, &mut |block| {
             let Block::Series(rows) = block else { return Flow::More };
             for row in rows {
-                let one = convert(row);
+                let one = convert(row, resets);
                 if let Err(error) = self.take(&one) {
                     failed = Some(error);
                     return Flow::Stop;
@@ -138,7 +144,7 @@ impl Evaluator<'_> {
         let lookback = self.options.lookback_ms;
         let (first, last) = (selector.when.of(steps.start), selector.when.of(steps.last()));
         let start = first.saturating_sub(lookback).saturating_add(1);
-        let loaded = self.load(&selector.filter, start, last)?;
+        let loaded = self.load(&selector.filter, selector.resets, start, last)?;
         let mut columns = Vec::new();
         for one in &loaded {
             self.charge_columns(1, steps)?;
@@ -164,13 +170,16 @@ impl Evaluator<'_> {
         let lookback = self.options.lookback_ms;
         let (first, last) = (selector.when.of(steps.start), selector.when.of(steps.last()));
         let start = first.saturating_sub(lookback).saturating_add(1);
-        let mut loaded = self.load(&selector.filter, start, last.saturating_add(lookback))?;
+        let mut loaded =
+            self.load(&selector.filter, selector.resets, start, last.saturating_add(lookback))?;
         let mut columns = Vec::new();
         for one in &mut loaded {
             one.drop_stale();
             self.charge_columns(1, steps)?;
-            let points =
-                steps.iter().map(|(_, time)| self.smooth_point(one, selector, selector.when.of(time))).collect();
+            let points = steps
+                .iter()
+                .map(|(_, time)| self.smooth_point(one, selector, selector.when.of(time)))
+                .collect();
             let column = Column { labels: one.labels.clone(), drop_name: false, points };
             if !column.is_blank() {
                 columns.push(column);
@@ -213,8 +222,14 @@ impl Evaluator<'_> {
                         let counter = [&before.1, &next.1]
                             .into_iter()
                             .any(|h| h.reset != kenning_model::CounterReset::Gauge);
-                        let result =
-                            interpolate_histograms(before, next, time, counter, &mut self.notes, selector.span);
+                        let result = interpolate_histograms(
+                            before,
+                            next,
+                            time,
+                            counter,
+                            &mut self.notes,
+                            selector.span,
+                        );
                         match result {
                             Ok(histogram) => Arc::new(histogram),
                             Err(_) => {
@@ -242,17 +257,22 @@ pub(super) fn within<T>(samples: &[(i64, T)], start: i64, end: i64) -> &[(i64, T
     samples.get(from..to).unwrap_or(&[])
 }
 
-fn convert(row: kenning_model::SeriesRows) -> Loaded {
+fn convert(row: kenning_model::SeriesRows, resets: Resets) -> Loaded {
     let floats: Vec<_> = row.samples.iter().map(|sample| (sample.time.0, sample.value)).collect();
     let times: Vec<_> = row.histograms.iter().map(|sample| sample.time.0).collect();
-    let mut histograms: Vec<_> = row.histograms.into_iter().map(|sample| Arc::new(sample.histogram)).collect();
-    annotate_resets(&mut histograms, |i| {
+    let mut histograms: Vec<_> =
+        row.histograms.into_iter().map(|sample| Arc::new(sample.histogram)).collect();
+    let follows = |i: usize| {
         let (Some(before), Some(after)) = (i.checked_sub(1).and_then(|i| times.get(i)), times.get(i)) else {
             return false;
         };
         let first_after = floats.partition_point(|(time, _)| time < before);
         floats.get(first_after).is_none_or(|(time, _)| time > after)
-    });
+    };
+    match resets {
+        Resets::AsStored => annotate_resets(&mut histograms, follows),
+        Resets::Marked => mark_resets(&mut histograms, follows),
+    }
     let histograms = times.into_iter().zip(histograms).collect();
     Loaded { labels: row.labels, drop_name: false, floats, histograms }
 }

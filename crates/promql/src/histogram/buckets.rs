@@ -48,7 +48,8 @@ impl Bucket {
         if linear {
             return (value - self.lower) / (self.upper - self.lower);
         }
-        let (lower, upper, value_log) = (self.lower.abs().log2(), self.upper.abs().log2(), value.abs().log2());
+        let (lower, upper, value_log) =
+            (self.lower.abs().log2(), self.upper.abs().log2(), value.abs().log2());
         if value > 0.0 {
             (value_log - lower) / (upper - lower)
         } else {
@@ -59,10 +60,8 @@ impl Bucket {
 
 impl fmt::Display for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (open, close) = (
-            if self.lower_inclusive { '[' } else { '(' },
-            if self.upper_inclusive { ']' } else { ')' },
-        );
+        let (open, close) =
+            (if self.lower_inclusive { '[' } else { '(' }, if self.upper_inclusive { ']' } else { ')' });
         let (lower, upper) = (general(self.lower), general(self.upper));
         write!(f, "{open}{lower},{upper}{close}:{}", general(self.count))
     }
@@ -123,7 +122,10 @@ pub(super) fn negative(histogram: &Histogram) -> impl Iterator<Item = (i32, Buck
 }
 
 /// Counts with the index of their bucket. Spans and counts that do not fit together end at the shorter one.
-pub(super) fn indexed<'a>(spans: &'a [BucketSpan], counts: &'a [f64]) -> impl Iterator<Item = (i32, f64)> + 'a {
+pub(super) fn indexed<'a>(
+    spans: &'a [BucketSpan],
+    counts: &'a [f64],
+) -> impl Iterator<Item = (i32, f64)> + 'a {
     let mut next = 0i32;
     let indexes = spans.iter().flat_map(move |span| {
         let first = next.wrapping_add(span.offset);
@@ -179,7 +181,8 @@ static FRACTIONS: LazyLock<Vec<f64>> = LazyLock::new(|| {
     }
     let value = |i: usize| {
         let bits = (1..=SCHEMA_MAX as usize).filter(|bit| i >> (SCHEMA_MAX as usize - bit) & 1 == 1);
-        bits.filter_map(|bit| roots.get(bit)).fold(Double { high: 1.0, low: 0.0 }, |product, root| product.times(*root))
+        bits.filter_map(|bit| roots.get(bit))
+            .fold(Double { high: 1.0, low: 0.0 }, |product, root| product.times(*root))
     };
     (0..1 << SCHEMA_MAX).map(|i| value(i).high).collect()
 });

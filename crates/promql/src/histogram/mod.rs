@@ -16,7 +16,7 @@ pub(crate) use buckets::{describe, is_custom};
 pub(crate) use classic::{ClassicBucket, classic_fraction, classic_quantile};
 pub(crate) use quantile::{Note, fraction, quantile};
 pub use reset::annotate_resets;
-pub(crate) use reset::is_reset;
+pub(crate) use reset::{is_reset, mark_resets};
 pub(crate) use trim::trim;
 
 use crate::kahan::Sum;
@@ -63,7 +63,9 @@ impl Wide {
     #[must_use]
     pub fn new(histogram: &Histogram) -> Self {
         let widen = |spans: &[BucketSpan], counts: &[f64]| {
-            indexed(spans, counts).map(|(index, count)| WideBucket { index, count: Sum::new(count) }).collect()
+            indexed(spans, counts)
+                .map(|(index, count)| WideBucket { index, count: Sum::new(count) })
+                .collect()
         };
         Self {
             reset: histogram.reset,
@@ -220,7 +222,9 @@ impl Wide {
     /// Widens the zero buckets until both have the same threshold and neither cuts through a populated bucket.
     fn join_zero_buckets(&mut self, other: &mut Self) {
         // Each round moves one threshold outwards to a bucket boundary, of which there are finitely many.
-        for _ in 0..=self.positive.len() + self.negative.len() + other.positive.len() + other.negative.len() + 1 {
+        for _ in
+            0..=self.positive.len() + self.negative.len() + other.positive.len() + other.negative.len() + 1
+        {
             if self.zero_threshold == other.zero_threshold {
                 return;
             }
@@ -349,7 +353,8 @@ pub(crate) fn divided(histogram: &Histogram, divisor: f64) -> Histogram {
 /// Equality of the data, bit for bit; the counter reset hint does not count.
 pub(crate) fn same_data(a: &Histogram, b: &Histogram) -> bool {
     let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-    let layout = |spans: &[BucketSpan], counts: &[f64]| indexed(spans, counts).map(|(i, _)| i).collect::<Vec<_>>();
+    let layout =
+        |spans: &[BucketSpan], counts: &[f64]| indexed(spans, counts).map(|(i, _)| i).collect::<Vec<_>>();
     a.schema == b.schema
         && a.count.to_bits() == b.count.to_bits()
         && a.sum.to_bits() == b.sum.to_bits()

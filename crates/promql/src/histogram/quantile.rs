@@ -49,7 +49,11 @@ pub(crate) fn quantile(q: f64, histogram: &Histogram) -> (f64, Option<Note>) {
     }
     let count = count.min(histogram.count);
     if count < rank {
-        return if histogram.sum.is_nan() { (f64::NAN, Some(Note::QuantileIsNan)) } else { (bucket.upper, None) };
+        return if histogram.sum.is_nan() {
+            (f64::NAN, Some(Note::QuantileIsNan))
+        } else {
+            (bucket.upper, None)
+        };
     }
     let rank = if forward { rank - (count - bucket.count) } else { count - rank };
     let in_buckets = count + rest.map(|bucket| bucket.count).sum::<f64>();

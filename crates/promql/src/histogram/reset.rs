@@ -74,22 +74,33 @@ fn is_custom_reset(current: &Histogram, previous: &Histogram) -> bool {
         }
         counts
     };
-    let (now, before) = (rolled(&current.positive_spans, current), rolled(&previous.positive_spans, previous));
+    let (now, before) =
+        (rolled(&current.positive_spans, current), rolled(&previous.positive_spans, previous));
     now.iter().zip(before).any(|(now, before)| *now < before)
 }
 
-/// Fills in what neighbours tell about unknown counter resets of one series in order of time, as Prometheus's storage
-/// does on the way in. A stale marker or a float in between (`follows(i)` false) breaks the chain.
+/// Marks the histograms of one series, in order of time, that continue the count of the one before, as Prometheus's
+/// storage does on the way in. Where a reset shows, the hint stays unknown: a sample in between may be missing here. A
+/// stale marker or a float in between (`follows(i)` false) breaks the chain.
 pub fn annotate_resets(histograms: &mut [Arc<Histogram>], follows: impl Fn(usize) -> bool) {
+    annotate(histograms, follows, CounterReset::Unknown);
+}
+
+/// As [`annotate_resets`], but resets that show are marked too.
+pub(crate) fn mark_resets(histograms: &mut [Arc<Histogram>], follows: impl Fn(usize) -> bool) {
+    annotate(histograms, follows, CounterReset::Yes);
+}
+
+fn annotate(histograms: &mut [Arc<Histogram>], follows: impl Fn(usize) -> bool, at_reset: CounterReset) {
     for i in 1..histograms.len() {
         let (Some(previous), Some(current)) = (histograms.get(i - 1), histograms.get(i)) else { return };
         let known = current.reset != CounterReset::Unknown || previous.reset == CounterReset::Gauge;
         if known || is_stale(previous.sum) || is_stale(current.sum) || !follows(i) {
             continue;
         }
-        let reset = if is_reset(current, previous) { CounterReset::Yes } else { CounterReset::No };
-        if let Some(current) = histograms.get_mut(i) {
-            Arc::make_mut(current).reset = reset;
+        let hint = if is_reset(current, previous) { at_reset } else { CounterReset::No };
+        if let Some(current) = histograms.get_mut(i).filter(|_| hint != CounterReset::Unknown) {
+            Arc::make_mut(current).reset = hint;
         }
     }
 }

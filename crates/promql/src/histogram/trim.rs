@@ -105,14 +105,19 @@ impl Trimmer {
 
     /// Nothing is known about where observations lie in a bucket up to infinity: all stay, or none.
     fn split_highest(&self, bucket: &Bucket) -> (f64, f64) {
-        if !self.upper && self.limit >= bucket.lower { (bucket.count, self.limit) } else { (0.0, bucket.lower) }
+        if !self.upper && self.limit >= bucket.lower {
+            (bucket.count, self.limit)
+        } else {
+            (0.0, bucket.lower)
+        }
     }
 
     fn zero_bucket(&mut self, bucket: Bucket, has_positive: bool, has_negative: bool) -> f64 {
         let lower = if has_positive && !has_negative { 0.0 } else { bucket.lower };
         let upper = if has_negative && !has_positive { 0.0 } else { bucket.upper };
         let limit = self.limit;
-        let (all, none) = if self.upper { (limit >= upper, limit <= lower) } else { (limit <= lower, limit >= upper) };
+        let (all, none) =
+            if self.upper { (limit >= upper, limit <= lower) } else { (limit <= lower, limit >= upper) };
         let (kept, midpoint) = if none && !(all && !self.upper) {
             (0.0, 0.0)
         } else if all {

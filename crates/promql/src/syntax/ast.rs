@@ -482,7 +482,9 @@ impl Matcher {
         let equal = || Filter::eq(field(), &self.value);
         match (self.op, &self.pattern) {
             (MatchOp::Re, Some(pattern)) => Filter::Matches(field(), pattern.clone()),
-            (MatchOp::NotRe, Some(pattern)) => Filter::Not(Box::new(Filter::Matches(field(), pattern.clone()))),
+            (MatchOp::NotRe, Some(pattern)) => {
+                Filter::Not(Box::new(Filter::Matches(field(), pattern.clone())))
+            }
             (MatchOp::Ne, _) => Filter::Not(Box::new(equal())),
             _ => equal(),
         }

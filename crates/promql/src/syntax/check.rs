@@ -97,7 +97,8 @@ impl Checker<'_> {
         }
         self.matching(binary, left == ValueType::Vector && right == ValueType::Vector);
         if op.is_set() && (left == ValueType::Scalar || right == ValueType::Scalar) {
-            let message = format!("set operator {} not allowed in binary scalar expression", quote(op.as_str()));
+            let message =
+                format!("set operator {} not allowed in binary scalar expression", quote(op.as_str()));
             self.problem(binary.span, message);
         }
     }

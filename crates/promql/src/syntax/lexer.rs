@@ -122,8 +122,8 @@ impl Token<'_> {
 impl Kind {
     fn is_operator(self) -> bool {
         use Kind::{
-            Add, And, At, Atan2, Div, Equal, Greater, GreaterEqual, Less, LessEqual, Matches, Mod, Mul, NotEqual,
-            NotMatches, Or, Pow, Sub, TrimLower, TrimUpper, Unless,
+            Add, And, At, Atan2, Div, Equal, Greater, GreaterEqual, Less, LessEqual, Matches, Mod, Mul,
+            NotEqual, NotMatches, Or, Pow, Sub, TrimLower, TrimUpper, Unless,
         };
         matches!(
             self,
@@ -352,9 +352,7 @@ impl<'a> Lexer<'a> {
         }
         match self.duration_word(first) {
             Some(token) => Ok(token),
-            None => {
-                self.error(format!("unexpected character: {}, expected ':'", quote_char(Some(first))))
-            }
+            None => self.error(format!("unexpected character: {}, expected ':'", quote_char(Some(first)))),
         }
     }
 
@@ -416,7 +414,8 @@ impl<'a> Lexer<'a> {
                 if let Some(token) = self.duration_word(c) {
                     return Ok(token);
                 }
-                return self.error(format!("unexpected character in duration expression: {}", quote_char(Some(c))));
+                return self
+                    .error(format!("unexpected character in duration expression: {}", quote_char(Some(c))));
             }
         };
         Ok(self.token(kind))

@@ -9,9 +9,9 @@ mod series;
 mod signature;
 
 pub use ast::{
-    Aggregate, Aggregator, At, Binary, BinaryOp, Call, Cardinality, DurationExpr, DurationOp, DurationSpec, Expr,
-    Extension, Grouping, MatchOp, Matcher, Matching, MatrixSelector, NumberLiteral, Paren, StringLiteral, Subquery,
-    Unary, ValueType, VectorSelector,
+    Aggregate, Aggregator, At, Binary, BinaryOp, Call, Cardinality, DurationExpr, DurationOp, DurationSpec,
+    Expr, Extension, Grouping, MatchOp, Matcher, Matching, MatrixSelector, NumberLiteral, Paren,
+    StringLiteral, Subquery, Unary, ValueType, VectorSelector,
 };
 pub use parser::{parse, parse_selector};
 pub use print::format;

@@ -1,24 +1,28 @@
 //! Text to tree, by recursive descent with binding powers.
 //!
 //! Promises: the same trees, positions and messages as Prometheus's generated parser; a tree no deeper than
-//! [`DEPTH_MAX`]; at most one syntax error (the first), preceded by what was wrong before it. All experimental syntax is on.
+//! `DEPTH_MAX`; at most one syntax error (the first), preceded by what was wrong before it. All experimental syntax is on.
 
 use kenning_model::{METRIC_NAME, Millis};
 use kenning_query::{Diagnostic, SourceSpan};
 
 use super::ast::{
-    Aggregate, Aggregator, At, Binary, BinaryOp, Call, Cardinality, DurationExpr, DurationOp, DurationSpec, Expr,
-    Extension, Grouping, MatchOp, Matcher, Matching, MatrixSelector, NumberLiteral, Paren, StringLiteral, Subquery,
-    Unary, VectorSelector,
+    Aggregate, Aggregator, At, Binary, BinaryOp, Call, Cardinality, DurationExpr, DurationOp, DurationSpec,
+    Expr, Extension, Grouping, MatchOp, Matcher, Matching, MatrixSelector, NumberLiteral, Paren,
+    StringLiteral, Subquery, Unary, VectorSelector,
 };
 use super::check::check;
 use super::lexer::{Keyword, Kind, Lexer, Preprocessor, Token};
 use super::signature::Signature;
-use crate::text::{decimal, parse_duration, parse_number, quote, unquote};
+use crate::text::{decimal, is_label, parse_duration, parse_number, quote, unquote};
 
 /// Deepest tree, counting parentheses, calls, signs and links of operator chains. Every pass over the tree recurses,
 /// so this bounds their stack.
-pub const DEPTH_MAX: usize = 250;
+const DEPTH_MAX: usize = 250;
+
+/// Deepest nesting without links of operator chains. The parser recurses for these only, with larger frames than any
+/// later pass.
+const NESTING_MAX: usize = 100;
 
 /// Longest query, in bytes; positions must fit into 32 bits and callers may ask for less.
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -94,6 +98,7 @@ struct Parser<'a> {
     problems: Vec<Diagnostic>,
     contexts: Vec<Context>,
     depth: usize,
+    nesting: usize,
     end: usize,
 }
 
@@ -109,6 +114,7 @@ impl<'a> Parser<'a> {
             problems: Vec::new(),
             contexts: Vec::new(),
             depth: 0,
+            nesting: 0,
             end: text.len(),
         })
     }
@@ -184,15 +190,27 @@ impl<'a> Parser<'a> {
     }
 
     fn deeper<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            let span = self.peek()?.span();
-            self.problem(span, format!("the query is nested deeper than {DEPTH_MAX} levels"));
-            return Err(Stop);
+        self.link()?;
+        self.nesting += 1;
+        if self.nesting > NESTING_MAX {
+            return self.too_deep(NESTING_MAX);
         }
         let parsed = parse(self);
+        self.nesting -= 1;
         self.depth -= 1;
         parsed
+    }
+
+    /// Makes the tree one deeper.
+    fn link(&mut self) -> Parsed<()> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX { self.too_deep(DEPTH_MAX) } else { Ok(()) }
+    }
+
+    fn too_deep<T>(&mut self, limit: usize) -> Parsed<T> {
+        let span = self.peek()?.span();
+        self.problem(span, format!("the query is nested deeper than {limit} levels"));
+        Err(Stop)
     }
 
     fn query(&mut self) -> Parsed<Expr> {
@@ -224,13 +242,10 @@ impl<'a> Parser<'a> {
         self.deeper(|parser| {
             let depth = parser.depth;
             let mut left = parser.operand()?;
-            while let Some((op, power)) = binary_operator(parser.peek()?.kind).filter(|(_, p)| *p >= binding) {
+            while let Some((op, power)) = binary_operator(parser.peek()?.kind).filter(|(_, p)| *p >= binding)
+            {
                 parser.next()?;
-                // Each link of a chain makes the tree one deeper.
-                parser.depth += 1;
-                if parser.depth > DEPTH_MAX {
-                    return parser.deeper(|_| Err(Stop));
-                }
+                parser.link()?;
                 left = parser.binary(left, op, power)?;
             }
             parser.depth = depth;
@@ -488,7 +503,9 @@ impl<'a> Parser<'a> {
     }
 
     fn grouping(&mut self) -> Parsed<Option<(Grouping, usize)>> {
-        let Kind::Keyword(keyword @ (Keyword::By | Keyword::Without)) = self.peek()?.kind else { return Ok(None) };
+        let Kind::Keyword(keyword @ (Keyword::By | Keyword::Without)) = self.peek()?.kind else {
+            return Ok(None);
+        };
         self.next()?;
         let (labels, end) = self.label_list()?;
         Ok(Some((Grouping { without: keyword == Keyword::Without, labels }, end)))
@@ -527,8 +544,8 @@ impl<'a> Parser<'a> {
             _ => return self.unexpected(Some(GROUPING_LABEL)),
         };
         self.next()?;
-        if name.is_empty() {
-            self.problem(token.span(), "invalid label name for grouping: \"\"");
+        if !is_label(&name) {
+            self.problem(token.span(), format!("invalid label name for grouping: {}", quote(&name)));
         }
         Ok(name)
     }
@@ -568,7 +585,14 @@ impl<'a> Parser<'a> {
         if !name.is_empty() {
             matchers.push(Matcher::equal(METRIC_NAME, name));
         }
-        VectorSelector { name: name.into(), matchers, offset: DurationSpec::ZERO, at: None, extension: None, span }
+        VectorSelector {
+            name: name.into(),
+            matchers,
+            offset: DurationSpec::ZERO,
+            at: None,
+            extension: None,
+            span,
+        }
     }
 
     fn matcher(&mut self) -> Parsed<Option<Matcher>> {
@@ -619,7 +643,9 @@ impl<'a> Parser<'a> {
 
     fn matrix(&mut self, expr: Expr, range: DurationSpec, brackets: SourceSpan) -> Parsed<Expr> {
         let problem = match &expr {
-            Expr::Selector(selector) if !selector.offset.is_zero() => "no offset modifiers allowed before range",
+            Expr::Selector(selector) if !selector.offset.is_zero() => {
+                "no offset modifiers allowed before range"
+            }
             Expr::Selector(selector) if selector.at.is_some() => "no @ modifiers allowed before range",
             Expr::Selector(_) => "",
             _ => "ranges only allowed for vector selectors",
@@ -642,7 +668,9 @@ impl<'a> Parser<'a> {
         } else {
             Some(self.within(SUBQUERY, |parser| parser.positive_duration())?)
         };
-        let Some(close) = self.accept(Kind::RightBracket)? else { return self.unexpected(Some(SUBQUERY_END)) };
+        let Some(close) = self.accept(Kind::RightBracket)? else {
+            return self.unexpected(Some(SUBQUERY_END));
+        };
         let span = operand.span().to(close.span());
         let offset = DurationSpec::ZERO;
         Ok(Expr::Subquery(Box::new(Subquery { operand, range, step, offset, at: None, span })))
@@ -662,12 +690,11 @@ impl<'a> Parser<'a> {
         self.deeper(|parser| {
             let depth = parser.depth;
             let mut left = parser.duration_operand()?;
-            while let Some((op, power)) = duration_operator(parser.peek()?.kind).filter(|(_, p)| *p >= binding) {
+            while let Some((op, power)) =
+                duration_operator(parser.peek()?.kind).filter(|(_, p)| *p >= binding)
+            {
                 let token = parser.next()?;
-                parser.depth += 1;
-                if parser.depth > DEPTH_MAX {
-                    return parser.deeper(|_| Err(Stop));
-                }
+                parser.link()?;
                 let right = parser.duration_expr(if op == DurationOp::Pow { power } else { power + 1 })?;
                 if matches!(&right, DurationExpr::Number(literal) if literal.value == 0.0) {
                     match op {
@@ -810,8 +837,7 @@ impl<'a> Parser<'a> {
             Expr::Matrix(matrix) => (&mut matrix.selector.at, &mut matrix.span),
             Expr::Subquery(subquery) => (&mut subquery.at, &mut subquery.span),
             _ => {
-                let message =
-                    "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery";
+                let message = "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery";
                 self.problem(span, message);
                 return Ok(expr);
             }

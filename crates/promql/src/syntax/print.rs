@@ -5,8 +5,8 @@ use std::fmt;
 use kenning_model::METRIC_NAME;
 
 use super::ast::{
-    Aggregate, At, Binary, Cardinality, DurationExpr, DurationOp, DurationSpec, Expr, Extension, MatchOp, Matcher,
-    Matching, MatrixSelector, NumberLiteral, Subquery, VectorSelector,
+    Aggregate, At, Binary, Cardinality, DurationExpr, DurationOp, DurationSpec, Expr, Extension, MatchOp,
+    Matcher, Matching, MatrixSelector, NumberLiteral, Subquery, VectorSelector,
 };
 use crate::text::{decimal, format_duration, general, is_plain_label, quote};
 
@@ -162,9 +162,11 @@ const fn sign(negative: bool) -> &'static str {
 
 fn write_series(f: &mut fmt::Formatter<'_>, selector: &VectorSelector) -> fmt::Result {
     f.write_str(&selector.name)?;
-    let is_name =
-        |m: &&Matcher| m.name == METRIC_NAME && m.op == MatchOp::Eq && m.value == selector.name && !m.value.is_empty();
-    let mut matchers: Vec<_> = selector.matchers.iter().filter(|m| !is_name(m)).map(Matcher::to_string).collect();
+    let is_name = |m: &&Matcher| {
+        m.name == METRIC_NAME && m.op == MatchOp::Eq && m.value == selector.name && !m.value.is_empty()
+    };
+    let mut matchers: Vec<_> =
+        selector.matchers.iter().filter(|m| !is_name(m)).map(Matcher::to_string).collect();
     if matchers.is_empty() {
         return Ok(());
     }

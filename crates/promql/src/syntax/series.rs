@@ -358,7 +358,8 @@ mod tests {
 
     #[test]
     fn histograms_expand() {
-        let found = parse_series_description("h {{count:1 sum:2 buckets:[1]}}+{{count:1 sum:2 buckets:[1]}}x1");
+        let found =
+            parse_series_description("h {{count:1 sum:2 buckets:[1]}}+{{count:1 sum:2 buckets:[1]}}x1");
         let Ok(SeriesDescription { values, .. }) = found else { panic!("{found:?}") };
         let [_, SequenceValue::Histogram { histogram, .. }] = values.as_slice() else { panic!("{values:?}") };
         assert_eq!((histogram.count, histogram.sum, histogram.positive.as_slice()), (2.0, 4.0, &[2.0][..]));
@@ -366,7 +367,9 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        for wrong in ["up 1x", "up x", "up {{nope:1}}", "up{a!=\"b\"} 1", "up 1x99999999", "up {{sum:1 sum:2}}"] {
+        for wrong in
+            ["up 1x", "up x", "up {{nope:1}}", "up{a!=\"b\"} 1", "up 1x99999999", "up {{sum:1 sum:2}}"]
+        {
             assert!(parse_series_description(wrong).is_err(), "{wrong}");
         }
     }

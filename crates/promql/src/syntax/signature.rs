@@ -22,7 +22,10 @@ impl Signature {
     /// The function of that name.
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {
-        SIGNATURES.binary_search_by(|signature| signature.name.cmp(name)).ok().and_then(|at| SIGNATURES.get(at))
+        SIGNATURES
+            .binary_search_by(|signature| signature.name.cmp(name))
+            .ok()
+            .and_then(|at| SIGNATURES.get(at))
     }
 }
 

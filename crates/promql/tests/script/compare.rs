@@ -30,7 +30,12 @@ impl Expected {
             }
             let same = wanted.first().is_some_and(|wanted| same_point(&sample.value, wanted));
             if !same {
-                return Err(format!("{:?}: expected {:?}, got {:?}", sample.labels, wanted.first(), sample.value));
+                return Err(format!(
+                    "{:?}: expected {:?}, got {:?}",
+                    sample.labels,
+                    wanted.first(),
+                    sample.value
+                ));
             }
         }
         let missing = self.series.iter().find(|(labels, _)| !samples.iter().any(|s| s.labels == *labels));
@@ -53,9 +58,10 @@ impl Expected {
             let wanted: Vec<_> =
                 times.zip(wanted).filter(|(_, value)| **value != SequenceValue::Omitted).collect();
             let same = wanted.len() == found.points.len()
-                && wanted.iter().zip(&found.points).all(|((at, wanted), (time, point))| {
-                    at == time && same_point(point, wanted)
-                });
+                && wanted
+                    .iter()
+                    .zip(&found.points)
+                    .all(|((at, wanted), (time, point))| at == time && same_point(point, wanted));
             if !same {
                 return Err(format!("{:?}: expected {wanted:?}, got {:?}", found.labels, found.points));
             }

@@ -72,7 +72,9 @@ fn add(batch: &mut MetricBatch, labels: LabelSet, values: Vec<SequenceValue>, ga
 fn gather(labels: &LabelSet, values: &[SequenceValue], gap: i64, classic: &mut Classic) {
     let name = labels.metric_name();
     let suffixes = ["_bucket", "_count", "_sum"];
-    let Some((base, suffix)) = suffixes.iter().find_map(|s| Some((name.strip_suffix(s)?, *s))) else { return };
+    let Some((base, suffix)) = suffixes.iter().find_map(|s| Some((name.strip_suffix(s)?, *s))) else {
+        return;
+    };
     let upper = labels.get("le").parse::<f64>().ok().filter(|upper| !upper.is_nan());
     if suffix == "_bucket" && upper.is_none() {
         return;

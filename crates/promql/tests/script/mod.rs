@@ -158,7 +158,11 @@ impl Session {
         let answer = match (self.ask(when, query), &conditions.fail) {
             (Err(error), Some(condition)) => {
                 let message = error.to_string();
-                return if condition.holds(&message) { Ok(()) } else { Err(format!("other error: {message}")) };
+                return if condition.holds(&message) {
+                    Ok(())
+                } else {
+                    Err(format!("other error: {message}"))
+                };
             }
             (Err(error), None) => return Err(format!("error: {error}")),
             (Ok(_), Some(_)) => return Err("no error".into()),
@@ -246,7 +250,8 @@ fn parse_expectations(command: &str, block: &[&str]) -> Result<(Conditions, Expe
         } else if let Some(number) = load::lone_number(line) {
             expected.scalar = Some(number);
         } else {
-            let series = kenning_promql::parse_series_description(line).map_err(|e| format!("{line}: {e}"))?;
+            let series =
+                kenning_promql::parse_series_description(line).map_err(|e| format!("{line}: {e}"))?;
             let values = if series.values.is_empty() { vec![SequenceValue::Omitted] } else { series.values };
             expected.series.push((series.labels, values));
         }

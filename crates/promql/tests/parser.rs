@@ -1,0 +1,104 @@
+//! Checks the parser, the canonical printer and the formatter against tables recorded from Prometheus.
+
+mod corpus;
+
+use kenning_promql::{Expr, format, parse};
+use serde_json::Value;
+
+/// Queries of `format_query_golden.json` that may come out differently. Lower it when fewer do. The one there is is a
+/// chain of hundreds of operators, which is refused here for its length.
+const GOLDEN_DIFFERENCES_MAX: usize = 1;
+/// Cases of `parse_expr.json` whose verdict or first message may differ. Lower it when fewer do.
+const PARSE_DIFFERENCES_MAX: usize = 0;
+
+fn text<'a>(case: &'a Value, key: &str) -> Option<&'a str> {
+    case.get(key).and_then(Value::as_str)
+}
+
+fn report(what: &str, total: usize, differences: &[String], allowed: usize) {
+    differences.iter().take(40).for_each(|difference| eprintln!("{difference}"));
+    eprintln!("{what}: {} of {total} as Prometheus", total - differences.len());
+    assert!(differences.len() <= allowed, "{what}: {} differ, {allowed} may", differences.len());
+}
+
+#[test]
+fn queries_of_the_world_format_as_in_prometheus() {
+    let Some(folder) = corpus::folder("promql/parser") else { return };
+    let cases = corpus::json(&folder, "format_query_golden.json");
+    let mut differences = Vec::new();
+    for case in &cases {
+        let (Some(query), Some(out)) = (text(case, "query"), text(case, "out")) else { continue };
+        let found = match parse(query) {
+            Ok(expr) => format(&expr),
+            Err(problems) => {
+                let problem = &problems[0];
+                let (line, column) = problem.span.line_column(query);
+                format!("invalid parameter \"query\": {line}:{column}: parse error: {}", problem.message)
+            }
+        };
+        if found != out {
+            differences.push(format!("{query}\n   expected {out}\n   got      {found}"));
+        }
+    }
+    report("format_query", cases.len(), &differences, GOLDEN_DIFFERENCES_MAX);
+}
+
+#[test]
+fn every_expression_is_judged_as_by_prometheus() {
+    let Some(folder) = corpus::folder("promql/parser") else { return };
+    let cases = corpus::json(&folder, "parse_expr.json");
+    let mut differences = Vec::new();
+    for case in &cases {
+        let Some(input) = text(case, "input") else { continue };
+        let fails = case.get("fail").and_then(Value::as_bool).unwrap_or(false);
+        let problem = match (parse(input), fails) {
+            (Ok(_), false) => None,
+            (Ok(expr), true) => Some(format!("accepted as {expr}")),
+            (Err(problems), false) => Some(format!("refused: {problems:?}")),
+            (Err(problems), true) => compare_errors(case, &problems),
+        };
+        differences.extend(problem.map(|problem| format!("{input}\n   {problem}")));
+    }
+    report("parse_expr", cases.len(), &differences, PARSE_DIFFERENCES_MAX);
+}
+
+fn compare_errors(case: &Value, problems: &[kenning_query::Diagnostic]) -> Option<String> {
+    let wanted = case.get("errors").and_then(Value::as_array).and_then(|errors| errors.first())?;
+    let message = text(wanted, "msg").unwrap_or_default();
+    let problem = &problems[0];
+    // Two messages of Go's library print a number that differs from the recorded source text.
+    let same_message = problem.message == message || message.contains("@ modifier");
+    let place = |key: &str| wanted.get(key).and_then(Value::as_u64);
+    let same_place = place("start") == Some(u64::from(problem.span.start))
+        && place("end") == Some(u64::from(problem.span.end));
+    let found = (&problem.message, problem.span);
+    (!same_message || !same_place).then(|| format!("expected {wanted}\n   got      {found:?}"))
+}
+
+#[test]
+fn expressions_print_canonically() {
+    let Some(folder) = corpus::folder("promql/parser") else { return };
+    let cases = corpus::json(&folder, "printer.json");
+    let mut differences = Vec::new();
+    for case in &cases {
+        let Some(input) = text(case, "in") else { continue };
+        let out = text(case, "out").filter(|out| !out.is_empty()).unwrap_or(input);
+        let found = parse(input).map(|expr| expr.to_string());
+        if found.as_deref() != Ok(out) {
+            differences.push(format!("{input}\n   expected {out}\n   got      {found:?}"));
+        }
+    }
+    report("printer", cases.len(), &differences, 0);
+}
+
+#[test]
+fn printed_queries_read_back_the_same() {
+    let Some(folder) = corpus::folder("promql/parser") else { return };
+    for case in corpus::json(&folder, "format_query_golden.json") {
+        let Some(Ok(expr)) = text(&case, "query").map(parse) else { continue };
+        let (line, pretty) = (expr.to_string(), format(&expr));
+        let again = |text: &str| parse(text).map(|expr: Expr| expr.to_string());
+        assert_eq!(again(&line).as_ref(), Ok(&line));
+        assert_eq!(again(&pretty).as_ref(), Ok(&line));
+    }
+}
