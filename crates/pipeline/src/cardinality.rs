@@ -5,7 +5,7 @@
 //! the harm is one series not counted.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use kenning_model::LabelSet;
@@ -47,7 +47,8 @@ pub enum Full {
 #[derive(Debug)]
 pub struct Active {
     caps: Caps,
-    keys: RandomState,
+    /// Begins every hash, so that nobody outside can make up series that collide.
+    secret: u64,
     current: HashMap<u64, u64, BuildHasherDefault<Identity>>,
     previous: HashMap<u64, u64, BuildHasherDefault<Identity>>,
     groups: HashMap<u64, usize, BuildHasherDefault<Identity>>,
@@ -56,12 +57,12 @@ pub struct Active {
 }
 
 impl Active {
-    /// Nobody is active yet.
-    pub fn new(caps: Caps, now: Duration) -> Self {
+    /// Nobody is active yet. `secret` keys the hashes; what is admitted does not depend on it.
+    pub fn new(caps: Caps, secret: u64, now: Duration) -> Self {
         let churn = caps.new_per_hour.map(|n| Bucket::new(n as f64 / HOUR_SECONDS, n as f64, now));
         Self {
             caps,
-            keys: RandomState::new(),
+            secret,
             current: HashMap::default(),
             previous: HashMap::default(),
             groups: HashMap::default(),
@@ -78,7 +79,7 @@ impl Active {
     /// Marks a member as seen. A new one is refused when a limit is reached; members already active never are.
     pub fn admit(&mut self, member: &LabelSet, group: &str, now: Duration) -> Result<(), Full> {
         self.rotate(now);
-        let key = self.keys.hash_one(member);
+        let key = self.keyed_hash(member);
         if self.current.contains_key(&key) {
             return Ok(());
         }
@@ -86,7 +87,7 @@ impl Active {
             self.current.insert(key, group);
             return Ok(());
         }
-        self.admit_new(key, self.keys.hash_one(group), now)
+        self.admit_new(key, self.keyed_hash(group), now)
     }
 
     fn admit_new(&mut self, key: u64, group: u64, now: Duration) -> Result<(), Full> {
@@ -104,6 +105,13 @@ impl Active {
             self.groups.insert(group, in_group + 1);
         }
         Ok(())
+    }
+
+    fn keyed_hash<T: Hash + ?Sized>(&self, value: &T) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.secret);
+        value.hash(&mut hasher);
+        hasher.finish()
     }
 
     fn rotate(&mut self, now: Duration) {
@@ -167,7 +175,7 @@ mod tests {
     #[test]
     fn only_new_members_are_refused() {
         let caps = Caps { total: Some(10), ..Caps::default() };
-        let mut active = Active::new(caps, Duration::ZERO);
+        let mut active = Active::new(caps, 7, Duration::ZERO);
         assert_eq!(admitted(&mut active, 0..8, "m", Duration::ZERO), 8);
         assert_eq!(admitted(&mut active, 0..100, "m", Duration::ZERO), 10);
         assert_eq!(active.admit(&series(50), "m", Duration::ZERO), Err(Full::Total(10)));
@@ -177,7 +185,7 @@ mod tests {
     #[test]
     fn groups_have_a_limit_of_their_own() {
         let caps = Caps { per_group: Some(3), ..Caps::default() };
-        let mut active = Active::new(caps, Duration::ZERO);
+        let mut active = Active::new(caps, 7, Duration::ZERO);
         assert_eq!(admitted(&mut active, 0..10, "a", Duration::ZERO), 3);
         assert_eq!(admitted(&mut active, 10..20, "b", Duration::ZERO), 3);
     }
@@ -185,7 +193,7 @@ mod tests {
     #[test]
     fn silent_members_make_room_after_two_windows() {
         let caps = Caps { total: Some(4), per_group: Some(4), ..Caps::default() };
-        let mut active = Active::new(caps, Duration::ZERO);
+        let mut active = Active::new(caps, 7, Duration::ZERO);
         assert_eq!(admitted(&mut active, 0..4, "a", Duration::ZERO), 4);
         assert_eq!(admitted(&mut active, 0..1, "a", WINDOW), 1);
         assert_eq!(active.len(), 4);
@@ -196,7 +204,7 @@ mod tests {
     #[test]
     fn churn_is_limited_per_hour() {
         let caps = Caps { new_per_hour: Some(60), ..Caps::default() };
-        let mut active = Active::new(caps, Duration::ZERO);
+        let mut active = Active::new(caps, 7, Duration::ZERO);
         assert_eq!(admitted(&mut active, 0..100, "a", Duration::ZERO), 60);
         assert_eq!(active.admit(&series(61), "a", Duration::ZERO), Err(Full::NewPerHour(60)));
         assert_eq!(admitted(&mut active, 100..200, "a", Duration::from_secs(600)), 10);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kenning_model::{Batch, Nanos, Rejected, Signal, TenantId, WriteError};
 use kenning_stdx::clock::Clock;
+use kenning_stdx::random::Random;
 use tokio::sync::oneshot;
 
 use crate::bucket::Bucket;
@@ -366,7 +367,10 @@ impl Account {
         Self {
             rates: Signal::ALL
                 .map(|signal| rate(&limits, signal).map(|r| Mutex::new(Bucket::with_double_burst(r, now)))),
-            active: Signal::ALL.map(|signal| Mutex::new(Active::new(caps(&limits, signal), now))),
+            active: Signal::ALL.map(|signal| {
+                let secret = Random::from_os().next_u64();
+                Mutex::new(Active::new(caps(&limits, signal), secret, now))
+            }),
             stored: Signal::ALL.map(|signal| stats.stored.with(&labels(signal))),
             active_gauges: Signal::ALL.map(|signal| stats.active.with(&labels(signal))),
             label,

@@ -7,7 +7,7 @@ const NOW: Nanos = Nanos(1_800_000_000_000_000_000);
 const SECOND: i64 = 1_000_000_000;
 
 fn screened(limits: &Limits, caps: Caps, batch: Batch) -> (Batch, Vec<(Reason, u64)>) {
-    let active = Mutex::new(Active::new(caps, Duration::ZERO));
+    let active = Mutex::new(Active::new(caps, 7, Duration::ZERO));
     let screen = Screen { limits, now: NOW, steady: Duration::ZERO, active: &active };
     let mut rejected = Rejected::default();
     let batch = screen.apply(batch, &mut rejected);
