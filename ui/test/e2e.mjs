@@ -211,6 +211,16 @@ async function brokenQuery(page) {
   expected = null;
 }
 
+/** With the mock only: a tenant without data is told how to begin, and the tenant travels along. */
+async function emptyTenant(page) {
+  await page.goto(`${ui}?tenant=empty`);
+  await page.locator(".snippet").first().waitFor();
+  assert.match(await page.locator(".snippet").first().innerText(), /OTEL_EXPORTER_OTLP_ENDPOINT=http/);
+  await page.keyboard.press("g");
+  await page.keyboard.press("t");
+  await page.waitForURL(/traces\?tenant=empty/);
+}
+
 /** With the mock only: what a page looks like while the server fails, and that Retry brings it back. */
 async function failingServer(page) {
   expected = /503/;
@@ -291,6 +301,7 @@ try {
   await step("live lines arrive, scrolling pauses", () => liveLogs(page));
   await step("a LogQL metric query is drawn", () => logMetric(page));
   await step("a broken query says where", () => brokenQuery(page));
+  if (mock) await step("an empty tenant is told how to begin", () => emptyTenant(page));
   if (mock) await step("a failing server is said, Retry recovers", () => failingServer(page));
   await step("WCAG 2.2 AA in both themes, wide and narrow", () => accessibleEverywhere());
 } catch (e) {

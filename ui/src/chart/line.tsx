@@ -89,7 +89,7 @@ export function LineChart(props: Props) {
       aria-label={`${props.label}. ${spoken(shown, props.unit)}`}
       onKeyDown={(e) => keyboard(e, plot.current, () => setPin((old) => (old ? null : hover)))}
     >
-      {tip && index >= 0 && !(props.small && !pin) && plot.current && (
+      {tip && index >= 0 && plot.current && (
         <Tip
           at={time}
           index={index}

@@ -3,8 +3,8 @@ import "../core.ts";
 import { home, type Home, type ServiceState } from "../api.ts";
 import { useLoad } from "../load.ts";
 import { link } from "../router.ts";
-import { range, tenant } from "../state.ts";
-import { ago, dateTime } from "../time.ts";
+import { range, rangeText, tenant } from "../state.ts";
+import { ago, dateTime, describeRange } from "../time.ts";
 import { zone } from "../state.ts";
 import { format, integer } from "../units.ts";
 import { Loaded, SafeText, Snippet, Status } from "../widgets/basics.tsx";
@@ -45,7 +45,7 @@ function Headline({ data }: { data: Home }) {
       <Status kind={kind}>
         <h1>{words}</h1>
       </Status>
-      {kind === "ok" && <span class="dim">nothing is failing in this range</span>}
+      <span class="dim">{describeRange(rangeText.value, Date.now(), zone.value).replace(/^Last/, "in the last")}</span>
     </div>
   );
 }

@@ -65,7 +65,7 @@ export function FieldList({ rows, onFilter }: Props) {
     <div class="panel field-list" role="region" aria-label="Fields" tabIndex={0}>
       <div class="menu-title">Fields of {integer(Math.min(rows.length, SAMPLE_LINES))} lines</div>
       {stats.map((f) => (
-        <details key={f.name} open={f.name === "detected_level" || (f.source === "stream" && f.distinct > 1)}>
+        <details key={f.name} open={(f.name === "detected_level" && !stats.some((s) => s.name === "level")) || (f.source === "stream" && f.distinct > 1)}>
           <summary>
             <span class="clip">
               <SafeText text={f.name} />
