@@ -74,7 +74,7 @@ fn run(seed: u64) {
 
 #[test]
 fn engine_and_oracle_agree() {
-    for_seeds(200, run);
+    for_seeds(120, run);
 }
 
 fn engine_with_logs() -> Engine {

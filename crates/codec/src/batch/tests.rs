@@ -226,3 +226,106 @@ fn unknown_versions_and_claims_are_refused() {
     let huge = [VERSION, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
     assert!(matches!(decode(&huge), Err(DecodeError::Malformed { .. })));
 }
+
+/// Batches that never change: files of every released layout must decode to them for ever.
+fn golden() -> [(&'static str, Batch); 3] {
+    let labels = |pairs: &[(&str, &str)]| LabelSet::from_pairs(pairs.iter().copied());
+    let up = labels(&[("__name__", "up"), ("job", "api")]);
+    let metadata = MetricMetadata {
+        metric: "up".into(),
+        kind: MetricKind::Gauge,
+        help: "Is it?".into(),
+        unit: "ratio".into(),
+    };
+    let histogram = Histogram {
+        reset: CounterReset::No,
+        schema: 3,
+        zero_threshold: 0.001,
+        zero_count: 1.0,
+        count: 7.0,
+        sum: -2.5,
+        positive_spans: vec![BucketSpan { offset: -2, length: 2 }],
+        positive: vec![1.0, 4.0],
+        negative_spans: vec![BucketSpan { offset: 0, length: 1 }],
+        negative: vec![1.0],
+        custom_bounds: vec![0.5],
+    };
+    let metrics = MetricBatch {
+        series: vec![up.clone(), labels(&[("__name__", "up"), ("job", "db")])],
+        samples: vec![
+            Sample { series: 0, time: Millis(1_700_000_000_000), value: 1.0 },
+            Sample { series: 1, time: Millis(1_700_000_000_001), value: -0.25 },
+        ],
+        histograms: vec![HistogramSample { series: 1, time: Millis(-5), histogram }],
+        exemplars: vec![Exemplar {
+            series: 0,
+            time: Millis(9),
+            value: 3.0,
+            labels: labels(&[("trace_id", "ab")]),
+        }],
+        metadata: vec![metadata],
+    };
+    let mut logs = LogBatch { streams: vec![up.clone()], ..LogBatch::default() };
+    for (time, line) in [(5, "first"), (4, "zweite Zeile, ü")] {
+        let row = LogRow {
+            stream: &up,
+            time: Nanos(time),
+            severity: Severity::WARN,
+            trace_id: TraceId([7; 16]),
+            span_id: SpanId::NONE,
+            line,
+            metadata: &labels(&[("k", "v")]),
+        };
+        logs.push(0, row);
+    }
+    let attributes: Attributes = [("n", Value::Int(-3)), ("s", Value::Str("x".into()))].into_iter().collect();
+    let source = SpanSource {
+        resource: attributes.clone(),
+        scope_name: "lib".into(),
+        scope_version: "1".into(),
+        scope: Attributes::default(),
+    };
+    let span = Span {
+        trace_id: TraceId([1; 16]),
+        span_id: SpanId([2; 8]),
+        parent_span_id: SpanId([3; 8]),
+        trace_state: "a=b".into(),
+        name: "GET /".into(),
+        kind: SpanKind::Server,
+        start: Nanos(1_000),
+        end: Nanos(3_000),
+        status: StatusCode::Error,
+        status_message: "boom".into(),
+        attributes: attributes.clone(),
+        events: vec![SpanEvent {
+            time: Nanos(2_000),
+            name: "exception".into(),
+            attributes: attributes.clone(),
+        }],
+        links: vec![SpanLink {
+            trace_id: TraceId([4; 16]),
+            span_id: SpanId([5; 8]),
+            trace_state: String::new(),
+            attributes,
+        }],
+        source: 0,
+    };
+    let spans = SpanBatch { sources: vec![Arc::new(source)], spans: vec![span] };
+    [("metrics", Batch::Metrics(metrics)), ("logs", Batch::Logs(logs)), ("spans", Batch::Spans(spans))]
+}
+
+/// `KENNING_WRITE_GOLDEN=1` writes the files of a new version; files of a released version are never written again.
+#[test]
+fn golden_files_decode() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/formats/batch-v1");
+    for (name, batch) in golden() {
+        let path = folder.join(format!("{name}.bin"));
+        if std::env::var_os("KENNING_WRITE_GOLDEN").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, encoded(&batch)).unwrap();
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(decode(&bytes), Ok(batch.clone()), "{name}");
+        assert_eq!(encoded(&batch), bytes, "{name}: another layout needs another version");
+    }
+}

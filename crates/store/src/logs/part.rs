@@ -38,7 +38,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         ("line", Encoding::DELTA_LENGTH_BYTE_ARRAY),
     ],
     bounded: &["time"],
-    blooms: &["trace_id"],
+    blooms: &[("trace_id", GROUP_ROWS)],
 };
 
 const TIME: usize = 3;

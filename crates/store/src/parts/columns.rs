@@ -36,6 +36,11 @@ const BOUND_BYTES_MAX: usize = 64;
 /// Share of absent trace ids that a bloom filter lets through.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
+/// Where the version of a part's format stands in the footer.
+const VERSION_KEY: &str = "kenning.part";
+/// The version that this program writes and reads.
+const VERSION: &str = "1";
+
 /// How a table lies in a file.
 pub(crate) struct Layout {
     /// The Parquet schema in its text form.
@@ -44,8 +49,8 @@ pub(crate) struct Layout {
     pub(crate) encodings: &'static [(&'static str, Encoding)],
     /// Columns whose bounds stand in the footer.
     pub(crate) bounded: &'static [&'static str],
-    /// Columns with a bloom filter.
-    pub(crate) blooms: &'static [&'static str],
+    /// Columns with a bloom filter, and the most values that it is sized for.
+    pub(crate) blooms: &'static [(&'static str, usize)],
 }
 
 /// Values of a column that are there.
@@ -212,6 +217,7 @@ impl TableWriter {
         let data_len = self.writer.inner().len();
         let sums = sums_text(self.writer.inner());
         self.writer.append_key_value_metadata(KeyValue::new(SUMS_KEY.to_owned(), sums));
+        self.writer.append_key_value_metadata(KeyValue::new(VERSION_KEY.to_owned(), VERSION.to_owned()));
         let bytes = self.writer.into_inner()?;
         let tail = bytes.get(data_len..).unwrap_or_default();
         let tail_len = u32::try_from(tail.len()).map_err(|_| damaged("the footer is over 4 GiB"))?;
@@ -239,9 +245,10 @@ fn properties(layout: &Layout) -> Result<WriterProperties, PartError> {
     for name in layout.bounded {
         builder = builder.set_column_statistics_enabled(path(name), EnabledStatistics::Chunk);
     }
-    for name in layout.blooms {
+    for (name, values) in layout.blooms {
         builder = builder
             .set_column_bloom_filter_enabled(path(name), true)
+            .set_column_bloom_filter_max_ndv(path(name), *values as u64)
             .set_column_bloom_filter_fpp(path(name), BLOOM_FALSE_POSITIVES);
     }
     Ok(builder.build())
@@ -282,11 +289,18 @@ impl TableReader {
         let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
         let options = ReadOptionsBuilder::new().with_page_index().with_reader_properties(properties).build();
         let reader = SerializedFileReader::new_with_options(file.clone(), options)?;
-        let metadata = reader.metadata().file_metadata().key_value_metadata();
-        let sums = metadata.and_then(|pairs| pairs.iter().find(|pair| pair.key == SUMS_KEY));
-        let sums = sums
-            .and_then(|pair| pair.value.as_deref())
-            .ok_or_else(|| damaged("the checksums are missing"))?;
+        let pairs = reader.metadata().file_metadata().key_value_metadata();
+        let value_of = |key: &str| {
+            let pair = pairs.into_iter().flatten().find(|pair| pair.key == key);
+            pair.and_then(|pair| pair.value.as_deref())
+        };
+        let version = value_of(VERSION_KEY).unwrap_or("none");
+        if version != VERSION {
+            // Not damage: the program that wrote it reads it, so it stays where it is.
+            let reason = format!("it has format {version}, this program knows {VERSION}");
+            return Err(PartError::Io(std::io::Error::new(std::io::ErrorKind::Unsupported, reason)));
+        }
+        let sums = value_of(SUMS_KEY).ok_or_else(|| damaged("the checksums are missing"))?;
         file.set_sums(sums).map_err(|error| PartError::Damaged(error.to_string()))?;
         Ok(Self { file, reader })
     }

@@ -54,7 +54,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         ("links", Encoding::DELTA_LENGTH_BYTE_ARRAY),
     ],
     bounded: &["trace_id", "start"],
-    blooms: &["trace_id"],
+    blooms: &[("trace_id", GROUP_ROWS)],
 };
 
 const TRACE_ID: usize = 0;

@@ -409,11 +409,12 @@ pub fn describe(block: Block) -> Vec<String> {
     }
 }
 
-/// The seeds to run: all of a range, or the one that `KENNING_SIM_SEED` names.
+/// The seeds to run: all below `count` (or below `KENNING_SIM_SEEDS`), or the one that `KENNING_SIM_SEED` names.
 pub fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("KENNING_SIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
+    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+    match number("KENNING_SIM_SEED") {
         Some(seed) => vec![seed],
-        None => (0..count).collect(),
+        None => (0..number("KENNING_SIM_SEEDS").unwrap_or(count)).collect(),
     }
 }
 
