@@ -61,7 +61,8 @@ impl Pattern {
         }
     }
 
-    fn read(text: &str) -> Self {
+    /// Cuts a pattern into its parts; any text is one.
+    pub(crate) fn read(text: &str) -> Self {
         let (mut nodes, mut literal, mut rest) = (Vec::new(), String::new(), text);
         while let Some(c) = rest.chars().next() {
             if let Some((name, after)) = capture(rest) {

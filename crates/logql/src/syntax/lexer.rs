@@ -5,7 +5,7 @@
 
 use kenning_query::{Diagnostic, SourceSpan};
 
-use crate::text::{duration, quote, size};
+use kenning_query::text::{duration, quote, size};
 
 /// What a token is, with its value.
 #[derive(Clone, Debug, PartialEq)]

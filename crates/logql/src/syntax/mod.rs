@@ -9,3 +9,5 @@ mod simplify;
 
 pub use parser::parse;
 pub use pretty::format;
+#[cfg(test)]
+pub(crate) use pretty::with_line_max as format_narrow;

@@ -6,7 +6,7 @@ use regex::RegexBuilder;
 
 use super::value::Value;
 use super::{Scope, TEXT_BYTES_MAX, builtins, decimal, layout, printf};
-use crate::text::{duration, size};
+use kenning_query::text::{duration, size};
 
 /// Largest compiled regular expression, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;

@@ -1,7 +1,7 @@
 //! Reads a template.
 
 use super::functions;
-use crate::text::{float, quote};
+use kenning_query::text::{float, quote};
 
 /// Deepest nesting of control structures and parentheses.
 const DEPTH_MAX: usize = 64;

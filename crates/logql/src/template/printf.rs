@@ -2,7 +2,7 @@
 
 use super::TEXT_BYTES_MAX;
 use super::value::Value;
-use crate::text::{float, quote};
+use kenning_query::text::{float, quote};
 
 #[derive(Clone, Copy, Default)]
 struct Spec {

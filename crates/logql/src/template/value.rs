@@ -3,7 +3,7 @@
 use kenning_model::Nanos;
 
 use super::layout;
-use crate::text::float;
+use kenning_query::text::float;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]

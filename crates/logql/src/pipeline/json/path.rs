@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::scan::{Kind, each_element, each_field, skip_space, value};
+use super::scan::{Kind, each_element, each_field, skip_space};
 use super::{DEPTH_MAX, unescape, value_text};
 use crate::pipeline::{Category, Hints, LineLabels, LineParser, fault};
 use crate::syntax::ast::Extraction;
@@ -47,8 +47,11 @@ impl LineParser for JsonPaths {
         }
         let mut found: Vec<Option<(Kind, &str)>> = vec![None; self.fields.len()];
         let wanted: Vec<usize> = (0..self.fields.len()).collect();
-        if let Ok((kind, raw, _)) = value(line, skip_space(line, 0)) {
-            self.walk(kind, raw, &wanted, 0, &mut found);
+        let start = line.get(skip_space(line, 0)..).unwrap_or("");
+        // The outermost object need not be closed: what stands before the break counts.
+        let kind = if start.starts_with('{') { Kind::Object } else { Kind::Array };
+        if !start.starts_with('"') {
+            self.walk(kind, start, &wanted, 0, &mut found);
         }
         for ((label, _), hit) in self.fields.iter().zip(&found) {
             if let Some((kind, raw)) = hit {

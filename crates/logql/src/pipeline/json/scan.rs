@@ -133,7 +133,7 @@ fn block_end(text: &str, at: usize, open: u8, close: u8) -> Option<usize> {
 }
 
 /// A value's kind, its raw text and what follows it.
-pub(super) fn value(text: &str, at: usize) -> Result<(Kind, &str, usize), String> {
+fn value(text: &str, at: usize) -> Result<(Kind, &str, usize), String> {
     match byte(text, at) {
         None => err(BAD_JSON),
         Some(b'"') => {

@@ -9,7 +9,7 @@ use super::super::ast::{
 };
 use super::super::lexer::Tok;
 use super::{Parsed, Parser};
-use crate::text::float;
+use kenning_query::text::float;
 
 impl Parser {
     /// An expression whose operators bind tighter than `floor`.

@@ -9,7 +9,8 @@ use super::super::ast::{
 };
 use super::super::lexer::Tok;
 use super::{Parsed, Parser};
-use crate::{pattern::Pattern, text::float};
+use crate::pattern::Pattern;
+use kenning_query::text::float;
 
 impl Parser {
     /// Stages up to the first token that starts none. `| unwrap` belongs to the range around the pipeline.

@@ -4,7 +4,7 @@ use super::float;
 
 /// Reads a size. Units are case-insensitive; a bare number is bytes; commas group digits. The error is go-humanize's
 /// text.
-pub(crate) fn parse(text: &str) -> Result<u64, String> {
+pub fn parse(text: &str) -> Result<u64, String> {
     let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ',')).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let number = float::parse(&number.replace(',', ""))?;
@@ -33,7 +33,8 @@ fn scale_of(unit: &str) -> Option<f64> {
 }
 
 /// Writes a size with a decimal unit and two significant digits at most below ten, without a space.
-pub(crate) fn format(bytes: u64) -> String {
+#[must_use]
+pub fn format(bytes: u64) -> String {
     if bytes < 10 {
         return format!("{bytes}B");
     }

@@ -8,7 +8,7 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
 /// Reads a duration as Go's `time.ParseDuration` does, with its error texts.
-pub(crate) fn parse_go(text: &str) -> Result<i64, String> {
+pub fn parse_go(text: &str) -> Result<i64, String> {
     let invalid = || format!("time: invalid duration {}", quote(text));
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, text.get(1..).unwrap_or("")),
@@ -81,7 +81,7 @@ const PROMETHEUS_UNITS: [(&str, i64); 7] = [
 ];
 
 /// Reads a duration as Prometheus' `model.ParseDuration` does.
-pub(crate) fn parse_prometheus(text: &str) -> Result<i64, String> {
+pub fn parse_prometheus(text: &str) -> Result<i64, String> {
     match text {
         "0" => return Ok(0),
         "" => return Err("empty duration string".to_owned()),
@@ -104,7 +104,8 @@ pub(crate) fn parse_prometheus(text: &str) -> Result<i64, String> {
 }
 
 /// Writes a duration as Go's `Duration.String` does.
-pub(crate) fn format_go(nanos: i64) -> String {
+#[must_use]
+pub fn format_go(nanos: i64) -> String {
     let (sign, n) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
     if n == 0 {
         return "0s".to_owned();
@@ -136,7 +137,8 @@ fn decimal(whole: u64, fraction: u64, scale: u64) -> String {
 
 /// Writes a duration as Prometheus' `model.Duration.String` does: whole milliseconds, years, weeks and days only when
 /// nothing is left over.
-pub(crate) fn format_prometheus(nanos: i64) -> String {
+#[must_use]
+pub fn format_prometheus(nanos: i64) -> String {
     let (sign, mut ms) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs() / 1_000_000);
     if ms == 0 {
         return "0s".to_owned();

@@ -1,7 +1,8 @@
 //! Quoted strings as Go writes them.
 
 /// `text` in double quotes with Go's escapes (`strconv.Quote`).
-pub(crate) fn quote(text: &str) -> String {
+#[must_use]
+pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     text.chars().for_each(|c| push_escaped(&mut out, c));
@@ -43,7 +44,8 @@ fn is_combining_mark(c: char) -> bool {
 
 /// Replaces the escapes between the quotes of a Go string literal. `None` for an escape that Go does not know or bytes
 /// that are not UTF-8.
-pub(crate) fn unescape(body: &str) -> Option<String> {
+#[must_use]
+pub fn unescape(body: &str) -> Option<String> {
     if !body.contains('\\') {
         return Some(body.to_owned());
     }

@@ -4,7 +4,7 @@ use super::quote::quote;
 
 /// Reads a number as `strconv.ParseFloat(text, 64)` does: decimal, hexadecimal with a binary exponent, infinities and
 /// NaN. The error is Go's text.
-pub(crate) fn parse(text: &str) -> Result<f64, String> {
+pub fn parse(text: &str) -> Result<f64, String> {
     parse_value(text).ok_or_else(|| format!("strconv.ParseFloat: parsing {}: invalid syntax", quote(text)))
 }
 
@@ -57,7 +57,8 @@ fn parse_hex(text: &str) -> Option<f64> {
 }
 
 /// Writes the shortest text that reads back, as `fmt.Sprint` does: with an exponent below 1e-4 and from 1e6 on.
-pub(crate) fn general(value: f64) -> String {
+#[must_use]
+pub fn general(value: f64) -> String {
     if let Some(text) = special(value) {
         return text.to_owned();
     }
@@ -72,12 +73,14 @@ pub(crate) fn general(value: f64) -> String {
 }
 
 /// Writes the shortest decimal text without an exponent (`strconv.FormatFloat(value, 'f', -1, 64)`).
-pub(crate) fn plain(value: f64) -> String {
+#[must_use]
+pub fn plain(value: f64) -> String {
     special(value).map_or_else(|| format!("{value}"), str::to_owned)
 }
 
 /// Writes six decimals (`%f`).
-pub(crate) fn fixed(value: f64) -> String {
+#[must_use]
+pub fn fixed(value: f64) -> String {
     special(value).map_or_else(|| format!("{value:.6}"), str::to_owned)
 }
 
