@@ -11,7 +11,9 @@ export type Theme = "system" | "dark" | "light";
 /** Refresh periods on offer, as written in the URL. */
 export const REFRESH_CHOICES = ["off", "5s", "10s", "30s", "1m", "5m"] as const;
 
-const DEFAULT_FROM = "now-1h";
+/** Where the range begins when the URL does not say: close enough to "now" that a fresh start fills the picture. */
+export const DEFAULT_FROM = "now-15m";
+
 const DEFAULT_REFRESH = "10s";
 
 const fromText = paramSignal("from");

@@ -172,12 +172,12 @@ function Ingest({ data }: { data: Home }) {
         <Stat label="Spans in" text={format(ingest.spans_per_second, "rate")} />
         <Stat label="Active series" text={format(storage.active_series)} />
         <Stat label="On disk" text={format(storage.bytes_on_disk, "bytes")} />
-        <Stat label="Running since" text={data.started_at === null ? "–" : ago(data.started_at * 1000, Date.now()).replace(" ago", "")} />
+        <Stat label="Running for" text={data.started_at === null ? "–" : ago(data.started_at * 1000, Date.now()).replace(" ago", "")} />
       </dl>
       <section class="panel" aria-label="Refused data">
         <header>
           <h2>Refused data</h2>
-          {rejected.length === 0 ? <Status kind="ok">nothing was refused in this range</Status> : <Status kind="warn">some data was refused</Status>}
+          {rejected.length === 0 ? <Status kind="ok">nothing was refused</Status> : <Status kind="warn">some data was refused</Status>}
         </header>
         {rejected.length > 0 && (
           <div class="table-wrap">

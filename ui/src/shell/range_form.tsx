@@ -2,7 +2,7 @@
 import "../core.ts";
 import { useState } from "preact/hooks";
 import { patch } from "../router.ts";
-import { range, rangeText, setRange, zone } from "../state.ts";
+import { DEFAULT_FROM, range, rangeText, setRange, zone } from "../state.ts";
 import { dateTime, parseInstant, parseRange, shiftRange, zoomOut } from "../time.ts";
 import { Icon } from "../widgets/icons.tsx";
 
@@ -77,7 +77,7 @@ export function RangeForm({ close }: { close: () => void }) {
             key={q}
             type="button"
             class={`btn small ${text.from === `now-${q}` && text.to === "now" ? "on" : ""}`}
-            onClick={() => (close(), patch({ from: q === "1h" ? "" : `now-${q}`, to: "" }))}
+            onClick={() => (close(), patch({ from: `now-${q}` === DEFAULT_FROM ? "" : `now-${q}`, to: "" }))}
           >
             {q}
           </button>
