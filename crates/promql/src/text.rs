@@ -196,7 +196,7 @@ pub fn format_duration(ms: i64) -> String {
     let mut text = String::from(if ms < 0 { "-" } else { "" });
     for (unit, factor) in UNITS {
         let whole_only = matches!(unit, "y" | "w");
-        if rest / factor > 0 && (!whole_only || rest % factor == 0) {
+        if rest / factor > 0 && (!whole_only || rest.is_multiple_of(factor)) {
             let _ = write!(text, "{}{unit}", rest / factor);
             rest %= factor;
         }

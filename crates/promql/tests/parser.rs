@@ -1,5 +1,7 @@
 //! Checks the parser, the canonical printer and the formatter against tables recorded from Prometheus.
 
+#![expect(clippy::print_stderr, reason = "numbers and skipped corpora are for people to see")]
+
 mod corpus;
 
 use kenning_promql::{Expr, format, parse};

@@ -2,6 +2,8 @@
 //!
 //! The files lie outside of the repository; without them the test says so and passes.
 
+#![expect(clippy::print_stderr, reason = "numbers and skipped corpora are for people to see")]
+
 mod corpus;
 mod script;
 

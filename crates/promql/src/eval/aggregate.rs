@@ -392,7 +392,7 @@ impl Reducer {
             Self::Count(count) => count,
             Self::Group => 1.0,
             Self::Extreme { best, .. } => best?,
-            Self::Deviation { count, .. } if count == 0.0 => return None,
+            Self::Deviation { count: 0.0, .. } => return None,
             Self::Deviation { count, squares, .. } => {
                 let variance = squares / count;
                 if matches!(plan.op, AggregateOp::Stddev) { variance.sqrt() } else { variance }

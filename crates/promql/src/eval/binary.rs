@@ -252,11 +252,9 @@ impl Join<'_> {
         let swapped = matching.cardinality == Cardinality::OneToMany;
         let sides = [(self.left, self.matches.left.as_slice()), (self.right, self.matches.right.as_slice())];
         let [(many, many_groups), (one, one_groups)] = if swapped { [sides[1], sides[0]] } else { sides };
-        let (fill_many, fill_one) = if swapped {
-            (matching.fill_left, matching.fill_right)
-        } else {
-            (matching.fill_left, matching.fill_right)
-        };
+        // As in Prometheus, `fill_right` stands in for the "one" side and `fill_left` for the "many" side, also when
+        // `group_right` has swapped them.
+        let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
         let mut partner: Vec<Option<usize>> = vec![None; self.matches.groups];
         for (at, (column, group)) in one.iter().zip(one_groups).enumerate() {
             let Some(slot) = partner.get_mut(*group).filter(|_| column.at(i).is_some()) else { continue };

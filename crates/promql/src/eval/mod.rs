@@ -57,7 +57,7 @@ impl Steps {
     /// From `start` to `end`; empty when the end lies before.
     fn between(start: i64, end: i64, step: i64) -> Self {
         let step = step.max(1);
-        let len = if end < start { 0 } else { (end - start) / step + 1 };
+        let len = if end < start { 0 } else { (end.saturating_sub(start) / step).saturating_add(1) };
         Self { start, step, len: usize::try_from(len).unwrap_or(usize::MAX) }
     }
 
@@ -296,10 +296,12 @@ impl<'a> Evaluator<'a> {
     }
 
     fn vector(&mut self, plan: &Vector, steps: Steps) -> Evaluated<Vec<Column>> {
-        self.check_cancel()?;
         if steps.len == 0 {
             return Ok(Vec::new());
         }
+        // Room for one column must be there before anything of its length is made.
+        self.charge(column_bytes(steps))?;
+        self.release(column_bytes(steps));
         match plan {
             Vector::Selector(selector) => self.selector(selector, steps),
             Vector::OfScalar(scalar) => {

@@ -9,10 +9,10 @@ use super::over_time as over;
 use super::rate;
 use super::select::{Loaded, within};
 use super::{Column, Evaluated, Evaluator, Point, Steps};
+use crate::Series;
 use crate::annotation::Annotations;
 use crate::plan::{OverRange, Range, RangeSource, Vector, When};
 use crate::syntax::Extension;
-use crate::{STALE, Series};
 
 macro_rules! range_functions {
     ($($variant:ident = $name:literal),+ $(,)?) => {
@@ -75,7 +75,7 @@ pub(super) struct Window<'a> {
 impl Window<'_> {
     /// Width of the range in seconds.
     pub(super) fn seconds(&self) -> f64 {
-        (self.end - self.start) as f64 / 1000.0
+        self.end.saturating_sub(self.start) as f64 / 1000.0
     }
 
     pub(super) fn param(&self, i: usize) -> f64 {
@@ -352,5 +352,3 @@ fn apply(
 fn seconds(time: i64) -> f64 {
     time as f64 / 1000.0
 }
-
-const _: () = assert!(STALE.is_nan());

@@ -76,9 +76,9 @@ fn extrapolation<T>(
     slope: Option<(f64, f64)>,
 ) -> Option<f64> {
     let [(first, _), .., (last, _)] = samples else { return None };
-    let mut to_start = (first - window.start) as f64 / 1000.0;
-    let mut to_end = (window.end - last) as f64 / 1000.0;
-    let sampled = (last - first) as f64 / 1000.0;
+    let mut to_start = first.saturating_sub(window.start) as f64 / 1000.0;
+    let mut to_end = window.end.saturating_sub(*last) as f64 / 1000.0;
+    let sampled = last.saturating_sub(*first) as f64 / 1000.0;
     let distance = sampled / (samples.len() - 1) as f64;
     let threshold = distance * EXTRAPOLATION_DISTANCES;
     if to_start >= threshold {
@@ -155,7 +155,7 @@ pub(super) fn instant_rate(window: &Window<'_>, counter: bool, notes: &mut Annot
     let mut latest: Vec<_> = floats.chain(histograms).collect();
     latest.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
     let [(last_time, last), (before_time, before), ..] = latest.as_slice() else { return None };
-    let seconds = (last_time - before_time) as f64 / 1000.0;
+    let seconds = last_time.saturating_sub(*before_time) as f64 / 1000.0;
     if seconds == 0.0 {
         return None;
     }
@@ -213,7 +213,7 @@ fn histogram_difference(
 /// The value between two samples on the line that joins them. After a counter's reset the line begins at zero.
 pub(super) fn interpolate(before: (i64, f64), after: (i64, f64), time: i64, counter: bool) -> f64 {
     let from = if counter && after.1 < before.1 { 0.0 } else { before.1 };
-    from + (after.1 - from) * (time - before.0) as f64 / (after.0 - before.0) as f64
+    from + (after.1 - from) * time.saturating_sub(before.0) as f64 / after.0.saturating_sub(before.0) as f64
 }
 
 /// As [`interpolate`].
@@ -231,7 +231,7 @@ pub(super) fn interpolate_histograms(
     if time == after.0 {
         return Ok((*after.1).clone());
     }
-    let fraction = (time - before.0) as f64 / (after.0 - before.0) as f64;
+    let fraction = time.saturating_sub(before.0) as f64 / after.0.saturating_sub(before.0) as f64;
     if counter && is_reset(&after.1, &before.1) {
         return Ok(scaled(&after.1, fraction));
     }

@@ -116,16 +116,15 @@ impl Trimmer {
         let lower = if has_positive && !has_negative { 0.0 } else { bucket.lower };
         let upper = if has_negative && !has_positive { 0.0 } else { bucket.upper };
         let limit = self.limit;
-        let (all, none) =
-            if self.upper { (limit >= upper, limit <= lower) } else { (limit <= lower, limit >= upper) };
-        let (kept, midpoint) = if none && !(all && !self.upper) {
-            (0.0, 0.0)
-        } else if all {
-            (bucket.count, f64::midpoint(lower, upper))
-        } else if self.upper {
+        let inside = lower < limit && limit < upper;
+        let (kept, midpoint) = if inside && self.upper {
             (bucket.count * (limit - lower) / (upper - lower), f64::midpoint(lower, limit))
-        } else {
+        } else if inside {
             (bucket.count * (upper - limit) / (upper - lower), f64::midpoint(limit, upper))
+        } else if (limit <= lower) == self.upper {
+            (0.0, 0.0)
+        } else {
+            (bucket.count, f64::midpoint(lower, upper))
         };
         self.keep(bucket.count, kept, midpoint)
     }

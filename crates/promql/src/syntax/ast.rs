@@ -443,52 +443,89 @@ pub struct Matcher {
     pub op: MatchOp,
     /// The text or the regular expression as written.
     pub value: String,
-    /// The regular expression, compiled.
-    pattern: Option<Pattern>,
+    test: Test,
+}
+
+/// How a matcher looks at a text.
+#[derive(Clone, PartialEq)]
+enum Test {
+    /// It is the matcher's value.
+    Equal,
+    /// It is one of these: a regular expression that is nothing but a list of texts, as dashboards make them of
+    /// variables with many values. They can be long, so they are not compiled, and stores look them up.
+    OneOf(Vec<Box<str>>),
+    /// It matches.
+    Pattern(Pattern),
 }
 
 impl Matcher {
-    /// A condition; the error says what is wrong with the regular expression.
+    /// A condition.
+    ///
+    /// # Errors
+    /// What is wrong with the regular expression.
     pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, String> {
-        let pattern = match op {
-            MatchOp::Re | MatchOp::NotRe => Some(Pattern::whole(value)?),
-            MatchOp::Eq | MatchOp::Ne => None,
+        let test = match op {
+            MatchOp::Eq | MatchOp::Ne => Test::Equal,
+            MatchOp::Re | MatchOp::NotRe => match alternatives(value) {
+                Some(texts) => Test::OneOf(texts),
+                None => Test::Pattern(Pattern::whole(value)?),
+            },
         };
-        Ok(Self { name: name.into(), op, value: value.into(), pattern })
+        Ok(Self { name: name.into(), op, value: value.into(), test })
     }
 
     /// `name="value"`
     #[must_use]
     pub fn equal(name: &str, value: &str) -> Self {
-        Self { name: name.into(), op: MatchOp::Eq, value: value.into(), pattern: None }
+        Self { name: name.into(), op: MatchOp::Eq, value: value.into(), test: Test::Equal }
     }
 
     /// True when a label of this value passes.
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {
-        let found = self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(value));
-        match self.op {
-            MatchOp::Eq => value == self.value,
-            MatchOp::Ne => value != self.value,
-            MatchOp::Re => found,
-            MatchOp::NotRe => !found,
-        }
+        let found = match &self.test {
+            Test::Equal => value == self.value,
+            Test::OneOf(texts) => texts.binary_search_by(|text| (**text).cmp(value)).is_ok(),
+            Test::Pattern(pattern) => pattern.is_match(value),
+        };
+        found == matches!(self.op, MatchOp::Eq | MatchOp::Re)
     }
 
     /// The condition as a store understands it.
     #[must_use]
     pub fn filter(&self) -> Filter {
-        let field = || Field::Label(self.name.as_str().into());
-        let equal = || Filter::eq(field(), &self.value);
-        match (self.op, &self.pattern) {
-            (MatchOp::Re, Some(pattern)) => Filter::Matches(field(), pattern.clone()),
-            (MatchOp::NotRe, Some(pattern)) => {
-                Filter::Not(Box::new(Filter::Matches(field(), pattern.clone())))
-            }
-            (MatchOp::Ne, _) => Filter::Not(Box::new(equal())),
-            _ => equal(),
+        let field = Field::Label(self.name.as_str().into());
+        let found = match &self.test {
+            Test::Equal => Filter::eq(field, &self.value),
+            Test::OneOf(texts) => match texts.as_slice() {
+                [text] => Filter::eq(field, text),
+                _ => Filter::OneOf(field, texts.clone()),
+            },
+            Test::Pattern(pattern) => Filter::Matches(field, pattern.clone()),
+        };
+        match self.op {
+            MatchOp::Eq | MatchOp::Re => found,
+            MatchOp::Ne | MatchOp::NotRe => Filter::Not(Box::new(found)),
         }
     }
+}
+
+/// The texts of a regular expression that is nothing but `a|b|c`, sorted; a backslash before punctuation is not text.
+fn alternatives(pattern: &str) -> Option<Vec<Box<str>>> {
+    let (mut texts, mut text) = (Vec::new(), String::new());
+    let mut characters = pattern.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '|' => texts.push(std::mem::take(&mut text).into_boxed_str()),
+            '\\' => text.push(characters.next().filter(char::is_ascii_punctuation)?),
+            '.' | '+' | '*' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '^' | '$' => return None,
+            c => text.push(c),
+        }
+    }
+    texts.push(text.into_boxed_str());
+    texts.sort();
+    texts.dedup();
+    Some(texts)
 }
 
 impl fmt::Debug for Matcher {
@@ -644,4 +681,29 @@ pub enum DurationOp {
     Div,
     Mod,
     Pow,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_texts_need_no_pattern() {
+        let check = |pattern: &str, expect: Option<&[&str]>| {
+            let found = alternatives(pattern);
+            let found: Option<Vec<&str>> =
+                found.as_ref().map(|texts| texts.iter().map(|text| &**text).collect());
+            assert_eq!(found.as_deref(), expect, "{pattern}");
+        };
+        check("b|a|b", Some(&["a", "b"]));
+        check(r"10\.0\.0\.1|x-y", Some(&["10.0.0.1", "x-y"]));
+        check("", Some(&[""]));
+        check("a|", Some(&["", "a"]));
+        check(r"a\d", None);
+        check("a.*", None);
+        check("(a)", None);
+        let long = vec!["value-of-some-length"; 10_000].join("|");
+        let matcher = Matcher::new("a", MatchOp::NotRe, &long);
+        assert_eq!(matcher.map(|m| (m.matches("value-of-some-length"), m.matches(""))), Ok((false, true)));
+    }
 }

@@ -899,7 +899,7 @@ static UNKNOWN_FUNCTION: Signature =
     Signature { name: "", args: &[], variadic: 0, returns: super::ValueType::Vector, experimental: false };
 
 /// Longest duration, in seconds: 64 bits of nanoseconds.
-const SECONDS_MAX: f64 = 9_223_372_036.854_775_807;
+const SECONDS_MAX: f64 = i64::MAX as f64 / 1e9;
 
 /// A literal becomes whole milliseconds at once.
 fn specification(duration: DurationExpr) -> DurationSpec {
