@@ -4,11 +4,11 @@ use crate::Embedded;
 
 pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
-        path: "assets/app-GBULZJ6G.js",
+        path: "assets/app-YVISO55S.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"ee5826340a1f841240734f6dd463f37b\"",
+        etag: "\"8440d11eb449a6c28bd6c4b10389fb9f\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/app-GBULZJ6G.js"),
+        body: include_bytes!("../../../ui/dist/assets/app-YVISO55S.js"),
     },
     Embedded {
         path: "assets/chunk-2UZNYHOF.js",
@@ -39,25 +39,18 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-B5JPXYYJ.js"),
     },
     Embedded {
-        path: "assets/chunk-EXQD6ABY.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"b8b0e377461f550ff18f5f0084647e15\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-EXQD6ABY.js"),
-    },
-    Embedded {
-        path: "assets/chunk-FXCPV7HI.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"eb0dc0dcb1f57c45e67fe35372ff08ae\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-FXCPV7HI.js"),
-    },
-    Embedded {
         path: "assets/chunk-G26DM2XB.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"c096b8e7b5df527c1cb9083a08088d4f\"",
         immutable: true,
         body: include_bytes!("../../../ui/dist/assets/chunk-G26DM2XB.js"),
+    },
+    Embedded {
+        path: "assets/chunk-IMKQWTTV.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"0a6bd975536f11ca6775b798f9b3523e\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-IMKQWTTV.js"),
     },
     Embedded {
         path: "assets/chunk-J5EWPG3P.js",
@@ -81,6 +74,13 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-LA4YH7QQ.js"),
     },
     Embedded {
+        path: "assets/chunk-MTZXOC3N.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"81266d2100d43469167545faea0161d1\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-MTZXOC3N.js"),
+    },
+    Embedded {
         path: "assets/chunk-MZR6Z4WC.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"0cdcc69662b24a8289b752e89e043867\"",
@@ -102,18 +102,18 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-VCRAFHSJ.js"),
     },
     Embedded {
-        path: "assets/command-H5WCSJ2L.js",
+        path: "assets/command-56DHJDXF.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"369ea14e9bbc88bfa1a60adc38b70159\"",
+        etag: "\"3ca69ba269a9afd17a27b0838bb1da68\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/command-H5WCSJ2L.js"),
+        body: include_bytes!("../../../ui/dist/assets/command-56DHJDXF.js"),
     },
     Embedded {
-        path: "assets/help-JKUMOORZ.js",
+        path: "assets/help-2JJPTHOH.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"9e27b67a7df2d0c5a112ea7544838b6f\"",
+        etag: "\"dc31280a7195401f582f21d377eb856c\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/help-JKUMOORZ.js"),
+        body: include_bytes!("../../../ui/dist/assets/help-2JJPTHOH.js"),
     },
     Embedded {
         path: "assets/home-M35A54K3.js",
@@ -158,11 +158,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/logs_query-SU2NSBVG.js"),
     },
     Embedded {
-        path: "assets/metrics-HDFEUHMU.js",
+        path: "assets/metrics-UILC4U5X.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"23ef89e49af2bfb1a2893d775f7f8fbe\"",
+        etag: "\"0fb41fed56516122bb2de6f6c6264609\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics-HDFEUHMU.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics-UILC4U5X.js"),
     },
     Embedded {
         path: "assets/metrics_about-AGVFNLHS.js",
@@ -172,18 +172,18 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/metrics_about-AGVFNLHS.js"),
     },
     Embedded {
-        path: "assets/metrics_browse-JBBGZH57.js",
+        path: "assets/metrics_browse-FMHAMNTS.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"a62df207eecf36eaa51b50329fbbdb85\"",
+        etag: "\"29d9552b822ac493658687f12774a5ea\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_browse-JBBGZH57.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_browse-FMHAMNTS.js"),
     },
     Embedded {
-        path: "assets/metrics_explore-B27K3LPQ.js",
+        path: "assets/metrics_explore-JMFBZMNS.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"a577f0ac8514930e6475de5d345a3d4c\"",
+        etag: "\"ab695afc53db822ebb3d04e4c90239e1\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_explore-B27K3LPQ.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_explore-JMFBZMNS.js"),
     },
     Embedded {
         path: "assets/metrics_query-CHYONMFT.js",
@@ -258,7 +258,7 @@ pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
         path: "index.html",
         content_type: "text/html; charset=utf-8",
-        etag: "\"722979c2810f7d93ab86c07620475929\"",
+        etag: "\"4c1e01cebcb0c27f1137b21c74a3c538\"",
         immutable: false,
         body: include_bytes!("../../../ui/dist/index.html"),
     },

@@ -69,7 +69,8 @@ export function Explore({ catalogue }: { catalogue: Load<Catalogue> }) {
   const now = useLoad(expr && table ? `${full} ${end}` : null, (signal) => promInstant(full, r.to / 1000, signal), expr);
   return (
     <>
-      <QueryBar value={expr} catalogue={catalogue.data} error={(table ? now : lines).error} />
+      {/* With variables filled in, positions in the message are not those of the text in the box. */}
+      <QueryBar value={expr} catalogue={catalogue.data} error={full === expr ? (table ? now : lines).error : undefined} />
       {family && <About family={family} unit={unit} />}
       <section class="panel" aria-label="Result">
         <header>
