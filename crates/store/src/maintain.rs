@@ -102,15 +102,20 @@ impl Engine {
     /// a clean exit: the next start then has nothing to replay.
     pub fn flush(&self) -> Result<bool, FlushError> {
         let mut gate = lock(&self.gate);
-        let mut flushed = false;
-        // Heads of an earlier attempt that failed come first; then what has arrived since.
-        for _ in 0..2 {
-            let Some(frozen) = self.freeze() else { break };
-            self.observe_flush(self.flush_frozen(&mut gate, &frozen))?;
-            flushed = true;
-            self.cut_log(frozen.position);
+        // Heads of an earlier attempt that failed come first; what has arrived since would be left behind.
+        let left_behind = self.read_state().frozen.is_some();
+        let mut flushed = self.flush_once(&mut gate)?;
+        if left_behind {
+            flushed |= self.flush_once(&mut gate)?;
         }
         Ok(flushed)
+    }
+
+    fn flush_once(&self, gate: &mut Gate) -> Result<bool, FlushError> {
+        let Some(frozen) = self.freeze() else { return Ok(false) };
+        self.observe_flush(self.flush_frozen(gate, &frozen))?;
+        self.cut_log(frozen.position);
+        Ok(true)
     }
 
     /// As [`Self::flush`], while the log is still being read: nothing of it is deleted, and the writer holds no record.

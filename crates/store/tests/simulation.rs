@@ -391,6 +391,21 @@ fn any_crash_is_survived() {
     });
 }
 
+/// A transaction that failed may be in the manifest all the same when the power goes, so its parts must be there.
+#[test]
+fn any_two_failures_close_together_are_survived() {
+    let operations = 60;
+    for_seeds(operations * 9, |k| {
+        let mut run = Run::new(k);
+        run.write();
+        run.vfs.fail_at(OpClass::Any, 1 + k / 9, ErrorKind::Other);
+        run.vfs.fail_at(OpClass::Any, 2 + k / 9 + k % 9, ErrorKind::Other);
+        drop(run.engine().flush());
+        run.check();
+        run.finish();
+    });
+}
+
 fn part_files(vfs: &SimVfs) -> Vec<(PathBuf, usize)> {
     let files = vfs.tree().into_iter().filter_map(|(path, bytes)| Some((path, bytes?.len())));
     files.filter(|(path, _)| path.starts_with("parts")).collect()
