@@ -103,10 +103,12 @@ impl Pattern {
     /// The literal parts, in order.
     #[cfg(test)]
     pub(crate) fn literals(&self) -> Vec<&str> {
-        let literal = |node| match node {
-            &Node::Literal(ref text) => Some(text.as_str()),
-            Node::Capture(_) => None,
-        };
+        fn literal(node: &Node) -> Option<&str> {
+            match node {
+                Node::Literal(text) => Some(text),
+                Node::Capture(_) => None,
+            }
+        }
         self.nodes.iter().filter_map(literal).collect()
     }
 

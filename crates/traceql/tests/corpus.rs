@@ -1,5 +1,7 @@
 //! Tempo's own tables: queries that parse or do not, canonical texts, and its search suite over one trace.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a missing corpus and the counts must be seen")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -61,6 +61,9 @@ pub(super) struct Series {
     pub(super) values: Vec<Option<f64>>,
 }
 
+/// A series of an answer: its labels and its points.
+type SeriesPoints = (LabelSet, Vec<(Millis, f64)>);
+
 /// Series on the grid.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Matrix {
@@ -113,11 +116,7 @@ impl Matrix {
     }
 
     /// The points of an answer over a range.
-    pub(super) fn into_points(
-        self,
-        grid: &Grid,
-        series_max: usize,
-    ) -> Result<Vec<(LabelSet, Vec<(Millis, f64)>)>, QueryError> {
+    pub(super) fn into_points(self, grid: &Grid, series_max: usize) -> Result<Vec<SeriesPoints>, QueryError> {
         let points = |values: Vec<Option<f64>>| {
             values.into_iter().enumerate().filter_map(|(k, value)| Some((grid.millis(k), value?))).collect()
         };

@@ -305,7 +305,7 @@ impl Collector<'_, '_> {
         let Block::Logs(batch) = block else { return Ok(()) };
         for row in batch.rows() {
             self.usage.see(row.line.len(), self.ctx)?;
-            if self.usage.samples % CANCEL_EVERY == 0 && self.ctx.cancel.is_raised() {
+            if self.usage.samples.is_multiple_of(CANCEL_EVERY) && self.ctx.cancel.is_raised() {
                 return Err(QueryError::Cancelled);
             }
             self.take_row(&row)?;

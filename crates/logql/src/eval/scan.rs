@@ -75,25 +75,30 @@ pub(super) fn push_down(log: &LogExpr) -> Pushed {
 }
 
 /// Parts that must all hold; those that cannot be pushed down are left out.
-fn all(parts: impl Iterator<Item = Option<Filter>>) -> Option<(Filter, bool)> {
+fn all(parts: impl Iterator<Item = Option<(Filter, bool)>>) -> Option<(Filter, bool)> {
     let (mut filter, mut is_exact) = (Filter::All, true);
     for part in parts {
         match part {
-            Some(part) => filter = filter.and(part),
+            Some((part, part_is_exact)) => {
+                filter = filter.and(part);
+                is_exact &= part_is_exact;
+            }
             None => is_exact = false,
         }
     }
     Some((filter, is_exact))
 }
 
-fn line_filter(filter: &LineFilter) -> Option<Filter> {
+/// A line filter, and whether the store's test says all of it.
+fn line_filter(filter: &LineFilter) -> Option<(Filter, bool)> {
     let tests: Option<Vec<Filter>> =
         filter.operands.iter().map(|operand| line_test(filter.op, operand)).collect();
     let mut tests = tests?;
     let found = if tests.len() == 1 { tests.pop()? } else { Filter::Or(tests) };
     match filter.op {
-        LineOp::Contains | LineOp::Matches | LineOp::Pattern => Some(found),
-        LineOp::NotContains | LineOp::NotMatches => Some(not(found)),
+        LineOp::Contains | LineOp::Matches => Some((found, true)),
+        LineOp::NotContains | LineOp::NotMatches => Some((not(found), true)),
+        LineOp::Pattern => Some((found, false)),
         // The test of a pattern is only what every match contains, so its negation would drop too much.
         LineOp::NotPattern => None,
     }
@@ -106,12 +111,10 @@ fn line_test(op: LineOp, operand: &LineOperand) -> Option<Filter> {
         LineOp::Matches | LineOp::NotMatches => {
             Regex::anywhere(text).ok().map(|regex| Filter::Matches(Field::Line, regex))
         }
-        // Not exact, but the exactness of patterns is not claimed: they come back as `None` above when negated, and
-        // the pipeline runs in any case.
         LineOp::Pattern | LineOp::NotPattern => {
             let pattern = Pattern::for_filter(text).ok()?;
-            Some(Filter::Contains(Field::Line, pattern.needle().into()))
-                .filter(|_| !pattern.needle().is_empty())
+            let needle = pattern.needle();
+            (!needle.is_empty()).then(|| Filter::Contains(Field::Line, needle.into()))
         }
     }
 }
@@ -161,4 +164,79 @@ fn severity_test(matcher: &Matcher) -> Filter {
         }
     };
     Filter::Or(matching.map(between).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use kenning_model::{LabelSet, LogRow, Nanos, SpanId, TraceId};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::eval::streams::line_labels;
+    use crate::pipeline::{Clock, Pipeline};
+    use crate::syntax::ast::Expr;
+
+    /// Stages with everything that is pushed down and everything that must stop it.
+    const STAGES: &[&str] = &[
+        r#"|= "a""#,
+        r#"!= "b""#,
+        r#"|= "a" or "b""#,
+        r#"|~ "a.c""#,
+        r#"!~ "b+""#,
+        r#"|> "<_>a<_>""#,
+        r#"!> "a<_>""#,
+        r#"|= ip("10.0.0.0/8")"#,
+        "| json",
+        "| logfmt",
+        r#"| detected_level="error""#,
+        r#"| detected_level=~"err.*|info""#,
+        r#"| trace_id="01010101010101010101010101010101""#,
+        r#"| x="1""#,
+        r#"| x="1" or app="a""#,
+        r#"| x!="1""#,
+        r#"| x="" and detected_level!="debug""#,
+        r#"| line_format "{{.app}} b""#,
+        r#"| label_format x="1""#,
+        "| drop x",
+        "| keep app",
+        "| decolorize",
+    ];
+
+    const LINES: &[&str] = &["", "a", "abc", "b", "10.1.2.3", r#"{"x":"1"}"#, "x=1", "bab", "a1c b"];
+
+    fn rows() -> impl Strategy<Value = (usize, bool, bool, u8, bool)> {
+        (0..LINES.len(), any::<bool>(), any::<bool>(), 0u8..24, any::<bool>())
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_filter_drops_the_pipeline_drops_too(
+            stages in proptest::collection::vec(0..STAGES.len(), 0..5),
+            (line, app, meta, severity, traced) in rows(),
+        ) {
+            let text: Vec<&str> = stages.iter().map(|stage| STAGES[*stage]).collect();
+            let query = format!("{{app=~\".+\"}} {}", text.join(" "));
+            let Ok(Expr::Log(log)) = crate::parse(&query) else { panic!("{query}") };
+            let stream = LabelSet::from_pairs([("app", if app { "a" } else { "z" })]);
+            let metadata = if meta { LabelSet::from_pairs([("x", "1")]) } else { LabelSet::empty() };
+            let row = LogRow {
+                stream: &stream,
+                time: Nanos(0),
+                severity: Severity(severity),
+                trace_id: if traced { TraceId([1; 16]) } else { TraceId::NONE },
+                span_id: SpanId::NONE,
+                line: LINES[line],
+                metadata: &metadata,
+            };
+            let pushed = push_down(&log);
+            let passes = pushed.filter.matches(&row);
+            let mut labels = line_labels(&row, |_| true);
+            let clock = Clock { line: Nanos(0), now: Nanos(0) };
+            let kept = Pipeline::new(&log.stages).unwrap().run(clock, Cow::Borrowed(row.line), &mut labels).is_some();
+            prop_assert!(passes || !kept, "{} dropped {:?}", query, row);
+            prop_assert!(!pushed.is_exact || passes == kept, "{} is not exact on {:?}", query, row);
+        }
+    }
 }

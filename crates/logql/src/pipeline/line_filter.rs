@@ -19,7 +19,7 @@ struct AnyOf {
 
 #[derive(Debug)]
 enum Test {
-    Contains(Finder<'static>),
+    Contains(Box<Finder<'static>>),
     Matches(Regex),
     Pattern(Pattern),
     Ip(IpMatcher),
@@ -46,7 +46,7 @@ impl Test {
     fn new(op: LineOp, operand: &LineOperand) -> Result<Self, String> {
         match (op, operand) {
             (LineOp::Contains | LineOp::NotContains, LineOperand::Text(text)) => {
-                Ok(Self::Contains(Finder::new(text.as_bytes()).into_owned()))
+                Ok(Self::Contains(Box::new(Finder::new(text.as_bytes()).into_owned())))
             }
             (LineOp::Matches | LineOp::NotMatches, LineOperand::Text(text)) => {
                 Regex::anywhere(text).map(Self::Matches).map_err(|e| format!("error parsing regexp: {e}"))

@@ -194,6 +194,7 @@ trait LineParser {
     );
 }
 
+#[expect(clippy::ptr_arg, reason = "a borrowed line hands out parts that outlive this call")]
 fn with_line<'a>(line: &Cow<'a, str>, labels: &mut LineLabels<'a>, hints: &Hints, parser: &impl LineParser) {
     if hints.wants_nothing(labels) {
         return;

@@ -126,6 +126,15 @@ impl Parser {
         result
     }
 
+    /// Counts one more operator of a chain: chains grow the tree to the left, so they are nesting too.
+    fn grow(&mut self) -> Parsed<()> {
+        self.depth += 1;
+        match self.depth > DEPTH_MAX {
+            true => Err(Diagnostic::error(self.span(), "the query has too many operators in a row")),
+            false => Ok(()),
+        }
+    }
+
     fn whole_query(&mut self) -> Parsed<Expr> {
         let expr = self.expr(0)?;
         if *self.peek() == Tok::End { Ok(expr) } else { Err(self.unexpected(&[])) }

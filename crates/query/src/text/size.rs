@@ -20,9 +20,8 @@ pub fn parse(text: &str) -> Result<u64, String> {
 fn scale_of(unit: &str) -> Option<f64> {
     let power = |base: f64, n: usize| base.powi(n as i32);
     let prefix = unit.strip_suffix('b').unwrap_or(unit);
-    match prefix {
-        "" => return Some(1.0),
-        _ => {}
+    if prefix.is_empty() {
+        return Some(1.0);
     }
     let place =
         |letter: &str| ["k", "m", "g", "t", "p", "e"].iter().position(|p| *p == letter).map(|i| i + 1);

@@ -100,9 +100,7 @@ fn push_name(name: &mut String, key: &str) {
     if key.is_empty() {
         return;
     }
-    if !name.is_empty() {
-        name.push('_');
-    } else if key.starts_with(|c: char| c.is_ascii_digit()) {
+    if !name.is_empty() || key.starts_with(|c: char| c.is_ascii_digit()) {
         name.push('_');
     }
     name.extend(key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));

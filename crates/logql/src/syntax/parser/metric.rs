@@ -1,6 +1,6 @@
 //! The grammar of metric queries: aggregations, binary operators, literals.
 
-use kenning_query::{Diagnostic, SourceSpan};
+use kenning_query::SourceSpan;
 use regex::Regex;
 
 use super::super::ast::{
@@ -24,14 +24,7 @@ impl Parser {
                 // The right operand of the right-associative operator may hold the same operator again.
                 let right = parser.expr(op.precedence() - u8::from(op == BinOp::Pow))?;
                 left = parser.binary(op, matching, return_bool, left, right, start);
-                // Chains grow the tree to the left, so they count as nesting too.
-                parser.depth += 1;
-                if parser.depth > super::DEPTH_MAX {
-                    return Err(Diagnostic::error(
-                        parser.span(),
-                        "the query has too many operators in a row",
-                    ));
-                }
+                parser.grow()?;
             }
             parser.depth = depth;
             Ok(left)
@@ -334,11 +327,10 @@ impl Parser {
         };
         self.at += 1;
         // A parenthesis here may also open the right operand; only a list of names is the modifier's.
-        let names = match (self.peek_nth(1), self.peek_nth(2)) {
-            (Tok::Sym(")"), _) => true,
-            (Tok::Ident(_), Tok::Sym("," | ")")) => true,
-            _ => false,
-        };
+        let names = matches!(
+            (self.peek_nth(1), self.peek_nth(2)),
+            (Tok::Sym(")"), _) | (Tok::Ident(_), Tok::Sym("," | ")"))
+        );
         if names && self.eat("(") {
             matching.include = self.label_list()?;
         }

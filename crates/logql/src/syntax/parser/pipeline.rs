@@ -196,12 +196,13 @@ impl Parser {
     fn label_filter(&mut self, outer: Binding) -> Parsed<LabelFilter> {
         self.nested(|parser| {
             let mut left = parser.one_label_filter()?;
+            let depth = parser.depth;
             loop {
                 let (inner, is_or) = match parser.peek() {
                     Tok::Sym("or") if outer < Binding::Or => (Binding::Or, true),
                     Tok::Sym("and") if outer < Binding::And => (Binding::And, false),
                     Tok::Sym("," | "(") | Tok::Ident(_) => (Binding::Open, false),
-                    _ => return Ok(left),
+                    _ => break,
                 };
                 if !matches!(parser.peek(), Tok::Sym("(") | Tok::Ident(_)) {
                     parser.at += 1;
@@ -211,7 +212,10 @@ impl Parser {
                     true => LabelFilter::Or(Box::new(left), right),
                     false => LabelFilter::And(Box::new(left), right),
                 };
+                parser.grow()?;
             }
+            parser.depth = depth;
+            Ok(left)
         })
     }
 

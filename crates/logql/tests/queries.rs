@@ -1,0 +1,315 @@
+//! Log queries and the bounds of queries, end to end over the in-memory store; and hostile input.
+
+use kenning_logql::{Entry, RangeParams, Value, categorized, instant, merged, parse, range, selector};
+use kenning_model::{
+    Batch, BatchId, LabelSet, LogBatch, LogRow, Nanos, Severity, SpanId, Store, TenantId, TraceId, Write,
+};
+use kenning_query::{LimitKind, MemoryStore, QueryContext, QueryError};
+use proptest::prelude::*;
+
+/// `(app, nanoseconds, severity, trace, metadata, line)`
+type Row<'a> = (&'a str, i64, Severity, u8, &'a [(&'a str, &'a str)], &'a str);
+
+const ROWS: &[Row<'_>] = &[
+    ("api", 10, Severity::INFO, 0, &[], "GET /a 200"),
+    ("api", 20, Severity::ERROR, 7, &[("user", "ada")], "GET /b 500"),
+    ("api", 30, Severity::INFO, 7, &[], r#"{"status":200,"user":"bob"}"#),
+    ("web", 20, Severity::UNKNOWN, 0, &[], "level=warn status=301"),
+    ("web", 40, Severity::UNKNOWN, 0, &[], "level=info status=200"),
+];
+
+fn store(rows: &[Row<'_>]) -> MemoryStore {
+    let store = MemoryStore::new();
+    for (index, (app, time, severity, trace, metadata, line)) in rows.iter().enumerate() {
+        let labels = LabelSet::from_pairs([("app", app)]);
+        let mut batch = LogBatch::default();
+        let stream = batch.add_stream(labels.clone());
+        batch.push(
+            stream,
+            LogRow {
+                stream: &labels,
+                time: Nanos(*time),
+                severity: *severity,
+                trace_id: TraceId([*trace; 16]),
+                span_id: SpanId::NONE,
+                line,
+                metadata: &LabelSet::from_pairs(metadata.iter().copied()),
+            },
+        );
+        let write = Write {
+            id: BatchId(index as u64 + 1),
+            tenant: TenantId::default_tenant(),
+            batch: Batch::Logs(batch),
+        };
+        store.write(&[write]).unwrap();
+    }
+    store
+}
+
+fn ctx() -> QueryContext {
+    QueryContext::new(TenantId::default_tenant())
+}
+
+const PARAMS: RangeParams =
+    RangeParams { start: Nanos(0), end: Nanos(100), step_ns: 10, limit: 100, forward: true };
+
+fn lines(query: &str, params: &RangeParams) -> Vec<(i64, String, String)> {
+    let answer = range(&store(ROWS), &ctx(), query, params).unwrap();
+    let Value::Streams(streams) = answer.value else { panic!("no streams") };
+    let show = |labels: &LabelSet| {
+        labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+    };
+    let mut out = Vec::new();
+    for (labels, entries) in merged(streams, params.forward) {
+        out.extend(entries.into_iter().map(|Entry { time, line, .. }| (time.0, show(&labels), line)));
+    }
+    out
+}
+
+fn check(query: &str, expect: &[(i64, &str, &str)]) {
+    let got = lines(query, &PARAMS);
+    let got: Vec<_> =
+        got.iter().map(|(time, labels, line)| (*time, labels.as_str(), line.as_str())).collect();
+    assert_eq!(got, expect, "{query}");
+}
+
+#[test]
+fn lines_come_with_all_their_labels() {
+    check(
+        r#"{app="web"}"#,
+        &[(20, "app=web", "level=warn status=301"), (40, "app=web", "level=info status=200")],
+    );
+    let trace = "07".repeat(16);
+    check(
+        r#"{app="api"} | detected_level="error""#,
+        &[(20, &format!("app=api,detected_level=error,trace_id={trace},user=ada"), "GET /b 500")],
+    );
+    check(
+        &format!(r#"{{app=~".+"}} | trace_id="{trace}" | json | user="bob" | keep user"#),
+        &[(30, "user=bob", r#"{"status":200,"user":"bob"}"#)],
+    );
+    check(
+        r#"{app="web"} | logfmt | status >= 300 | line_format "{{.level}} {{__line__ | len}}""#,
+        &[(20, "app=web,level=warn,status=301", "warn 21")],
+    );
+}
+
+#[test]
+fn ranges_limits_and_directions() {
+    let times = |query: &str, params: RangeParams| -> Vec<i64> {
+        let mut times: Vec<i64> = lines(query, &params).into_iter().map(|(time, _, _)| time).collect();
+        times.sort_unstable();
+        times
+    };
+    let all = r#"{app=~".+"}"#;
+    assert_eq!(times(all, RangeParams { start: Nanos(10), end: Nanos(40), ..PARAMS }), [10, 20, 20, 30]);
+    assert_eq!(times(all, RangeParams { limit: 2, forward: false, ..PARAMS }), [30, 40]);
+    assert_eq!(times(all, RangeParams { limit: 1, ..PARAMS }), [10]);
+    assert_eq!(times(r#"{app=~".+"} | logfmt | status="200""#, RangeParams { limit: 1, ..PARAMS }), [40]);
+    assert!(times(all, RangeParams { limit: 0, ..PARAMS }).is_empty());
+}
+
+#[test]
+fn categories_are_told_apart() {
+    let query = r#"{app="api"} |= "status" | json"#;
+    let Value::Streams(streams) = range(&store(ROWS), &ctx(), query, &PARAMS).unwrap().value else {
+        panic!()
+    };
+    let groups = categorized(streams, true);
+    let (labels, entries) = &groups[0];
+    assert_eq!(labels, &LabelSet::from_pairs([("app", "api")]));
+    assert_eq!(entries[0].parsed, LabelSet::from_pairs([("status", "200"), ("user", "bob")]));
+    let trace = "07".repeat(16);
+    let metadata = LabelSet::from_pairs([("detected_level", "info"), ("trace_id", &trace)]);
+    assert_eq!(entries[0].structured_metadata, metadata);
+}
+
+#[test]
+fn levels_and_traces_are_labels_of_series_too() {
+    let query = r#"sum by (detected_level) (count_over_time({app="api"}[1m]))"#;
+    let Value::Vector(vector) = instant(&store(ROWS), &ctx(), query, Nanos(100), 0, true).unwrap().value
+    else {
+        panic!()
+    };
+    let counts: Vec<_> =
+        vector.iter().map(|(labels, _, n)| (labels.get("detected_level").to_owned(), *n)).collect();
+    assert_eq!(counts, [("error".to_owned(), 1.0), ("info".to_owned(), 2.0)]);
+}
+
+#[test]
+fn bounds_name_themselves() {
+    let limit = |change: fn(&mut QueryContext), query: &str| {
+        let mut ctx = ctx();
+        change(&mut ctx);
+        match range(&store(ROWS), &ctx, query, &PARAMS) {
+            Err(QueryError::Limit { kind, .. }) => Some(kind),
+            _ => None,
+        }
+    };
+    let count = r#"count_over_time({app=~".+"}[1m])"#;
+    assert_eq!(limit(|ctx| ctx.limits.points_max = 5, count), Some(LimitKind::Points));
+    assert_eq!(limit(|ctx| ctx.limits.series_max = 1, count), Some(LimitKind::Series));
+    assert_eq!(limit(|ctx| ctx.limits.samples_max = 2, count), Some(LimitKind::Samples));
+    assert_eq!(limit(|ctx| ctx.limits.memory_bytes_max = 100, count), Some(LimitKind::MemoryBytes));
+    assert_eq!(limit(|ctx| ctx.limits.text_bytes_max = 5, count), Some(LimitKind::TextBytes));
+    assert_eq!(
+        limit(|ctx| ctx.limits.depth_max = 2, "sum(max(count_over_time({a=\"b\"}[1m])))"),
+        Some(LimitKind::Depth)
+    );
+    let ctx = ctx();
+    ctx.cancel.raise();
+    assert!(matches!(range(&store(ROWS), &ctx, count, &PARAMS), Err(QueryError::Cancelled)));
+    assert!(matches!(range(&store(ROWS), &ctx, "{app=\"api\"}", &PARAMS), Err(QueryError::Cancelled)));
+}
+
+#[test]
+fn instant_queries_are_metrics() {
+    let error = instant(&store(ROWS), &ctx(), r#"{app="api"}"#, Nanos(100), 10, true).unwrap_err();
+    assert!(
+        error.to_string().starts_with("log queries are not supported as an instant query type"),
+        "{error}"
+    );
+    let bad = instant(
+        &store(ROWS),
+        &ctx(),
+        r#"count_over_time({app="api"} | line_format "{{" [1m])"#,
+        Nanos(100),
+        10,
+        true,
+    );
+    assert!(bad.unwrap_err().to_string().contains("unclosed action"));
+}
+
+#[test]
+fn selectors_become_filters() {
+    assert!(selector(r#"{app="a", env!~"x.*"}"#).is_ok());
+    for bad in ["{}", r#"{app="a"} |= "x""#, "1", "{", r#"rate({app="a"}[1m])"#] {
+        assert!(selector(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn places_of_mistakes() {
+    let check = |query: &str, expect: &str| {
+        let errors = parse(query).unwrap_err();
+        assert_eq!(errors[0].render(query), expect, "{query}");
+    };
+    check(r#"{app="a"} | foo"#, "1:16: syntax error: unexpected $end");
+    check(
+        "sum(\n  {app=\"a\"})",
+        "2:12: syntax error: unexpected ); turn the lines into numbers first, for example with count_over_time({...}[5m])",
+    );
+    check(r#"topk(count_over_time({a="b"}[1m]))"#, "1:1: parameter required for operation topk");
+    let two = parse(r#"topk(rate({a="b"}[1m]) by (c))"#).unwrap_err();
+    assert_eq!(two.len(), 2);
+}
+
+#[test]
+fn hostile_nesting_is_refused() {
+    let deep = [
+        "(".repeat(5_000) + "1" + &")".repeat(5_000),
+        "1+".repeat(60_000) + "1",
+        "1^".repeat(60_000) + "1",
+        format!("{{a=\"b\"}} | {}", "(".repeat(60_000)),
+        format!("{{a=\"b\"}} | x=\"1\"{}", " or y=\"2\"".repeat(10_000)),
+        format!("{{a=\"b\"}} | x=\"1\"{}", " y=\"2\"".repeat(10_000)),
+        "sum(".repeat(20_000),
+        "count_over_time(".to_owned() + &"(".repeat(60_000),
+    ];
+    for query in deep {
+        assert!(parse(&query).is_err(), "{:.40}", query);
+    }
+}
+
+/// Pieces that make texts which are nearly queries.
+const PIECES: &[&str] = &[
+    "{",
+    "}",
+    "app",
+    "=",
+    "\"a\"",
+    "=~",
+    "!=",
+    "|=",
+    "|",
+    "json",
+    "logfmt",
+    "unwrap",
+    "line_format",
+    "`{{.a}}`",
+    "(",
+    ")",
+    "[5m]",
+    "rate",
+    "sum",
+    "by",
+    "topk",
+    "5",
+    "-",
+    "+",
+    "1.5",
+    ",",
+    "or",
+    "and",
+    "ip",
+    "offset",
+    "1h",
+    "bool",
+    "on",
+    "group_left",
+    "label_replace",
+    "vector",
+    "drop",
+    "keep",
+    "pattern",
+    "\"<a>\"",
+    "regexp",
+    "\"(?P<x>.)\"",
+    "==",
+    ">",
+    "5KB",
+    "#",
+    "\n",
+    "é",
+    "--strict",
+    "quantile_over_time",
+    "0.9",
+];
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC{0,60}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn near_queries_print_what_they_mean(pieces in proptest::collection::vec(0..PIECES.len(), 0..24)) {
+        let text: Vec<&str> = pieces.iter().map(|piece| PIECES[*piece]).collect();
+        if let Ok(expr) = parse(&text.join(" ")) {
+            let printed = expr.to_string();
+            let again = parse(&printed).map(|expr| expr.to_string());
+            prop_assert_eq!(again, Ok(printed));
+        }
+    }
+
+    #[test]
+    fn any_line_runs_through_any_parser(line in "\\PC{0,80}|[{}\\[\\]\":,a-c0-9\\\\ =u]{0,60}") {
+        let rows = [("api", 10, Severity::INFO, 0, &[] as &[_], line.as_str())];
+        let store = store(&rows);
+        for stage in [
+            "json", "json a=\"b[0].c\"", "logfmt", "logfmt --strict", "logfmt a", "unpack", "pattern `<a>=<b>`",
+            "regexp `(?P<a>\\\\w+)=(?P<b>.*)`", "decolorize", "a > 5", "a > 5s", "a > 5KB", "a = ip(`10.0.0.0/8`)",
+            "line_format `{{ .a | fromJson }}{{ __line__ | title | b64enc | urlencode }}`",
+        ] {
+            let query = format!("{{app=\"api\"}} | json | logfmt | {stage}");
+            prop_assert!(range(&store, &ctx(), &query, &PARAMS).is_ok(), "{}", query);
+        }
+    }
+
+    #[test]
+    fn any_template_is_read_or_refused(template in "[{}a-c.|()$:=\" 0-9%-]{0,40}") {
+        let rows = [("api", 10, Severity::INFO, 0, &[] as &[_], "x")];
+        let query = format!("{{app=\"api\"}} | line_format `{{{{{template}}}}}`");
+        let _ = range(&store(&rows), &ctx(), &query, &PARAMS);
+    }
+}
