@@ -7,6 +7,12 @@
 
 use crate::bytes::{Decoder, Encoder};
 
+/// Most bytes that one sample takes.
+const SAMPLE_BYTES_MAX: usize = 10 + 1 + 8;
+
+/// Least number of bytes that a chunk grows by.
+const GROWTH_MIN: usize = 32;
+
 /// A growing run of samples.
 #[derive(Clone, Debug, Default)]
 pub struct Chunk {
@@ -31,6 +37,10 @@ impl Chunk {
         let (min, max) = if self.len == 0 { (time, time) } else { (self.min_time, self.max_time) };
         (self.min_time, self.max_time) = (min.min(time), max.max(time));
         let step = time.wrapping_sub(self.last.time);
+        if self.bytes.capacity() - self.bytes.len() < SAMPLE_BYTES_MAX {
+            // Doubling would leave a third of all recent samples' memory empty; there are a million chunks.
+            self.bytes.reserve_exact(GROWTH_MIN.max(self.bytes.len() / 4));
+        }
         let mut encoder = Encoder::after(std::mem::take(&mut self.bytes));
         encoder.signed(step.wrapping_sub(self.last.step));
         put_value(&mut encoder, value.to_bits() ^ self.last.bits);
