@@ -293,9 +293,10 @@ def check_demo_and_ui(options):
 
         eventually(whole_tree, "the ingest trace of the document is there")
         eventually(lambda: vector(server, "sum(rate(consumer_messages_processed_total[15s])) > 0"), "the consumer works")
-        failed = eventually(lambda: lines(server, '{service_name="wotr-api", level="ERROR"}')
-                            or lines(server, '{service_name="wotr-api"} | detected_level="error"'), "an error spike is logged")
-        assert any("locked" in line for _, line in failed), failed[:3]
+        failed = eventually(lambda: lines(server, '{service_name="wotr-api"} | detected_level="error"'), "errors are logged")
+        assert any("locked" in labels.get("exception_message", "") for labels, _ in failed), failed[:3]
+        assert all(labels["trace_id"] for labels, _ in failed), failed[:3]
+        assert any("note" in labels.get("exception_stacktrace", "") for labels, _ in failed), failed[:3]
         prometheus_takes_sdk_metrics(server)
         if not (options.ui and shutil.which("node") and shutil.which("chromium")):
             raise Skip("node, ui/node_modules and chromium are needed for the browser part")

@@ -113,10 +113,10 @@ fn prometheus_time(text: &str) -> Option<Millis> {
 /// whole numbers nanoseconds.
 fn loki_time(text: &str) -> Option<Nanos> {
     const SECONDS_DIGITS_MAX: usize = 10;
-    if text.contains('.') {
-        if let Ok(seconds) = text.parse::<f64>() {
-            return (!seconds.is_nan()).then_some(Nanos((seconds * 1e9).round() as i64));
-        }
+    if text.contains('.')
+        && let Ok(seconds) = text.parse::<f64>()
+    {
+        return (!seconds.is_nan()).then_some(Nanos((seconds * 1e9).round() as i64));
     }
     match text.parse::<i64>() {
         Ok(seconds) if text.len() <= SECONDS_DIGITS_MAX => Some(Nanos(seconds.saturating_mul(1_000_000_000))),

@@ -67,6 +67,12 @@ impl Drop for CancelOnDrop {
     }
 }
 
+/// Enough of a query to know it again in a span.
+fn beginning_of(query: &str) -> &str {
+    const BYTES_MAX: usize = 1 << 10;
+    query.get(..query.floor_char_boundary(BYTES_MAX)).unwrap_or(query)
+}
+
 impl Api {
     /// Runs `job` off the reactor within the limits. `query` is the text that errors point into.
     pub(crate) async fn run<T, J>(&self, tenant: TenantId, query: &str, job: J) -> Result<T, ApiError>
@@ -79,10 +85,17 @@ impl Api {
         let timeout = self.limits.timeout;
         let guard = CancelOnDrop(context.cancel.clone());
         let store = Arc::clone(&self.store);
+        let span = tracing::info_span!("query", tenant = %context.tenant, query.text = beginning_of(query));
         let mut work = tokio::task::spawn_blocking(move || {
             // The place is held until the work has really ended, not until somebody stops waiting for it.
             let _place = place;
-            job(&*store, &context)
+            span.in_scope(|| {
+                let outcome = job(&*store, &context);
+                if let Err(error @ QueryError::Store(_)) = &outcome {
+                    tracing::error!(error = error as &dyn std::error::Error, "a query could not be answered");
+                }
+                outcome
+            })
         });
         let outcome = match tokio::time::timeout(timeout, &mut work).await {
             Ok(outcome) => outcome,

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use clap::{Args, ValueEnum};
@@ -69,7 +69,7 @@ impl Demo {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let mut arguments = self.server;
         let data_dir = arguments.data_dir.get_or_insert_with(|| DATA_DIR.to_owned()).clone();
-        let service = ServicePlan::new(Path::new(&data_dir))?;
+        let service = ServicePlan::new(&data_dir)?;
         let settings = with_scraping(arguments.settings()?, &service)?;
         let mut children = Vec::new();
         let mut started = Ok(());
@@ -93,8 +93,9 @@ struct ServicePlan {
 }
 
 impl ServicePlan {
-    fn new(data_dir: &Path) -> Result<Self, Failure> {
-        let dir = data_dir.join("service");
+    /// The service's files lie beside the server's directory, which is the server's alone.
+    fn new(data_dir: &str) -> Result<Self, Failure> {
+        let dir = PathBuf::from(format!("{}-service", data_dir.trim_end_matches('/')));
         std::fs::create_dir_all(&dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
         Ok(Self { dir, api: free_address(8000)?, consumer_metrics: free_address(8001)? })
     }
@@ -160,9 +161,9 @@ fn greet(addresses: &Addresses) {
   Kenning is up, and a small service is working beside it.
 
     look       {ui}
-    metrics    {ui}metrics?q=sum+by+(status)(rate(http_requests_total[30s]))
-    logs       {ui}logs?q=%7Bservice_name%3D%22wotr-api%22%7D
-    traces     {ui}traces?service=wotr-api
+    metrics    {ui}metrics?from=now-5m&q=sum+by+(status)(rate(http_requests_total%5B30s%5D))
+    logs       {ui}logs?from=now-5m&q=%7Bservice_name%3D%22wotr-api%22%7D
+    traces     {ui}traces?from=now-5m&service=wotr-api
 
   About ten seconds from now a migration locks the service's database for six: watch the errors.
   Ctrl-C ends everything.

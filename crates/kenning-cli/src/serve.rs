@@ -74,7 +74,7 @@ impl ServerArgs {
 impl Serve {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let settings = self.server.settings()?;
-        Ok(Server::run(settings, |addresses| announce(addresses))?)
+        Ok(Server::run(settings, announce)?)
     }
 }
 

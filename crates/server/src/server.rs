@@ -9,6 +9,7 @@ use kenning_api::{Api, ApiParts, App, IngestOverview, QueryGate, Readiness, Refu
 use kenning_model::{Signal, Store, TenantId};
 use kenning_pipeline::telemetry::{Family, PointValue, Registry, text};
 use kenning_pipeline::{Drained, Intake, Limits, LimitsTable, Pipeline, PipelineOptions};
+use kenning_receivers::body::Budget;
 use kenning_receivers::otlp_grpc::GrpcService;
 use kenning_receivers::push::{PushOptions, PushService};
 use kenning_receivers::scrape::{Health, ScrapeContext, Scraper, Targets};
@@ -307,7 +308,6 @@ struct Rim {
     grpc: GrpcService,
     scraper: Scraper,
     stats: ReceiverStats,
-    connections: Connections,
     clock: Arc<dyn Clock>,
 }
 
@@ -324,12 +324,12 @@ impl Rim {
         let stats = ReceiverStats::new(registry);
         let options = PushOptions { tenant: tenant.clone(), ..PushOptions::default() };
         let own_options = PushOptions { tenant: TenantId::self_tenant(), ..PushOptions::default() };
-        let budget = options.budget.clone();
         let context = ScrapeContext {
             net: Arc::new(TcpNet),
             intake: intake.clone(),
             tenant,
-            budget,
+            // Of its own, so that a flood of pushes cannot take targets down.
+            budget: Budget::default(),
             stats: stats.clone(),
         };
         let scraper = Scraper::new(&settings.scrape, context).map_err(|errors| {
@@ -342,7 +342,6 @@ impl Rim {
             grpc: GrpcService::new(intake.clone(), options, stats.clone()),
             scraper,
             stats,
-            connections: Connections::default(),
             clock: Arc::clone(clock),
         })
     }
@@ -352,7 +351,8 @@ impl Rim {
             name,
             versions,
             limits: ConnectionLimits::default(),
-            connections: self.connections.clone(),
+            // Each listener has caps of its own, so that a flood on one leaves health and queries reachable.
+            connections: Connections::default(),
             clock: Arc::clone(&self.clock),
             stats: self.stats.clone(),
         }

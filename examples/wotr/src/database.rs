@@ -7,7 +7,13 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::event::Event;
+use crate::sqlite;
 
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS events (
+        id TEXT PRIMARY KEY, kind TEXT NOT NULL, bytes INTEGER NOT NULL, received INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS facts (
+        event_id TEXT NOT NULL, kind TEXT NOT NULL, value REAL NOT NULL);";
 /// Longest wait for somebody else's lock. Short: a caller waits for the answer.
 const BUSY_WAIT: Duration = Duration::from_millis(250);
 
@@ -20,16 +26,7 @@ pub struct Database {
 impl Database {
     /// Opens the file, making it when needed.
     pub fn open(path: &Path) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_WAIT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.execute_batch(
-            "CREATE TABLE IF NOT EXISTS events (
-                 id TEXT PRIMARY KEY, kind TEXT NOT NULL, bytes INTEGER NOT NULL, received INTEGER NOT NULL);
-             CREATE TABLE IF NOT EXISTS facts (
-                 event_id TEXT NOT NULL, kind TEXT NOT NULL, value REAL NOT NULL);",
-        )?;
+        let connection = sqlite::open(path, SCHEMA, BUSY_WAIT)?;
         Ok(Self { connection })
     }
 

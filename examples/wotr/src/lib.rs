@@ -16,6 +16,7 @@ pub mod load;
 mod migration;
 mod object_store;
 mod queue;
+mod sqlite;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

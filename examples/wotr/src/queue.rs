@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::sqlite;
+
 /// A message as the consumer sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -23,6 +25,10 @@ pub struct Queue {
     connection: Connection,
 }
 
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS messages (
+        offset INTEGER PRIMARY KEY AUTOINCREMENT, headers TEXT NOT NULL, payload TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS consumers (name TEXT PRIMARY KEY, next INTEGER NOT NULL);";
 /// Longest wait for another process's transaction.
 const BUSY_WAIT: Duration = Duration::from_secs(2);
 /// Messages kept behind the consumer, so that the file stays small.
@@ -31,15 +37,7 @@ const KEPT: i64 = 10_000;
 impl Queue {
     /// Opens the queue's file, making it when needed.
     pub fn open(path: &Path) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_WAIT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.execute_batch(
-            "CREATE TABLE IF NOT EXISTS messages (
-                 offset INTEGER PRIMARY KEY AUTOINCREMENT, headers TEXT NOT NULL, payload TEXT NOT NULL);
-             CREATE TABLE IF NOT EXISTS consumers (name TEXT PRIMARY KEY, next INTEGER NOT NULL);",
-        )?;
+        let connection = sqlite::open(path, SCHEMA, BUSY_WAIT)?;
         Ok(Self { connection })
     }
 

@@ -87,8 +87,7 @@ impl Layer {
         let whole = |problem: String| {
             Mistakes(vec![Mistake { origin: origin.to_owned(), key: "the file".to_owned(), problem }])
         };
-        let parsed: Result<Option<Value>, _> = serde_saphyr::from_str(text);
-        let parsed = parsed.map_err(|error| whole(format!("is not YAML: {error}")))?;
+        let parsed = parse_yaml(text).map_err(|error| whole(format!("is not YAML: {error}")))?;
         let mut layer = Self::named(origin);
         match parsed {
             None | Some(Value::Null) => Ok(layer),
@@ -137,6 +136,12 @@ impl Layer {
     pub(super) fn global(&self) -> Option<&Value> {
         self.global.as_ref()
     }
+}
+
+/// YAML 1.2: `y` and `on` are texts, as Prometheus's own reader has them in labels.
+pub(super) fn parse_yaml(text: &str) -> Result<Option<Value>, serde_saphyr::Error> {
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options)
 }
 
 #[cfg(test)]

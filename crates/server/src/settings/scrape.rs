@@ -173,9 +173,10 @@ fn protocol(key: &str, value: &Value, at: &mut Place<'_>) -> Option<ExpositionFo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::layer::parse_yaml;
 
     fn check(yaml: &str, expect: Result<usize, &str>) {
-        let value: Value = serde_saphyr::from_str(yaml).unwrap_or_default();
+        let value = parse_yaml(yaml).ok().flatten().unwrap_or_default();
         match (jobs(&value, None), expect) {
             (Ok(jobs), Ok(count)) => assert_eq!(jobs.len(), count, "{yaml}"),
             (Err(problems), Err(expect)) => assert!(format!("{problems:?}").contains(expect), "{problems:?}"),
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn a_default_timeout_gives_way_to_a_short_interval() {
         let yaml = "- job_name: a\n  scrape_interval: 1s\n  static_configs: [{targets: ['h:1']}]";
-        let value: Value = serde_saphyr::from_str(yaml).unwrap_or_default();
+        let value = parse_yaml(yaml).ok().flatten().unwrap_or_default();
         let jobs = jobs(&value, None).unwrap_or_default();
         assert_eq!(jobs.first().map(|job| job.timeout), Some(Duration::from_secs(1)));
     }
