@@ -319,6 +319,10 @@ impl Run {
         while self.engine().maintain().unwrap().merged > 0 {}
         self.check();
         assert!(self.acknowledged.contains(&self.last), "seed {}: a healthy disk takes writes", self.seed);
+        self.open();
+        self.check();
+        let named: u64 = self.engine().stats().tables.iter().map(|table| table.parts).sum();
+        assert_eq!(part_files(&self.vfs).len() as u64, named, "seed {}: files nobody knows", self.seed);
         self.vfs.trace_hash()
     }
 }

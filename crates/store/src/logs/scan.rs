@@ -104,7 +104,7 @@ pub(crate) fn scan_logs(
 ) -> Result<(), ScanError> {
     let scan = work.scan;
     let mut collector = Collector::new(scan);
-    // Newest heads first when the newest rows are wanted, so that most parts need not be opened at all.
+    // Heads first: they need no reading, and when the newest rows are wanted they often make parts superfluous.
     let newest = view.parts.iter().map(|part| part.info.name.order).max().unwrap_or(0);
     let heads = view.heads.iter().zip(1u64..);
     for (runs, head) in heads {

@@ -50,7 +50,6 @@ impl<'a> Work<'a> {
         read: impl FnOnce(&mut Self, &TableReader) -> Result<(), PartError>,
     ) -> Result<(), ScanError> {
         self.check()?;
-        let held = self.held;
         let done = part.open().and_then(|reader| {
             let done = read(self, &reader);
             self.summary.bytes += reader.bytes_read();
@@ -60,8 +59,6 @@ impl<'a> Work<'a> {
             Ok(()) => Ok(()),
             Err(PartError::Scan(error)) => Err(error),
             Err(PartError::Damaged(reason)) => {
-                // Work space that the failed read did not give back.
-                self.held = self.held.max(held);
                 part.quarantine(&reason);
                 self.summary.missing.push(part.missing(&reason));
                 Ok(())
