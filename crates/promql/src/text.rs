@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+pub(crate) use kenning_query::text::float::{general, plain as decimal};
+
 /// A sample's value as Prometheus's HTTP API writes it: shortest digits that read back the same, an exponent below
 /// 1e-6 and from 1e21 on, `NaN`, `+Inf`, `-Inf`.
 #[must_use]
@@ -13,34 +15,6 @@ pub fn format_float(value: f64) -> String {
     }
     decimal(value)
 }
-
-/// Shortest decimal digits without an exponent: Go's `FormatFloat(v, 'f', -1, 64)`.
-pub(crate) fn decimal(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".into()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf".into() } else { "-Inf".into() }
-    } else {
-        value.to_string()
-    }
-}
-
-/// Go's `%g`: shortest digits, an exponent below 1e-4 and from 1e6 on.
-pub(crate) fn general(value: f64) -> String {
-    if !value.is_finite() {
-        return decimal(value);
-    }
-    let scientific = format!("{value:e}");
-    let exponent = scientific.split_once('e').and_then(|(_, e)| e.parse::<i32>().ok()).unwrap_or(0);
-    if value != 0.0 && !(-4..GENERAL_EXPONENT_MIN).contains(&exponent) {
-        exponent_form(&scientific)
-    } else {
-        value.to_string()
-    }
-}
-
-/// From this exponent on `%g` of shortest digits writes an exponent.
-const GENERAL_EXPONENT_MIN: i32 = 6;
 
 /// Go's `%.2g`.
 pub(crate) fn general_two_digits(value: f64) -> String {

@@ -8,7 +8,7 @@ use kenning_query::{QueryError, SourceSpan};
 use super::{Column, Steps, failure, without_metadata};
 use crate::Point;
 
-const SAME_LABELS: &str = "vector cannot contain metrics with the same labelset";
+pub(super) const SAME_LABELS: &str = "vector cannot contain metrics with the same labelset";
 
 /// Gathers values of series that are not known beforehand.
 pub(super) struct Collector {

@@ -120,7 +120,7 @@ impl Evaluator<'_> {
         span: SourceSpan,
         steps: Steps,
     ) -> Evaluated<Vec<Column>> {
-        if self.is_range {
+        if steps.len > 1 {
             self.notes.sort_in_range(span);
         }
         let mut columns = self.vector(operand, steps)?;
@@ -149,7 +149,7 @@ impl Evaluator<'_> {
         span: SourceSpan,
         steps: Steps,
     ) -> Evaluated<Vec<Column>> {
-        if self.is_range {
+        if steps.len > 1 {
             self.notes.sort_in_range(span);
         }
         let mut columns = self.vector(operand, steps)?;

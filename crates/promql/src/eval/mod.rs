@@ -125,8 +125,6 @@ pub(crate) struct Evaluator<'a> {
     stats: Stats,
     missing: Vec<String>,
     memory: usize,
-    /// The query's grid has more than one instant.
-    is_range: bool,
 }
 
 pub(crate) fn instant(
@@ -138,7 +136,7 @@ pub(crate) fn instant(
     options: &Options,
 ) -> Evaluated<Answer> {
     let plan = Resolver::new(at.0, at.0, 0).root(expr)?;
-    let mut evaluator = Evaluator::new(store, context, options, false);
+    let mut evaluator = Evaluator::new(store, context, options);
     let steps = Steps::one(at.0);
     let value = match &plan {
         Root::Text(text) => Value::String(at, text.clone()),
@@ -179,7 +177,7 @@ pub(crate) fn range(
         return Err(QueryError::Limit { kind: LimitKind::Points, limit: context.limits.points_max });
     }
     let plan = Resolver::new(start, end, grid.step_ms).root(expr)?;
-    let mut evaluator = Evaluator::new(store, context, options, steps.len > 1);
+    let mut evaluator = Evaluator::new(store, context, options);
     let columns = match &plan {
         Root::Scalar(scalar) => {
             let points = evaluator.scalar(scalar, steps)?;
@@ -201,7 +199,7 @@ pub(crate) fn range(
 }
 
 impl<'a> Evaluator<'a> {
-    fn new(store: &'a dyn Store, context: &'a QueryContext, options: &'a Options, is_range: bool) -> Self {
+    fn new(store: &'a dyn Store, context: &'a QueryContext, options: &'a Options) -> Self {
         Self {
             store,
             context,
@@ -210,7 +208,6 @@ impl<'a> Evaluator<'a> {
             stats: Stats::default(),
             missing: Vec::new(),
             memory: 0,
-            is_range,
         }
     }
 

@@ -202,7 +202,7 @@ impl Evaluator<'_> {
             }
         }
         answer.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(answer)
+        merge_neighbours(answer)
     }
 
     pub(super) fn over_range(&mut self, call: &OverRange, steps: Steps) -> Evaluated<Vec<Column>> {
@@ -302,6 +302,24 @@ impl Evaluator<'_> {
         self.release_loaded(&input.series);
         Ok(if column.is_blank() { Vec::new() } else { vec![column] })
     }
+}
+
+/// Joins series that have the same labels once their names are gone.
+fn merge_neighbours(sorted: Vec<Series>) -> Evaluated<Vec<Series>> {
+    let mut merged: Vec<Series> = Vec::with_capacity(sorted.len());
+    for series in sorted {
+        match merged.last_mut().filter(|last| last.labels == series.labels) {
+            None => merged.push(series),
+            Some(last) => {
+                last.points.extend(series.points);
+                last.points.sort_by_key(|(time, _)| *time);
+                if last.points.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
+                    return Err(super::failure(SourceSpan::default(), super::collect::SAME_LABELS));
+                }
+            }
+        }
+    }
+    Ok(merged)
 }
 
 /// Results of a subquery are not neighbours in their series, so what the samples said about resets says nothing here.

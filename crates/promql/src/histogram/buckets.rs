@@ -151,67 +151,47 @@ pub(super) fn bound(index: i32, schema: i32, custom_bounds: &[f64]) -> f64 {
     }
     let schema = schema.clamp(SCHEMA_MIN, SCHEMA_MAX);
     if schema < 0 {
-        return power_of_two(1.0, i64::from(index) << -schema);
+        return power_of_two(0.5, (i64::from(index) << -schema) + 1);
     }
     let within = index & ((1 << schema) - 1);
     let position = usize::try_from(within << (SCHEMA_MAX - schema)).unwrap_or(0);
-    let fraction = FRACTIONS.get(position).copied().unwrap_or(1.0);
-    power_of_two(fraction, i64::from(index >> schema))
+    let fraction = FRACTIONS.get(position).copied().unwrap_or(0.5);
+    power_of_two(fraction, i64::from(index >> schema) + 1)
 }
 
-/// `fraction * 2^exponent` for a fraction in [1, 2). The last regular bucket ends at the greatest number, so that only
+/// `fraction * 2^exponent` for a fraction in [0.5, 1). The last regular bucket ends at the greatest number, so that only
 /// infinities fall into the one above it.
 fn power_of_two(fraction: f64, exponent: i64) -> f64 {
     match exponent {
-        1024 if fraction == 1.0 => f64::MAX,
-        1024.. => f64::INFINITY,
-        -1022..=1023 => fraction * f64::from_bits(((exponent + 1023) as u64) << 52),
+        1025 if fraction == 0.5 => f64::MAX,
+        1025.. => f64::INFINITY,
+        1024 => fraction * 2.0 * f64::from_bits(((1023 + 1023) as u64) << 52),
+        -1021..=1023 => fraction * f64::from_bits(((exponent + 1023) as u64) << 52),
         // Two steps, so that subnormal results are rounded once.
-        -1100..=-1023 => fraction * f64::from_bits(((exponent + 1023 + 200) as u64) << 52) * 2f64.powi(-200),
+        -1100..=-1022 => fraction * f64::from_bits(((exponent + 1023 + 200) as u64) << 52) * 2f64.powi(-200),
         _ => 0.0,
     }
 }
 
-/// 2^(i/256), each correctly rounded: products of square roots in twice the precision of a double.
+/// From one boundary to the next at the schemas 1 to 8. The first is one unit in the last place below the root of two:
+/// so it was when Prometheus's table of boundaries was made, and that table is what everybody has.
+#[expect(clippy::approx_constant, reason = "not the root of two, see above")]
+const FACTORS: [f64; SCHEMA_MAX as usize] = [
+    1.414_213_562_373_095,
+    1.189_207_115_002_721,
+    1.090_507_732_665_257_7,
+    1.044_273_782_427_413_8,
+    1.021_897_148_654_116_6,
+    1.010_889_286_051_700_5,
+    1.005_429_901_112_802_7,
+    1.002_711_275_050_202_5,
+];
+
+/// Boundaries in [0.5, 1) at the finest schema: at each schema every second one is that of the schema before, and those
+/// in between are the one before times the factor.
 static FRACTIONS: LazyLock<Vec<f64>> = LazyLock::new(|| {
-    let mut roots = vec![Double { high: 2.0, low: 0.0 }];
-    for _ in 0..SCHEMA_MAX {
-        let next = roots.last().map_or(Double { high: 1.0, low: 0.0 }, |root| root.sqrt());
-        roots.push(next);
-    }
-    let value = |i: usize| {
-        let bits = (1..=SCHEMA_MAX as usize).filter(|bit| i >> (SCHEMA_MAX as usize - bit) & 1 == 1);
-        bits.filter_map(|bit| roots.get(bit))
-            .fold(Double { high: 1.0, low: 0.0 }, |product, root| product.times(*root))
-    };
-    (0..1 << SCHEMA_MAX).map(|i| value(i).high).collect()
+    FACTORS.iter().fold(vec![0.5], |coarse, factor| coarse.iter().flat_map(|b| [*b, b * factor]).collect())
 });
-
-/// An unevaluated sum of two doubles.
-#[derive(Clone, Copy)]
-struct Double {
-    high: f64,
-    low: f64,
-}
-
-impl Double {
-    fn normal(high: f64, low: f64) -> Self {
-        let sum = high + low;
-        Self { high: sum, low: low - (sum - high) }
-    }
-
-    fn times(self, other: Self) -> Self {
-        let product = self.high * other.high;
-        let error = self.high.mul_add(other.high, -product);
-        Self::normal(product, error + self.high * other.low + self.low * other.high)
-    }
-
-    fn sqrt(self) -> Self {
-        let root = self.high.sqrt();
-        let rest = (-root).mul_add(root, self.high) + self.low;
-        Self::normal(root, rest / (2.0 * root))
-    }
-}
 
 /// `{count:2, sum:3, (1,2]:2}`, as `count_values` labels a histogram.
 pub(crate) fn describe(histogram: &Histogram) -> String {
@@ -237,14 +217,18 @@ mod tests {
         check(0, 0, 1.0);
         check(1, 0, 2.0);
         check(-1, 0, 0.5);
-        check(1, 1, std::f64::consts::SQRT_2);
-        check(-1, 1, std::f64::consts::FRAC_1_SQRT_2);
+        check(1, 1, 1.414_213_562_373_095);
+        check(-1, 1, 0.707_106_781_186_547_5);
         check(1, -1, 4.0);
         check(1024, 0, f64::MAX);
         check(1025, 0, f64::INFINITY);
         check(-1074, 0, 5e-324);
         check(1, 2, 1.189_207_115_002_721);
-        check(-1, 8, 0.997_296_056_085_470_1);
+        check(-1, 8, 0.9972960560854698);
+        check(-100, 8, 0.762799075372269);
+        check(1023, 0, 2f64.powi(1023));
+
+        check(-1022, 0, f64::MIN_POSITIVE);
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod compare;
 mod load;
 
 use kenning_model::{BatchId, Millis, Store, TenantId, Write};
-use kenning_promql::{Answer, Grid, Options, SequenceValue, Value, instant_with, range_with};
+use kenning_promql::{Answer, At, Expr, Grid, Options, SequenceValue, Value, instant_with, range_with};
 use kenning_query::{MemoryStore, QueryContext, QueryError};
 use regex::Regex;
 
@@ -185,7 +185,31 @@ impl Session {
             (When::Instant(_), _) => expected.check_instant(&answer.value, conditions.ordered)?,
         }
         let When::Instant(at) = when else { return Ok(()) };
-        self.check_as_range(query, at, &answer.value, &expected, conditions.ordered)
+        self.check_as_range(query, at, &answer.value, &expected, conditions.ordered)?;
+        self.check_pinned(query, at, &expected, conditions.ordered)
+    }
+
+    /// With every selector pinned to an instant, the query gives the same at any other.
+    fn check_pinned(
+        &self,
+        query: &str,
+        at: Millis,
+        expected: &Expected,
+        ordered: bool,
+    ) -> Result<(), String> {
+        let mut expr = kenning_promql::parse(query).map_err(|problems| format!("{problems:?}"))?;
+        if !pin(&mut expr, at) {
+            return Ok(());
+        }
+        let pinned = expr.to_string();
+        let others = if at.0 == 0 { vec![-1000, 1000] } else { vec![-10 * at.0, 0, at.0 / 5, 10 * at.0] };
+        for other in others.into_iter().map(Millis) {
+            let context = |problem| format!("{pinned} at {other}: {problem}");
+            let answer =
+                self.ask(When::Instant(other), &pinned).map_err(|error| context(error.to_string()))?;
+            expected.check_instant(&answer.value, ordered).map_err(context)?;
+        }
+        Ok(())
     }
 
     /// The middle of a range query around an instant gives what the instant gives.
@@ -278,4 +302,70 @@ fn parse_expect(text: &str, conditions: &mut Conditions) {
         }
         other => panic!("not an expectation: {other}"),
     }
+}
+
+/// Functions whose result depends on the instant of evaluation, whatever their arguments.
+const DEPEND_ON_INSTANT: &[&str] = &[
+    "days_in_month",
+    "day_of_month",
+    "day_of_week",
+    "day_of_year",
+    "end",
+    "hour",
+    "minute",
+    "month",
+    "year",
+    "predict_linear",
+    "range",
+    "start",
+    "step",
+    "time",
+    "timestamp",
+];
+
+/// Puts `@` on every selector and subquery without one; those inside of a pinned subquery stay. False when the result
+/// would still depend on the instant of evaluation.
+fn pin(expr: &mut Expr, at: Millis) -> bool {
+    let at_time = Some(At::Time(at));
+    match expr {
+        Expr::Number(_) | Expr::String(_) => true,
+        Expr::Paren(paren) => pin(&mut paren.inner, at),
+        Expr::Unary(unary) => pin(&mut unary.operand, at),
+        Expr::Binary(binary) => {
+            let left = pin(&mut binary.left, at);
+            pin(&mut binary.right, at) && left
+        }
+        Expr::Aggregate(aggregate) => {
+            let param = aggregate.param.as_mut().is_none_or(|param| pin(param, at));
+            pin(&mut aggregate.operand, at) && param
+        }
+        Expr::Call(call) => {
+            // The second argument of `info` only looks like a selector.
+            let selectors = if call.function.name == "info" { 1 } else { call.args.len() };
+            let args = call
+                .args
+                .iter_mut()
+                .take(selectors)
+                .map(|arg| pin(arg, at))
+                .fold(true, |all, one| all && one);
+            args && !DEPEND_ON_INSTANT.contains(&call.function.name)
+        }
+        Expr::Selector(selector) => {
+            selector.at = selector.at.or(at_time);
+            true
+        }
+        Expr::Matrix(matrix) => {
+            matrix.selector.at = matrix.selector.at.or(at_time);
+            true
+        }
+        Expr::Subquery(subquery) => {
+            subquery.at = subquery.at.or(at_time);
+            !depends_on_instant(&subquery.operand)
+        }
+    }
+}
+
+fn depends_on_instant(expr: &Expr) -> bool {
+    let itself = matches!(expr, Expr::Call(call) if DEPEND_ON_INSTANT.contains(&call.function.name));
+    itself || expr.children().into_iter().any(depends_on_instant)
 }
