@@ -312,4 +312,34 @@ proptest! {
         let query = format!("{{app=\"api\"}} | line_format `{{{{{template}}}}}`");
         let _ = range(&store(&rows), &ctx(), &query, &PARAMS);
     }
+
+    #[test]
+    fn sums_counted_by_the_store_are_those_of_the_lines(
+        rows in proptest::collection::vec((0usize..3, 0i64..120, 0u8..24, 0u8..3, 0usize..4, 0usize..4), 0..30),
+        (op, filter, by) in (0usize..4, 0usize..4, 0usize..6),
+        (interval, step, offset) in (1i64..40, 1i64..20, 0i64..20),
+    ) {
+        let apps = ["api", "web", "db"];
+        let metadata: [&[(&str, &str)]; 4] =
+            [&[], &[("user", "ada")], &[("app", "other")], &[("detected_level", "odd"), ("user", "")]];
+        let texts = ["a", "", "bb a", "c"];
+        let rows: Vec<Row<'_>> = rows
+            .iter()
+            .map(|(app, time, severity, trace, meta, line)| {
+                (apps[*app], *time * 1_000_000, Severity(*severity), *trace, metadata[*meta], texts[*line])
+            })
+            .collect();
+        let store = store(&rows);
+        let op = ["count_over_time", "rate", "bytes_over_time", "bytes_rate"][op];
+        let filter = ["", "|= `a`", "!= `c`", "|~ `b+` | drop __error__"][filter];
+        let by = ["", "by (app)", "by (detected_level, app)", "by (user)", "by (trace_id)", "without (user)"][by];
+        let window = format!("[{interval}ms] {}", if offset > 0 { format!("offset {offset}ms") } else { String::new() });
+        let text = |stage: &str| format!("sum {by} ({op}({{app=~\".+\"}} {filter} {stage} {window}))");
+        let params = RangeParams { start: Nanos(0), end: Nanos(100_000_000), step_ns: step * 1_000_000, ..PARAMS };
+        let run = |stage: &str| range(&store, &ctx(), &text(stage), &params).unwrap().value;
+        // Decolorizing changes nothing here but keeps the store from counting.
+        prop_assert_eq!(run(""), run("| decolorize"), "{}", text(""));
+        let at = |stage: &str| instant(&store, &ctx(), &text(stage), Nanos(50_000_000), 0, true).unwrap().value;
+        prop_assert_eq!(at(""), at("| decolorize"), "{}", text(""));
+    }
 }

@@ -5,6 +5,7 @@ mod grid;
 mod label_replace;
 mod range_aggregation;
 mod scan;
+mod store_groups;
 mod streams;
 mod vector_aggregation;
 mod window;

@@ -251,18 +251,19 @@ enum Samples {
 }
 
 /// Lines and their weight per window, as differences between neighbouring instants.
-struct Counts {
+pub(super) struct Counts {
     lines: Vec<i64>,
     weight: Vec<i64>,
 }
 
 impl Counts {
-    fn new(grid_len: usize) -> Self {
+    pub(super) fn new(grid_len: usize) -> Self {
         Self { lines: vec![0; grid_len + 1], weight: vec![0; grid_len + 1] }
     }
 
-    fn add(&mut self, (first, last): (usize, usize), weight: i64) {
-        for (differences, amount) in [(&mut self.lines, 1), (&mut self.weight, weight)] {
+    /// Adds lines to windows from the first to the last number.
+    pub(super) fn add(&mut self, (first, last): (usize, usize), lines: i64, weight: i64) {
+        for (differences, amount) in [(&mut self.lines, lines), (&mut self.weight, weight)] {
             if let Some(slot) = differences.get_mut(first) {
                 *slot += amount;
             }
@@ -272,7 +273,13 @@ impl Counts {
         }
     }
 
-    fn values(&self, range: &RangeAggregation) -> Vec<Option<f64>> {
+    /// Bytes held for a grid of that length.
+    pub(super) const fn heap_bytes(grid_len: usize) -> usize {
+        2 * size_of::<i64>() * (grid_len + 1)
+    }
+
+    /// The value at every instant; none where no line is.
+    pub(super) fn values(&self, range: &RangeAggregation) -> Vec<Option<f64>> {
         let per_second = matches!(range.op, RangeOp::Rate | RangeOp::BytesRate);
         let seconds = range.range.interval as f64 / 1e9;
         let (mut lines, mut weight) = (0, 0);
@@ -323,7 +330,7 @@ impl Collector<'_, '_> {
         let place = self.place(&labels)?;
         let Some(series) = self.series.get_mut(place) else { return Ok(()) };
         match &mut series.samples {
-            Samples::Counts(counts) => counts.add(windows, value as i64),
+            Samples::Counts(counts) => counts.add(windows, 1, value as i64),
             Samples::Values(samples) => {
                 if samples.len() == samples.capacity() {
                     let more = samples.capacity().max(4);
@@ -357,7 +364,7 @@ impl Collector<'_, '_> {
         });
         let labels = builder.build_with_empty();
         let (samples, bytes) = match self.extractor.is_counting {
-            true => (Samples::Counts(Counts::new(self.grid.len)), 2 * size_of::<i64>() * (self.grid.len + 1)),
+            true => (Samples::Counts(Counts::new(self.grid.len)), Counts::heap_bytes(self.grid.len)),
             false => (Samples::Values(Vec::new()), 0),
         };
         self.usage.charge(labels.heap_bytes() + self.key.len() + size_of::<Collected>() + bytes, self.ctx)?;

@@ -17,7 +17,7 @@ pub(super) const TRACE_ID: &str = "trace_id";
 /// Structured metadata made from the span column.
 pub(super) const SPAN_ID: &str = "span_id";
 
-/// A filter, and whether it says everything the stages say.
+/// A filter, and whether it drops every line that the stages drop.
 pub(super) struct Pushed {
     pub(super) filter: Filter,
     pub(super) is_exact: bool,
@@ -55,7 +55,9 @@ pub(super) fn push_down(log: &LogExpr) -> Pushed {
         let part = match &stage.kind {
             StageKind::LineFilters(filters) if lines_as_stored => all(filters.iter().map(line_filter)),
             StageKind::LabelFilter(filter) if labels_as_stored => label_filter(filter).map(|f| (f, false)),
-            _ => None,
+            StageKind::LineFilters(_) | StageKind::LabelFilter(_) => None,
+            // Everything else keeps every line.
+            _ => Some((Filter::All, true)),
         };
         match part {
             Some((filter, is_exact)) => {

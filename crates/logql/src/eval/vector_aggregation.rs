@@ -17,7 +17,10 @@ impl Evaluator<'_> {
             MetricExpr::Range(range)
                 if vector.op == VectorOp::Sum && range.grouping.is_none() && is_additive(range.op) =>
             {
-                self.range_aggregation(range, Some(&vector.grouping))?
+                match self.counted_by_store(range, &vector.grouping)? {
+                    Some(matrix) => matrix,
+                    None => self.range_aggregation(range, Some(&vector.grouping))?,
+                }
             }
             other => self.evaluate(other)?,
         };
