@@ -158,8 +158,8 @@ impl Engine {
         wal_options.flushed_through = flushed_through;
         let env = WalEnv { vfs: Arc::clone(&vfs), clock: Arc::clone(&clock), random };
         let (wal, replay) = Wal::open(env, Path::new(WAL), wal_options).map_err(OpenError::Wal)?;
-        let (catalog, unnamed) = recover::catalog_of(&vfs, manifest.state());
-        let orphans_removed = recover::clean_up(&*vfs, &catalog, &report);
+        let (catalog, unknown_parts) = recover::catalog_of(&vfs, manifest.state());
+        let orphans_removed = recover::clean_up(&*vfs, manifest.state(), &report);
         let last = wal.last_sequence().max(flushed_through);
         let engine = Self {
             dir,
@@ -171,9 +171,10 @@ impl Engine {
             observed: Mutex::default(),
             last: AtomicU64::new(last),
         };
-        let replay = recover::replay(&engine, replay, unnamed).map_err(OpenError::Replay)?;
+        let replay = recover::replay(&engine, replay).map_err(OpenError::Replay)?;
         let took = engine.clock.steady().saturating_sub(started);
-        lock(&engine.observed).startup = Startup { took, replay, manifest: report, orphans_removed };
+        lock(&engine.observed).startup =
+            Startup { took, replay, manifest: report, unknown_parts, orphans_removed };
         Ok(engine)
     }
 

@@ -76,6 +76,8 @@ pub struct Startup {
     pub replay: ReplayReport,
     /// What reading the manifest met.
     pub manifest: ManifestReport,
+    /// Parts in the manifest that this version cannot make sense of; their files are left alone.
+    pub unknown_parts: u64,
     /// Files of interrupted work that were removed.
     pub orphans_removed: u64,
 }
