@@ -92,9 +92,10 @@ async function pointToLogs(page, at) {
 }
 
 async function logToTrace(page) {
-  const value = page.locator(".field-list details", { has: page.locator("summary", { hasText: /^(detected_)?level/ }) }).locator(".value", { hasText: /error/i }).first();
-  await value.locator("button").first().click();
-  await page.locator(".log-row.l-error").first().click();
+  // The list holds the newest lines of a busy service; the volume above it counts them all.
+  await page.locator('section[aria-label="Volume"] button', { hasText: /^error/ }).click();
+  // Of the lines of a failure, the one that was written where it happened carries the stack trace.
+  await page.locator(".log-row.l-error", { hasNotText: "request failed" }).first().click();
   await page.locator(".peek .stack").first().waitFor();
   await page.locator(".peek a", { hasText: /^Trace$/ }).click();
   await page.locator(".wf-row").first().waitFor();

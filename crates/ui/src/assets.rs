@@ -4,11 +4,11 @@ use crate::Embedded;
 
 pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
-        path: "assets/app-YVISO55S.js",
+        path: "assets/app-LOWM7VE3.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"8440d11eb449a6c28bd6c4b10389fb9f\"",
+        etag: "\"8048b25003a779e41a5ebee0fd9678f4\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/app-YVISO55S.js"),
+        body: include_bytes!("../../../ui/dist/assets/app-LOWM7VE3.js"),
     },
     Embedded {
         path: "assets/chunk-2UZNYHOF.js",
@@ -74,18 +74,18 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-LA4YH7QQ.js"),
     },
     Embedded {
-        path: "assets/chunk-MTZXOC3N.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"81266d2100d43469167545faea0161d1\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-MTZXOC3N.js"),
-    },
-    Embedded {
         path: "assets/chunk-MZR6Z4WC.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"0cdcc69662b24a8289b752e89e043867\"",
         immutable: true,
         body: include_bytes!("../../../ui/dist/assets/chunk-MZR6Z4WC.js"),
+    },
+    Embedded {
+        path: "assets/chunk-OSZ53QWE.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"8a6379dbb9fea8d48db74bef2dc88469\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-OSZ53QWE.js"),
     },
     Embedded {
         path: "assets/chunk-P3YHGHJ3.js",
@@ -102,18 +102,18 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-VCRAFHSJ.js"),
     },
     Embedded {
-        path: "assets/command-56DHJDXF.js",
+        path: "assets/command-FZSCMUYV.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"3ca69ba269a9afd17a27b0838bb1da68\"",
+        etag: "\"d1e944360f8720dcaa8d60470189cacb\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/command-56DHJDXF.js"),
+        body: include_bytes!("../../../ui/dist/assets/command-FZSCMUYV.js"),
     },
     Embedded {
-        path: "assets/help-2JJPTHOH.js",
+        path: "assets/help-DO2JHRJQ.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"dc31280a7195401f582f21d377eb856c\"",
+        etag: "\"88b23e0090656ad888d1b0ffe3b0f724\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/help-2JJPTHOH.js"),
+        body: include_bytes!("../../../ui/dist/assets/help-DO2JHRJQ.js"),
     },
     Embedded {
         path: "assets/home-M35A54K3.js",
@@ -137,11 +137,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/line-AASA6ZZR.js"),
     },
     Embedded {
-        path: "assets/logs-WTJQ5QH3.js",
+        path: "assets/logs-S5X7WRYU.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"a45a53a443a7c83d5c768e970df8d885\"",
+        etag: "\"4f8aab50bf07fbfa5e380fd3a8c1378b\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/logs-WTJQ5QH3.js"),
+        body: include_bytes!("../../../ui/dist/assets/logs-S5X7WRYU.js"),
     },
     Embedded {
         path: "assets/logs_peek-JQYY4TX5.js",
@@ -258,7 +258,7 @@ pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
         path: "index.html",
         content_type: "text/html; charset=utf-8",
-        etag: "\"4c1e01cebcb0c27f1137b21c74a3c538\"",
+        etag: "\"15b9734836f1b12c3249d8f44fafee5c\"",
         immutable: false,
         body: include_bytes!("../../../ui/dist/index.html"),
     },

@@ -50,7 +50,12 @@ async function loadVolume(query: string, by: string, r: Range, step: number, sig
   return data;
 }
 
-function Volume({ query, r }: { query: string; r: Range }) {
+/** What a name in the legend filters by: levels are what ingest detected, other names are labels of the stream. */
+function legendFilter(by: string): { name: string; source: FieldSource } {
+  return by === "level" ? { name: "detected_level", source: "meta" } : { name: by, source: "stream" };
+}
+
+function Volume({ query, r, onFilter }: { query: string; r: Range; onFilter: (name: string, op: "=", value: string, source: FieldSource) => void }) {
   const by = param("by") || "level";
   const step = stepFor(r, VOLUME_BARS);
   const load = useLoad(`${query} ${by} ${r.from} ${r.to} ${step}`, (signal) => loadVolume(query, by, r, step, signal), `${query} ${by}`);
@@ -69,10 +74,17 @@ function Volume({ query, r }: { query: string; r: Range }) {
                 ))}
               </select>
               {[...data.series].reverse().map((s) => (
-                <span key={s.key} class="row" style="gap:5px">
+                <button
+                  type="button"
+                  key={s.key}
+                  class="btn small quiet"
+                  style="gap:5px"
+                  title={`Only lines with ${by} ${s.name}`}
+                  onClick={() => onFilter(legendFilter(by).name, "=", s.name, legendFilter(by).source)}
+                >
                   <span class="dot" style={{ "--c": `var(${color(s)})` }} />
                   {s.name} <span class="faint">{integer(s.values.reduce<number>((a, v) => a + (v ?? 0), 0))}</span>
-                </span>
+                </button>
               ))}
             </div>
             <BarChart
@@ -179,7 +191,7 @@ export default function Logs() {
           Wrap
         </button>
       </div>
-      {query !== null && !metric && !lines.load.error && <Volume query={query} r={live ? range.value : r} />}
+      {query !== null && !metric && !lines.load.error && <Volume query={query} r={live ? range.value : r} onFilter={filter} />}
       <div class={`with-peek ${selected ? "open" : ""}`}>
         <div class={`logs ${metric || lines.rows.length === 0 || selected ? "plain" : ""}`}>
           {!metric && lines.rows.length > 0 && !selected && <FieldList rows={lines.rows} onFilter={filter} />}
