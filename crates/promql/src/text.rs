@@ -78,8 +78,8 @@ fn parse_integer(text: &str) -> Option<f64> {
         (binary, 2)
     } else if let Some(octal) = lower.strip_prefix("0o") {
         (octal, 8)
-    } else if lower.len() > 1 && lower.starts_with('0') {
-        (&lower[1..], 8)
+    } else if let Some(octal) = lower.strip_prefix('0').filter(|rest| !rest.is_empty()) {
+        (octal, 8)
     } else {
         (lower.as_str(), 10)
     };
@@ -94,9 +94,9 @@ fn remove_underscores(text: &str) -> Option<String> {
     if !text.contains('_') {
         return Some(text.into());
     }
-    let prefixed =
-        text.len() > 1 && text.starts_with('0') && text[1..].starts_with(['x', 'X', 'b', 'B', 'o', 'O']);
-    let body = if prefixed { &text[2..] } else { text };
+    let prefix =
+        ["0x", "0X", "0b", "0B", "0o", "0O"].into_iter().find_map(|prefix| text.strip_prefix(prefix));
+    let (prefixed, body) = (prefix.is_some(), prefix.unwrap_or(text));
     let mut before_is_digit = prefixed || text.starts_with('0');
     let mut characters = body.chars().peekable();
     while let Some(c) = characters.next() {

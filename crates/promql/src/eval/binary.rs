@@ -141,7 +141,7 @@ impl Evaluator<'_> {
         let matches = Matches::new(&plan.matching, &left, &right);
         let mut collector = Collector::new(steps);
         let mut charged = 0;
-        let mut join = Join { plan, left: &left, right: &right, matches: &matches, labels: HashMap::new() };
+        let mut join = Join { plan, left: &left, right: &right, matches: &matches, slots: HashMap::new() };
         for i in 0..steps.len {
             if plan.op.is_set() {
                 set_operation(plan.op, &left, &right, &matches, i, &mut collector)?;
@@ -241,8 +241,8 @@ struct Join<'a> {
     left: &'a [Column],
     right: &'a [Column],
     matches: &'a Matches,
-    /// Labels of results by pair; the same pairs come again at every instant.
-    labels: HashMap<(Side, Side), LabelSet>,
+    /// Places of results by pair; the same pairs come again at every instant.
+    slots: HashMap<(Side, Side), usize>,
 }
 
 impl Join<'_> {
@@ -299,21 +299,28 @@ impl Join<'_> {
         let swapped = plan.matching.cardinality == Cardinality::OneToMany;
         let (left, right) = if swapped { (one_point, many_point) } else { (many_point, one_point) };
         let Some(outcome) = combine(plan.op, left, right, plan.span, notes) else { return Ok(()) };
-        let labels = self.result_labels(many, one);
+        let slot = match self.slots.get(&(many, one)) {
+            Some(slot) => *slot,
+            None => {
+                let slot = out.slot(&self.result_labels(many, one), plan.returns_bool);
+                self.slots.insert((many, one), slot);
+                slot
+            }
+        };
         if plan.matching.cardinality == Cardinality::OneToOne {
             if seen.has(group) {
                 let message = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
                 return Err(failure(plan.span, message));
             }
             seen.mark(group);
-        } else if !seen.insert(group, &labels) {
+        } else if !seen.insert(group, slot) {
             let message = "multiple matches for labels: grouping labels must ensure unique matches";
             return Err(failure(plan.span, message));
         }
         if plan.returns_bool {
-            out.push(&labels, true, i, truth(outcome.holds))
+            out.put(slot, i, truth(outcome.holds))
         } else if outcome.holds {
-            out.push(&labels, false, i, outcome.value)
+            out.put(slot, i, outcome.value)
         } else {
             Ok(())
         }
@@ -333,10 +340,7 @@ impl Join<'_> {
         failure(self.plan.span, message)
     }
 
-    fn result_labels(&mut self, many: Side, one: Side) -> LabelSet {
-        if let Some(labels) = self.labels.get(&(many, one)) {
-            return labels.clone();
-        }
+    fn result_labels(&self, many: Side, one: Side) -> LabelSet {
         let plan = self.plan;
         let swapped = plan.matching.cardinality == Cardinality::OneToMany;
         let (many_columns, one_columns) =
@@ -351,9 +355,7 @@ impl Join<'_> {
         };
         let left = many_labels.clone().unwrap_or_else(|| filled(&one_labels));
         let right = one_labels.unwrap_or_else(|| filled(&many_labels));
-        let labels = combined_labels(plan, &left, &right);
-        self.labels.insert((many, one), labels.clone());
-        labels
+        combined_labels(plan, &left, &right)
     }
 }
 
@@ -374,7 +376,7 @@ fn combined_labels(plan: &VectorBinary, many: &LabelSet, one: &LabelSet) -> Labe
 /// Groups that have a result already; for one-to-many matching, which results.
 struct Seen {
     groups: Vec<bool>,
-    results: HashSet<(usize, LabelSet)>,
+    results: HashSet<(usize, usize)>,
 }
 
 impl Seen {
@@ -392,8 +394,8 @@ impl Seen {
         }
     }
 
-    fn insert(&mut self, group: usize, labels: &LabelSet) -> bool {
+    fn insert(&mut self, group: usize, slot: usize) -> bool {
         self.mark(group);
-        self.results.insert((group, labels.clone()))
+        self.results.insert((group, slot))
     }
 }

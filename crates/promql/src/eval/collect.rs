@@ -22,8 +22,40 @@ impl Collector {
         Self { steps, columns: Vec::new(), positions: HashMap::new() }
     }
 
+    /// The place of a series, to be kept by callers that meet the same series at every instant.
+    pub(super) fn slot(&mut self, labels: &LabelSet, drop_name: bool) -> usize {
+        if let Some(slot) = self.positions.get(labels) {
+            return *slot;
+        }
+        self.positions.insert(labels.clone(), self.columns.len());
+        self.add(labels.clone(), drop_name)
+    }
+
+    fn add(&mut self, labels: LabelSet, drop_name: bool) -> usize {
+        self.columns.push(Column { labels, drop_name, points: vec![None; self.steps.len] });
+        self.columns.len() - 1
+    }
+
     /// Adds a value. Over a grid a series can have one value per instant only; at a single instant doubles stay until
     /// the end of the query, where the name may still tell them apart from what they are then.
+    pub(super) fn put(&mut self, slot: usize, i: usize, point: Point) -> Result<(), QueryError> {
+        let Some(column) = self.columns.get_mut(slot) else { return Ok(()) };
+        match column.points.get_mut(i) {
+            Some(Some(_)) if self.steps.len > 1 => Err(failure(SourceSpan::default(), SAME_LABELS)),
+            Some(Some(_)) => {
+                let (labels, drop_name) = (column.labels.clone(), column.drop_name);
+                let double = self.add(labels, drop_name);
+                self.put(double, i, point)
+            }
+            Some(place) => {
+                *place = Some(point);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a value of a series.
     pub(super) fn push(
         &mut self,
         labels: &LabelSet,
@@ -31,24 +63,8 @@ impl Collector {
         i: usize,
         point: Point,
     ) -> Result<(), QueryError> {
-        let known = if self.steps.len > 1 { self.positions.get(labels).copied() } else { None };
-        let at = known.unwrap_or_else(|| {
-            self.positions.insert(labels.clone(), self.columns.len());
-            self.columns.push(Column {
-                labels: labels.clone(),
-                drop_name,
-                points: vec![None; self.steps.len],
-            });
-            self.columns.len() - 1
-        });
-        match self.columns.get_mut(at).and_then(|column| column.points.get_mut(i)) {
-            Some(Some(_)) => Err(failure(SourceSpan::default(), SAME_LABELS)),
-            Some(slot) => {
-                *slot = Some(point);
-                Ok(())
-            }
-            None => Ok(()),
-        }
+        let slot = self.slot(labels, drop_name);
+        self.put(slot, i, point)
     }
 
     pub(super) fn len(&self) -> usize {

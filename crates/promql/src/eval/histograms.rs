@@ -71,60 +71,132 @@ fn variance(histogram: &Histogram) -> f64 {
     squares.value() / histogram.count
 }
 
+/// Which histograms the series of a vector make up, whatever the instant.
+struct Layout {
+    /// Per series: the classic histogram it is a bucket of, and its bound; `None` without a bound.
+    buckets: Vec<Option<(usize, f64)>>,
+    /// Per series: the classic histogram with the very same labels.
+    twins: Vec<Option<usize>>,
+    /// The labels of each classic histogram.
+    classic: Vec<LabelSet>,
+}
+
+impl Layout {
+    fn new(columns: &[Column]) -> Self {
+        let mut positions: HashMap<LabelSet, usize> = HashMap::new();
+        let mut classic = Vec::new();
+        let mut bucket = |column: &Column| {
+            let upper = parse_bound(column.labels.get(BUCKET_LABEL))?;
+            let labels = column.labels.to_builder().remove(BUCKET_LABEL).clone().build();
+            let at = *positions.entry(labels.clone()).or_insert_with(|| {
+                classic.push(labels);
+                classic.len() - 1
+            });
+            Some((at, upper))
+        };
+        let buckets = columns.iter().map(&mut bucket).collect();
+        let twins = columns.iter().map(|column| positions.get(&column.labels).copied()).collect();
+        Self { buckets, twins, classic }
+    }
+}
+
 /// The histograms of a vector at one instant.
 struct Split<'a> {
-    native: Vec<(&'a Column, &'a Arc<Histogram>)>,
-    classic: Vec<(LabelSet, bool, Vec<ClassicBucket>)>,
+    native: Vec<(usize, &'a Arc<Histogram>)>,
+    /// Buckets of each classic histogram of the layout; without any, it is not there.
+    classic: Vec<Vec<ClassicBucket>>,
 }
 
 impl<'a> Split<'a> {
-    fn new(columns: &'a [Column], i: usize, span: SourceSpan, notes: &mut Annotations) -> Self {
-        let mut split = Self { native: Vec::new(), classic: Vec::new() };
-        let mut positions: HashMap<LabelSet, usize> = HashMap::new();
-        for column in columns {
-            match column.at(i) {
-                None => {}
-                Some(Point::Histogram(histogram)) => split.native.push((column, histogram)),
-                Some(Point::Float(count)) => split.add_bucket(column, *count, &mut positions, span, notes),
+    fn new(
+        columns: &'a [Column],
+        layout: &Layout,
+        i: usize,
+        span: SourceSpan,
+        notes: &mut Annotations,
+    ) -> Self {
+        let mut split = Self { native: Vec::new(), classic: vec![Vec::new(); layout.classic.len()] };
+        for (at, (column, bucket)) in columns.iter().zip(&layout.buckets).enumerate() {
+            match (column.at(i), bucket) {
+                (None, _) => {}
+                (Some(Point::Histogram(histogram)), _) => split.native.push((at, histogram)),
+                (Some(Point::Float(count)), Some((group, upper))) => {
+                    if let Some(buckets) = split.classic.get_mut(*group) {
+                        buckets.push(ClassicBucket { upper: *upper, count: *count });
+                    }
+                }
+                (Some(Point::Float(_)), None) => {
+                    let (metric, text) = (column.labels.metric_name(), column.labels.get(BUCKET_LABEL));
+                    notes.bad_bucket_label(metric, text, span);
+                }
             }
         }
-        split.drop_doubles(span, notes);
+        split.drop_doubles(columns, layout, span, notes);
         split
     }
 
-    fn add_bucket(
+    /// Classic and native histograms of the same labels: it is unclear which is meant, so neither counts.
+    fn drop_doubles(
         &mut self,
-        column: &Column,
-        count: f64,
-        positions: &mut HashMap<LabelSet, usize>,
+        columns: &[Column],
+        layout: &Layout,
         span: SourceSpan,
         notes: &mut Annotations,
     ) {
-        let text = column.labels.get(BUCKET_LABEL);
-        let Some(upper) = parse_bound(text) else {
-            notes.bad_bucket_label(column.labels.metric_name(), text, span);
-            return;
-        };
-        let labels = column.labels.to_builder().remove(BUCKET_LABEL).clone().build();
-        let at = *positions.entry(labels.clone()).or_insert(self.classic.len());
-        match self.classic.get_mut(at) {
-            Some((_, _, buckets)) => buckets.push(ClassicBucket { upper, count }),
-            None => self.classic.push((labels, column.drop_name, vec![ClassicBucket { upper, count }])),
+        let classic = &mut self.classic;
+        self.native.retain(|(at, _)| {
+            let twin = layout.twins.get(*at).copied().flatten().and_then(|twin| classic.get_mut(twin));
+            let Some(buckets) = twin.filter(|buckets| !buckets.is_empty()) else { return true };
+            buckets.clear();
+            let metric = columns.get(*at).map_or("", |column| column.labels.metric_name());
+            notes.mixed_classic_native(metric, span);
+            false
+        });
+    }
+}
+
+/// A histogram of a vector.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Source {
+    Native(usize),
+    Classic(usize),
+}
+
+/// Gathers results by histogram.
+struct Results<'a> {
+    columns: &'a [Column],
+    layout: &'a Layout,
+    out: Collector,
+    /// Places of results by histogram and quantile (in bits), since the same ones come at every instant.
+    slots: HashMap<(Source, u64), usize>,
+}
+
+impl Results<'_> {
+    fn labels(&self, source: Source) -> LabelSet {
+        match source {
+            Source::Native(at) => self.columns.get(at).map(|column| column.labels.clone()),
+            Source::Classic(at) => self.layout.classic.get(at).cloned(),
         }
+        .unwrap_or_default()
     }
 
-    /// Classic and native histograms of the same labels: it is unclear which is meant, so neither counts.
-    fn drop_doubles(&mut self, span: SourceSpan, notes: &mut Annotations) {
-        let classic = &mut self.classic;
-        self.native.retain(|(column, _)| {
-            let before = classic.len();
-            classic.retain(|(labels, _, _)| *labels != column.labels);
-            let double = classic.len() < before;
-            if double {
-                notes.mixed_classic_native(column.labels.metric_name(), span);
+    /// Adds a result; with a label for the quantile when there may be several.
+    fn push(&mut self, source: Source, label: Option<(&str, f64)>, i: usize, value: f64) -> Evaluated<()> {
+        let key = (source, label.map_or(0, |(_, q)| q.to_bits()));
+        let slot = match self.slots.get(&key) {
+            Some(slot) => *slot,
+            None => {
+                let labels = self.labels(source);
+                let labels = match label {
+                    Some((label, q)) => labels.to_builder().set(label, &open_metrics(q)).clone().build(),
+                    None => labels,
+                };
+                let slot = self.out.slot(&labels, true);
+                self.slots.insert(key, slot);
+                slot
             }
-            !double
-        });
+        };
+        self.out.put(slot, i, Point::Float(value))
     }
 }
 
@@ -148,7 +220,9 @@ impl Evaluator<'_> {
         let quantiles = plan.quantiles.iter().map(|(scalar, span)| Ok((self.scalar(scalar, steps)?, *span)));
         let quantiles = quantiles.collect::<Evaluated<Vec<_>>>()?;
         let columns = self.vector(&plan.operand, steps)?;
-        let (mut out, mut charged) = (Collector::new(steps), 0);
+        let layout = Layout::new(&columns);
+        let (out, mut charged) = (Collector::new(steps), 0);
+        let mut results = Results { columns: &columns, layout: &layout, out, slots: HashMap::new() };
         for (i, time) in steps.iter() {
             for (values, span) in &quantiles {
                 let q = values.get(i).copied().unwrap_or(f64::NAN);
@@ -156,16 +230,17 @@ impl Evaluator<'_> {
                     self.notes.invalid_quantile(q, *span);
                 }
             }
-            let mut split = Split::new(&columns, i, plan.operand_span, &mut self.notes);
+            let mut split = Split::new(&columns, &layout, i, plan.operand_span, &mut self.notes);
             for (values, _) in &quantiles {
                 let q = values.get(i).copied().unwrap_or(f64::NAN);
-                self.quantile_at(plan, q, (i, time), &mut split, &mut out)?;
+                self.quantile_at(plan, q, (i, time), &mut split, &mut results)?;
             }
-            self.charge_columns(out.len() - charged, steps)?;
-            charged = out.len();
+            self.charge_columns(results.out.len() - charged, steps)?;
+            charged = results.out.len();
         }
+        let results = results.out.finish();
         self.release_columns(&columns, steps);
-        Ok(out.finish())
+        Ok(results)
     }
 
     fn quantile_at(
@@ -174,20 +249,17 @@ impl Evaluator<'_> {
         q: f64,
         (i, time): (usize, i64),
         split: &mut Split<'_>,
-        out: &mut Collector,
+        results: &mut Results<'_>,
     ) -> Evaluated<()> {
-        let labelled = |labels: &LabelSet| match &plan.label {
-            Some(label) => labels.to_builder().set(label, &open_metrics(q)).clone().build(),
-            None => labels.clone(),
-        };
-        for (column, histogram) in &split.native {
+        let (span, label) = (plan.operand_span, plan.label.as_deref().map(|label| (label, q)));
+        for (at, histogram) in &split.native {
             let (value, note) = quantile(q, histogram);
             if let Some(note) = note {
-                self.notes.quantile_note(note, column.labels.metric_name(), plan.operand_span);
+                self.notes.quantile_note(note, results.labels(Source::Native(*at)).metric_name(), span);
             }
-            out.push(&labelled(&column.labels), true, i, Point::Float(value))?;
+            results.push(Source::Native(*at), label, i, value)?;
         }
-        for (labels, _, buckets) in &mut split.classic {
+        for (at, buckets) in split.classic.iter_mut().enumerate().filter(|(_, buckets)| !buckets.is_empty()) {
             let (value, forced) = classic_quantile(q, buckets);
             if let Some(forced) = forced {
                 let forced = ForcedGrowth {
@@ -198,9 +270,9 @@ impl Evaluator<'_> {
                     difference_max: forced.difference_max,
                     samples: 1,
                 };
-                self.notes.forced_growth(labels.metric_name(), forced, plan.operand_span);
+                self.notes.forced_growth(results.labels(Source::Classic(at)).metric_name(), forced, span);
             }
-            out.push(&labelled(labels), true, i, Point::Float(value))?;
+            results.push(Source::Classic(at), label, i, value)?;
         }
         Ok(())
     }
@@ -214,24 +286,27 @@ impl Evaluator<'_> {
     ) -> Evaluated<Vec<Column>> {
         let (lower, upper) = (self.scalar(lower, steps)?, self.scalar(upper, steps)?);
         let columns = self.vector(operand, steps)?;
-        let (mut out, mut charged) = (Collector::new(steps), 0);
+        let layout = Layout::new(&columns);
+        let (out, mut charged) = (Collector::new(steps), 0);
+        let mut results = Results { columns: &columns, layout: &layout, out, slots: HashMap::new() };
         for (i, (lower, upper)) in lower.into_iter().zip(upper).enumerate() {
-            let split = Split::new(&columns, i, span, &mut self.notes);
-            for (column, histogram) in &split.native {
+            let mut split = Split::new(&columns, &layout, i, span, &mut self.notes);
+            for (at, histogram) in &split.native {
                 let (value, note) = fraction(lower, upper, histogram);
                 if let Some(note) = note {
-                    self.notes.quantile_note(note, column.labels.metric_name(), span);
+                    self.notes.quantile_note(note, results.labels(Source::Native(*at)).metric_name(), span);
                 }
-                out.push(&column.labels, true, i, Point::Float(value))?;
+                results.push(Source::Native(*at), None, i, value)?;
             }
-            for (labels, _, mut buckets) in split.classic {
-                out.push(&labels, true, i, Point::Float(classic_fraction(lower, upper, &mut buckets)))?;
+            for (at, buckets) in split.classic.iter_mut().enumerate().filter(|(_, b)| !b.is_empty()) {
+                results.push(Source::Classic(at), None, i, classic_fraction(lower, upper, buckets))?;
             }
-            self.charge_columns(out.len() - charged, steps)?;
-            charged = out.len();
+            self.charge_columns(results.out.len() - charged, steps)?;
+            charged = results.out.len();
         }
+        let results = results.out.finish();
         self.release_columns(&columns, steps);
-        Ok(out.finish())
+        Ok(results)
     }
 }
 

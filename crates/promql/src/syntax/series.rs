@@ -74,11 +74,12 @@ fn split_series(line: &str) -> (&str, &str) {
             (None, '"' | '\'' | '`') if in_braces => quote = Some(c),
             (None, '{') => in_braces = true,
             (None, '}') => return line.split_at(at + 1),
-            (None, c) if c.is_whitespace() && !in_braces && !line[at..].trim_start().starts_with('{') => {
-                return line.split_at(at);
-            }
-            (None, c) if c.is_whitespace() && !in_braces && line[at..].trim_start().starts_with("{{") => {
-                return line.split_at(at);
+            (None, c) if c.is_whitespace() && !in_braces => {
+                // Labels may stand apart from the name; a histogram may not be taken for them.
+                let after = line.get(at..).unwrap_or("").trim_start();
+                if !after.starts_with('{') || after.starts_with("{{") {
+                    return line.split_at(at);
+                }
             }
             _ => {}
         }
