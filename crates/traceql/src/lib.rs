@@ -12,6 +12,8 @@
 
 pub mod ast;
 mod check;
+#[cfg(test)]
+mod corpus_tests;
 mod eval;
 mod lexer;
 pub mod lookup;

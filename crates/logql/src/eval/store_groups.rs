@@ -43,10 +43,10 @@ impl Evaluator<'_> {
         self.usage.stats.lines += summary.rows;
         self.usage.stats.bytes += summary.bytes;
         self.usage.missing.extend(summary.missing);
-        self.from_groups(range, &plan, &buckets, &rows).map(Some)
+        self.matrix_of_groups(range, &plan, &buckets, &rows).map(Some)
     }
 
-    fn from_groups(
+    fn matrix_of_groups(
         &mut self,
         range: &RangeAggregation,
         plan: &Plan<'_>,
