@@ -68,14 +68,21 @@ impl Annotations {
         self.put(format!("PromQL info: {text}"), Level::Info, span);
     }
 
-    /// Warnings and infos with their places.
-    pub(crate) fn render(&self, query: &str) -> (Vec<String>, Vec<String>) {
+    /// Warnings and infos with their places, each cut off after `most`.
+    pub(crate) fn render(&self, query: &str, most: usize) -> (Vec<String>, Vec<String>) {
         let (mut warnings, mut infos) = (Vec::new(), Vec::new());
         for (text, remark) in &self.remarks {
             let (line, column) = remark.span.line_column(query);
             let details = remark.forced.map_or(String::new(), |forced| forced.describe());
             let text = format!("{text}{details} ({line}:{column})");
             if remark.level == Level::Info { infos.push(text) } else { warnings.push(text) }
+        }
+        for (kind, list) in [("warning", &mut warnings), ("info", &mut infos)] {
+            let beyond = list.len().saturating_sub(most);
+            if beyond > 0 {
+                list.truncate(most);
+                list.push(format!("{beyond} more {kind} annotations omitted"));
+            }
         }
         (warnings, infos)
     }

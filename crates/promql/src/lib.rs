@@ -43,11 +43,18 @@ pub struct Options {
     pub subquery_step_ms: i64,
     /// True when metrics carry their type in a label, so that it tells counters.
     pub type_and_unit_labels: bool,
+    /// Most warnings, and most infos, of an answer; one more line says how many there were beyond. Prometheus: 10.
+    pub annotations_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lookback_ms: 300_000, subquery_step_ms: 60_000, type_and_unit_labels: false }
+        Self {
+            lookback_ms: 300_000,
+            subquery_step_ms: 60_000,
+            type_and_unit_labels: false,
+            annotations_max: 10,
+        }
     }
 }
 

@@ -293,3 +293,33 @@ fn patterns_match_as_in_prometheus() {
         assert!(compiled.is_ok(), "{pattern:?}: {compiled:?}");
     }
 }
+
+#[test]
+fn remarks_are_cut_off() {
+    let lines: Vec<_> = (0..15).map(|i| format!("metric_{i:02} 1 2")).collect();
+    let store = store(&lines.iter().map(String::as_str).collect::<Vec<_>>(), 10_000);
+    let answer = instant(&store, &context(), "rate({__name__=~'metric_.+'}[1m])", Millis(10_000));
+    // Without their names all are the same series, so a name must stay.
+    assert!(matches!(answer, Err(QueryError::Execution(_))), "{answer:?}");
+    let query = "label_replace(rate({__name__=~'metric_.+'}[1m]), 'n', '$1', '__name__', '(.*)')";
+    let infos = instant(&store, &context(), query, Millis(10_000)).expect("query is valid").infos;
+    assert_eq!(
+        (infos.len(), infos.last().map(String::as_str)),
+        (11, Some("5 more info annotations omitted"))
+    );
+}
+
+#[test]
+fn selectors_for_the_api() {
+    let matches = |selector: &str, labels: &[(&str, &str)]| {
+        let filter = kenning_promql::matchers(selector).map_err(|problems| problems[0].message.clone());
+        filter.map(|filter| filter.matches(&LabelSet::from_pairs(labels.iter().copied())))
+    };
+    assert_eq!(matches("up{a!='b'}", &[("__name__", "up")]), Ok(true));
+    assert_eq!(matches("up{a!='b'}", &[("__name__", "up"), ("a", "b")]), Ok(false));
+    assert_eq!(matches("{a=~'x|y'}", &[("a", "y")]), Ok(true));
+    assert_eq!(matches("{\"é.b\"}", &[("__name__", "é.b")]), Ok(true));
+    let refused = matches("{a=~'.*'}", &[]);
+    assert_eq!(refused, Err("match[] must contain at least one non-empty matcher".into()));
+    assert!(matches("up[5m]", &[]).is_err() && matches("up + up", &[]).is_err());
+}

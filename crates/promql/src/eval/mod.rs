@@ -221,7 +221,7 @@ impl<'a> Evaluator<'a> {
         if series > limit {
             return Err(QueryError::Limit { kind: LimitKind::Series, limit: limit as u64 });
         }
-        let (warnings, infos) = self.notes.render(query);
+        let (warnings, infos) = self.notes.render(query, self.options.annotations_max);
         Ok(Answer { value, warnings, infos, stats: self.stats, missing: self.missing })
     }
 

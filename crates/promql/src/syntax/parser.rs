@@ -45,7 +45,12 @@ pub fn parse_selector(text: &str) -> Result<VectorSelector, Vec<Diagnostic>> {
     let mut parser = Parser::new(text)?;
     let selector = parser.lone_selector().ok();
     parser.finish(selector, |selector, problems| {
-        check(&Expr::Selector(selector.clone()), text, problems);
+        if selector.matchers.iter().all(|matcher| matcher.matches("")) {
+            problems.push(Diagnostic::error(
+                selector.span,
+                "match[] must contain at least one non-empty matcher",
+            ));
+        }
     })
 }
 

@@ -74,7 +74,11 @@ impl TextCondition {
 pub fn run(name: &str, text: &str) -> Vec<Outcome> {
     let lines: Vec<&str> =
         text.lines().map(str::trim).map(|line| if line.starts_with('#') { "" } else { line }).collect();
-    let options = Options { type_and_unit_labels: name == "type_and_unit", ..Options::default() };
+    let options = Options {
+        type_and_unit_labels: name == "type_and_unit",
+        annotations_max: usize::MAX,
+        ..Options::default()
+    };
     let mut session = Session { store: MemoryStore::new(), next_batch: 1, options };
     let (mut outcomes, mut at) = (Vec::new(), 0);
     while let Some(line) = lines.get(at) {
