@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use kenning_model::{Block, Filter, Flow, Histogram, LabelSet, Millis, Scan, Table, TimeRange};
-use kenning_query::{LimitKind, QueryError};
+use kenning_model::{Block, CounterReset, Filter, Flow, Histogram, LabelSet, Millis, Scan, Table, TimeRange};
+use kenning_query::{LimitKind, QueryError, SourceSpan};
 
 use super::rate::{interpolate, interpolate_histograms};
 use super::{Column, Evaluated, Evaluator, Point, Steps, is_stale};
-use crate::histogram::{annotate_resets, mark_resets};
+use crate::histogram::{WideError, annotate_resets, mark_resets};
 use crate::plan::{Resets, Selector};
 
 /// A series with the samples of a range, each list in order of time.
@@ -195,59 +195,62 @@ impl Evaluator<'_> {
         let floats = within(&loaded.floats, from, to);
         let histograms = within(&loaded.histograms, from, to);
         self.stats.samples += (floats.len() + histograms.len()) as u64;
-        let metric = loaded.labels.metric_name();
         match (floats.is_empty(), histograms.is_empty()) {
             (true, true) => None,
-            (false, false) => {
-                self.notes.mixed_floats_histograms(metric, selector.span);
-                None
-            }
-            (false, true) => {
-                let next = floats.partition_point(|(t, _)| *t < time);
-                let before = next.checked_sub(1).and_then(|i| floats.get(i));
-                let value = match (before, floats.get(next)) {
-                    (_, Some((t, value))) if *t == time => *value,
-                    (Some(before), Some(next)) => interpolate(*before, *next, time, false),
-                    (Some((_, value)), None) => *value,
-                    (None, _) => return None,
-                };
-                Some(Point::Float(value))
-            }
+            (false, true) => smooth_float(floats, time).map(Point::Float),
             (true, false) => {
-                let next = histograms.partition_point(|(t, _)| *t < time);
-                let before = next.checked_sub(1).and_then(|i| histograms.get(i));
-                let value = match (before, histograms.get(next)) {
-                    (_, Some((t, histogram))) if *t == time => histogram.clone(),
-                    (Some(before), Some(next)) => {
-                        let counter = [&before.1, &next.1]
-                            .into_iter()
-                            .any(|h| h.reset != kenning_model::CounterReset::Gauge);
-                        let result = interpolate_histograms(
-                            before,
-                            next,
-                            time,
-                            counter,
-                            &mut self.notes,
-                            selector.span,
-                        );
-                        match result {
-                            Ok(histogram) => Arc::new(histogram),
-                            Err(_) => {
-                                self.notes.mixed_schemas(metric, selector.span);
-                                return None;
-                            }
-                        }
-                    }
-                    (Some((_, histogram)), None) => Arc::new(Histogram {
-                        reset: kenning_model::CounterReset::Unknown,
-                        ..(**histogram).clone()
-                    }),
-                    (None, _) => return None,
-                };
-                Some(Point::Histogram(value))
+                let metric = loaded.labels.metric_name();
+                self.smooth_histogram(histograms, time, metric, selector.span).map(Point::Histogram)
+            }
+            (false, false) => {
+                self.notes.mixed_floats_histograms(loaded.labels.metric_name(), selector.span);
+                None
             }
         }
     }
+
+    fn smooth_histogram(
+        &mut self,
+        samples: &[(i64, Arc<Histogram>)],
+        time: i64,
+        metric: &str,
+        span: SourceSpan,
+    ) -> Option<Arc<Histogram>> {
+        match neighbours(samples, time) {
+            (_, Some((t, histogram))) if *t == time => Some(histogram.clone()),
+            (None, _) => None,
+            (Some((_, histogram)), None) => {
+                let reset = CounterReset::Unknown;
+                Some(Arc::new(Histogram { reset, ..(**histogram).clone() }))
+            }
+            (Some(before), Some(after)) => {
+                let gauge = |sample: &(i64, Arc<Histogram>)| sample.1.reset == CounterReset::Gauge;
+                let counter = !gauge(before) || !gauge(after);
+                match interpolate_histograms(before, after, time, counter, &mut self.notes, span) {
+                    Ok(histogram) => Some(Arc::new(histogram)),
+                    Err(WideError::MixedSchemas) => {
+                        self.notes.mixed_schemas(metric, span);
+                        None
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn smooth_float(samples: &[(i64, f64)], time: i64) -> Option<f64> {
+    match neighbours(samples, time) {
+        (_, Some((t, value))) if *t == time => Some(*value),
+        (None, _) => None,
+        (Some((_, value)), None) => Some(*value),
+        (Some(before), Some(after)) => Some(interpolate(*before, *after, time, false)),
+    }
+}
+
+/// The last sample before an instant and the first one at or after it.
+fn neighbours<T>(samples: &[(i64, T)], time: i64) -> (Option<&(i64, T)>, Option<&(i64, T)>) {
+    let next = samples.partition_point(|(t, _)| *t < time);
+    (next.checked_sub(1).and_then(|i| samples.get(i)), samples.get(next))
 }
 
 /// The samples in `(start, end]`.

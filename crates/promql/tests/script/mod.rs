@@ -346,12 +346,8 @@ fn pin(expr: &mut Expr, at: Millis) -> bool {
         Expr::Call(call) => {
             // The second argument of `info` only looks like a selector.
             let selectors = if call.function.name == "info" { 1 } else { call.args.len() };
-            let args = call
-                .args
-                .iter_mut()
-                .take(selectors)
-                .map(|arg| pin(arg, at))
-                .fold(true, |all, one| all && one);
+            let args = call.args.iter_mut().take(selectors);
+            let args = args.filter_map(|arg| (!pin(arg, at)).then_some(())).count() == 0;
             args && !DEPEND_ON_INSTANT.contains(&call.function.name)
         }
         Expr::Selector(selector) => {
