@@ -19,7 +19,8 @@ pub struct JaegerQuery {
     pub service: String,
     /// The span's name.
     pub operation: Option<String>,
-    /// Names and values, compared as text, in the span's attributes, its resource, its scope or its events. `error`,
+    /// Names and values, compared as text, in the span's attributes, its resource, its scope, its events or
+    /// its links. `error`,
     /// `span.kind`, `otel.status_code` and `otel.scope.name` also read what OpenTelemetry keeps elsewhere.
     pub tags: Vec<(String, String)>,
     /// Shortest duration, in nanoseconds.
@@ -61,6 +62,7 @@ fn tag_filter(name: &str, value: &str) -> Filter {
         is(Field::Resource(name.into())),
         is(Field::Event(name.into())),
         is(Field::Scope(name.into())),
+        is(Field::Link(name.into())),
     ];
     match name {
         "error" if value == "true" => places.push(eq(Field::Status, "error")),

@@ -20,7 +20,7 @@ use crate::value::{Static, Unsupported};
 /// before it are not found.
 const LOOKBACK_NANOS: i64 = 3_600 * 1_000_000_000;
 /// Traces loaded together.
-const BATCH_LEN: usize = 64;
+const BATCH_LEN: usize = 16;
 /// Bytes charged for remembering a trace id.
 const ID_BYTES: usize = 48;
 

@@ -2,15 +2,14 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a missing corpus and the counts must be seen")]
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod otlp;
 
-use kenning_model::{
-    Attributes, Batch, BatchId, Nanos, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink, SpanSource,
-    StatusCode, Store, TenantId, TimeRange, TraceId, Value, Write,
-};
+use std::path::{Path, PathBuf};
+
+use kenning_model::{Nanos, TenantId, TimeRange};
 use kenning_query::{MemoryStore, QueryContext};
 use kenning_traceql::{TraceMatch, parse, search};
+use otlp::{list, store, text};
 use serde_json::Value as Json;
 
 fn corpus(file: &str) -> Option<String> {
@@ -115,82 +114,6 @@ fn canonical_text_is_tempos() {
 const KNOWN_TEXTS: &[&str] =
     &["({ .a } | count()) != ({ .a } | count())", "({ .a } | count()) >= ({ .a } | count())"];
 
-fn value(json: &Json) -> Value {
-    let (kind, value) = json.as_object().unwrap().iter().next().unwrap();
-    match kind.as_str() {
-        "stringValue" => Value::Str(value.as_str().unwrap().into()),
-        "boolValue" => Value::Bool(value.as_bool().unwrap()),
-        "intValue" => Value::Int(value.as_i64().unwrap_or_else(|| value.as_str().unwrap().parse().unwrap())),
-        "doubleValue" => Value::Double(value.as_f64().unwrap()),
-        other => panic!("{other}"),
-    }
-}
-
-fn list<'j>(json: &'j Json, key: &str) -> &'j [Json] {
-    json[key].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn attributes(json: &Json) -> Attributes {
-    list(json, "attributes").iter().map(|a| (a["key"].as_str().unwrap(), value(&a["value"]))).collect()
-}
-
-fn nanos(json: &Json) -> Nanos {
-    Nanos(json.as_str().unwrap().parse().unwrap())
-}
-
-fn text(json: &Json) -> &str {
-    json.as_str().unwrap_or("")
-}
-
-fn span(json: &Json, source: u32) -> Span {
-    let event = |event: &Json| SpanEvent {
-        time: nanos(&event["timeUnixNano"]),
-        name: text(&event["name"]).into(),
-        attributes: attributes(event),
-    };
-    let link = |link: &Json| SpanLink {
-        trace_id: TraceId::from_hex(text(&link["traceId"])).unwrap_or_default(),
-        span_id: SpanId::from_hex(text(&link["spanId"])).unwrap_or_default(),
-        attributes: attributes(link),
-        ..SpanLink::default()
-    };
-    Span {
-        trace_id: TraceId::from_hex(text(&json["traceId"])).unwrap(),
-        span_id: SpanId::from_hex(text(&json["spanId"])).unwrap(),
-        parent_span_id: SpanId::from_hex(text(&json["parentSpanId"])).unwrap_or_default(),
-        name: text(&json["name"]).into(),
-        kind: SpanKind::from_number(json["kind"].as_u64().unwrap_or(0)),
-        start: nanos(&json["startTimeUnixNano"]),
-        end: nanos(&json["endTimeUnixNano"]),
-        status: StatusCode::from_number(json["status"]["code"].as_u64().unwrap_or(0)),
-        status_message: text(&json["status"]["message"]).into(),
-        attributes: attributes(json),
-        events: list(json, "events").iter().map(event).collect(),
-        links: list(json, "links").iter().map(link).collect(),
-        source,
-        ..Span::default()
-    }
-}
-
-fn store(trace: &Json) -> MemoryStore {
-    let mut batch = SpanBatch::default();
-    for resource in list(trace, "resourceSpans") {
-        for scope in list(resource, "scopeSpans") {
-            let source = batch.add_source(Arc::new(SpanSource {
-                resource: attributes(&resource["resource"]),
-                scope_name: text(&scope["scope"]["name"]).into(),
-                scope_version: text(&scope["scope"]["version"]).into(),
-                scope: attributes(&scope["scope"]),
-            }));
-            batch.spans.extend(list(scope, "spans").iter().map(|json| span(json, source)));
-        }
-    }
-    let store = MemoryStore::new();
-    let write = Write { id: BatchId(1), tenant: TenantId::default_tenant(), batch: Batch::Spans(batch) };
-    store.write(&[write]).unwrap();
-    store
-}
-
 struct Suite {
     store: MemoryStore,
     suite: Json,
@@ -199,7 +122,7 @@ struct Suite {
 impl Suite {
     fn load() -> Option<Self> {
         Some(Self {
-            store: store(&json("tempo_search_trace.json")?),
+            store: store(&[json("tempo_search_trace.json")?]),
             suite: json("tempo_search_suite.json")?,
         })
     }
