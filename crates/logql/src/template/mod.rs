@@ -214,6 +214,16 @@ mod tests {
             "{{ .app | now }}",
             "template: line:1:10: executing \"line\" at <now>: wrong number of args for now: want 0 got 1",
         );
+        for spec in ["%99999d", "%.99999d", "%.99999f", "%.99999e", "%*d"] {
+            let call = format!("printf \"{spec}\" 99999 1");
+            check(
+                &format!("{{{{ {call} }}}}"),
+                &format!(
+                    "template: line:1:3: executing \"line\" at <{call}>: error calling printf: \
+                     width or precision above 10000"
+                ),
+            );
+        }
         check(
             "{{ div 1 0 }}",
             "template: line:1:3: executing \"line\" at <div 1 0>: error calling div: runtime error: integer divide by zero",

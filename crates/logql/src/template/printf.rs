@@ -4,6 +4,9 @@ use super::TEXT_BYTES_MAX;
 use super::value::Value;
 use kenning_query::text::{float, quote};
 
+/// Greatest width and precision. The standard library's formatter panics beyond 65535.
+const SPEC_MAX: usize = 10_000;
+
 #[derive(Clone, Copy, Default)]
 struct Spec {
     minus: bool,
@@ -37,8 +40,8 @@ pub(super) fn printf(format: &str, args: &[Value]) -> Result<String, String> {
         if chars.next_if_eq(&'.').is_some() {
             spec.precision = Some(number(&mut chars, &mut next).unwrap_or(0));
         }
-        if spec.width.max(spec.precision.unwrap_or(0)) > TEXT_BYTES_MAX {
-            return Err(format!("result longer than {TEXT_BYTES_MAX} bytes"));
+        if spec.width.max(spec.precision.unwrap_or(0)) > SPEC_MAX {
+            return Err(format!("width or precision above {SPEC_MAX}"));
         }
         match chars.next() {
             None => out.push_str("%!(NOVERB)"),
