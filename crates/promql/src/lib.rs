@@ -8,6 +8,9 @@
 //! Promises: no panic on any text or data; memory and samples are charged against the context's limits while they are
 //! taken; cancellation is looked at for every series.
 //!
+//! To add a function: its signature in `syntax/signature.rs`, its variant in the enum of its family (`FloatFunction`,
+//! `RangeFunction` ...) or in `plan::Vector`, its computation in the family's file under `eval/`.
+//!
 //! Absent on purpose: files, HTTP and JSON, time of day, caching. Not there yet: start timestamps (the model keeps
 //! none, so `start_timestamp()` is empty), push-down of range functions into the store, parallel evaluation.
 
@@ -30,7 +33,7 @@ pub use syntax::{
     Aggregate, Aggregator, At, Binary, BinaryOp, Call, Cardinality, DurationExpr, DurationOp, DurationSpec,
     Expr, Extension, Grouping, MatchOp, Matcher, Matching, MatrixSelector, NumberLiteral, Paren, SIGNATURES,
     SequenceValue, SeriesDescription, Signature, StringLiteral, Subquery, Unary, ValueType, VectorSelector,
-    format, parse, parse_selector, parse_series_description,
+    format, format_within, parse, parse_selector, parse_series_description,
 };
 pub use text::{format_duration, format_float, parse_duration};
 

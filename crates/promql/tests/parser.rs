@@ -4,7 +4,10 @@
 
 mod corpus;
 
-use kenning_promql::{Expr, format, parse};
+use kenning_promql::{
+    Expr, SequenceValue, format, format_duration, format_within, parse, parse_duration,
+    parse_series_description,
+};
 use serde_json::Value;
 
 /// Queries of `format_query_golden.json` that may come out differently. Lower it when fewer do. The one there is is a
@@ -102,5 +105,89 @@ fn printed_queries_read_back_the_same() {
         let again = |text: &str| parse(text).map(|expr: Expr| expr.to_string());
         assert_eq!(again(&line).as_ref(), Ok(&line));
         assert_eq!(again(&pretty).as_ref(), Ok(&line));
+    }
+}
+
+#[test]
+fn long_expressions_break_into_lines() {
+    let Some(folder) = corpus::folder("promql/parser") else { return };
+    let cases = corpus::json(&folder, "prettier.json");
+    let mut differences = Vec::new();
+    for case in &cases {
+        let (Some(input), Some(out)) = (text(case, "in"), text(case, "out")) else { continue };
+        // The table was made with lines of ten characters.
+        let found = parse(input).map(|expr| format_within(&expr, 10));
+        if found.as_deref() != Ok(out) {
+            differences.push(format!("{input}\n   expected {out}\n   got      {found:?}"));
+        }
+    }
+    report("prettier", cases.len(), &differences, 0);
+}
+
+#[test]
+fn durations_read_and_print() {
+    let Some(folder) = corpus::folder("promql/parser") else { return };
+    let table = std::fs::read_to_string(folder.join("durations.json")).expect("corpus file is readable");
+    let table: Value = serde_json::from_str(&table).expect("corpus file is JSON");
+    for case in table["ok"].as_array().into_iter().flatten() {
+        let input = text(case, "in").unwrap_or_default();
+        let printed = text(case, "expectedString").filter(|printed| !printed.is_empty()).unwrap_or(input);
+        let ms = parse_duration(input);
+        assert_eq!(ms.as_ref().ok().map(|ms| ms * 1_000_000), case["out"].as_i64(), "{input}");
+        assert_eq!(ms.map(format_duration).as_deref(), Ok(printed));
+    }
+    for bad in table["bad"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        assert!(parse_duration(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn string_literals_unquote() {
+    let Some(folder) = corpus::folder("promql/parser") else { return };
+    let table = std::fs::read_to_string(folder.join("quoting.json")).expect("corpus file is readable");
+    let table: Value = serde_json::from_str(&table).expect("corpus file is JSON");
+    for case in table["unquote"].as_array().into_iter().flatten() {
+        // Bytes that are not UTF-8 have no text to compare with.
+        let (Some(literal), Some(wanted)) = (case[0].as_str(), case[1].as_str()) else { continue };
+        let found = match parse(literal) {
+            Ok(Expr::String(literal)) => literal.value,
+            other => panic!("{literal}: {other:?}"),
+        };
+        assert_eq!(found, wanted, "{literal}");
+    }
+    for wrong in table["misquoted"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        assert!(!matches!(parse(wrong), Ok(Expr::String(_))), "{wrong}");
+    }
+}
+
+#[test]
+fn histogram_series_expand() {
+    let Some(folder) = corpus::folder("promql/parser") else { return };
+    let suites = corpus::json(&folder, "series_descriptions.json");
+    for case in suites.iter().flat_map(|suite| suite["cases"].as_array().into_iter().flatten()) {
+        let (Some(input), Some(wanted)) = (text(case, "input"), case["expected"].as_array()) else {
+            continue;
+        };
+        let found = parse_series_description(input).unwrap_or_else(|error| panic!("{input}: {error}")).values;
+        assert_eq!(found.len(), wanted.len(), "{input}");
+        for (found, wanted) in found.iter().zip(wanted) {
+            let SequenceValue::Histogram { histogram, .. } = found else { panic!("{input}: {found:?}") };
+            let number = |key: &str| wanted.get(key).and_then(Value::as_f64).unwrap_or(0.0);
+            let numbers = |key: &str| -> Vec<f64> {
+                wanted
+                    .get(key)
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_f64)
+                    .collect()
+            };
+            // Sums print with all digits in the table.
+            assert!((histogram.sum - number("Sum")).abs() < 1e-9, "{input}: {histogram:?}");
+            assert!((histogram.count - number("Count")).abs() < 1e-9, "{input}: {histogram:?}");
+            let nonzero = |all: Vec<f64>| all.into_iter().filter(|n| *n != 0.0).collect::<Vec<_>>();
+            assert_eq!(nonzero(histogram.positive.clone()), nonzero(numbers("PositiveBuckets")), "{input}");
+            assert_eq!(nonzero(histogram.negative.clone()), nonzero(numbers("NegativeBuckets")), "{input}");
+        }
     }
 }

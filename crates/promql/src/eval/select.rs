@@ -247,8 +247,10 @@ fn smooth_float(samples: &[(i64, f64)], time: i64) -> Option<f64> {
     }
 }
 
+type Sample<T> = (i64, T);
+
 /// The last sample before an instant and the first one at or after it.
-fn neighbours<T>(samples: &[(i64, T)], time: i64) -> (Option<&(i64, T)>, Option<&(i64, T)>) {
+fn neighbours<T>(samples: &[Sample<T>], time: i64) -> (Option<&Sample<T>>, Option<&Sample<T>>) {
     let next = samples.partition_point(|(t, _)| *t < time);
     (next.checked_sub(1).and_then(|i| samples.get(i)), samples.get(next))
 }

@@ -14,6 +14,6 @@ pub use ast::{
     StringLiteral, Subquery, Unary, ValueType, VectorSelector,
 };
 pub use parser::{parse, parse_selector};
-pub use print::format;
+pub use print::{format, format_within};
 pub use series::{SequenceValue, SeriesDescription, parse_series_description};
 pub use signature::{SIGNATURES, Signature};

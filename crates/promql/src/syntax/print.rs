@@ -16,10 +16,16 @@ const LINE_MAX: usize = 100;
 /// The canonical text over several lines, as Prometheus's `format_query` gives it.
 #[must_use]
 pub fn format(expr: &Expr) -> String {
-    pretty(expr, 0, LINE_MAX)
+    format_within(expr, LINE_MAX)
 }
 
-pub(super) fn pretty(expr: &Expr, level: usize, line_max: usize) -> String {
+/// [`format`] with lines of another length, in bytes. Parts that cannot be split stay as long as they are.
+#[must_use]
+pub fn format_within(expr: &Expr, line_max: usize) -> String {
+    pretty(expr, 0, line_max)
+}
+
+fn pretty(expr: &Expr, level: usize, line_max: usize) -> String {
     let indent = "  ".repeat(level);
     let line = expr.to_string();
     let splits = line.len() > line_max;
