@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use crate::pattern::Pattern;
 use crate::pipeline::{Category, Clock, LineLabels, Pipeline};
 use crate::syntax::ast::{Expr, Extraction, LabelFormat, LabelSource, Stage, StageKind};
-use crate::{format, parse, syntax};
+use crate::{error_text, format, parse, syntax};
 
 fn json(file: &str) -> Option<Json> {
     let root = std::env::var("KENNING_CORPUS")
@@ -93,6 +93,22 @@ fn queries_parse_or_fail_as_in_loki() {
                 tally.equal(query, got.map(|got| shown(&got)), Some(shown(want)));
             }
         }
+    }
+    tally.settle();
+}
+
+#[test]
+fn errors_read_as_lokis() {
+    let Some(golden) = json("syntax/format_query_golden.json") else { return };
+    let mut tally = Tally::new("error texts", &[]);
+    for case in items(&golden) {
+        let (Some(query), Some(want)) = (case["query"].as_str(), case["loki_3.7.6"]["error"].as_str()) else {
+            continue;
+        };
+        let got = parse(query).map_err(|errors| error_text(query, &errors));
+        // The reason a regular expression is refused is the engine's to word.
+        let shown = |text: &str| text.split(": error parsing regexp").next().unwrap_or("").to_owned();
+        tally.equal(query, got.err().map(|got| shown(&got)), Some(shown(want)));
     }
     tally.settle();
 }

@@ -1,7 +1,7 @@
 //! LogQL: syntax, analysis and evaluation over the store trait. Semantics are those of Loki's main branch of mid 2026.
 //!
 //! - [`parse`] makes the typed tree of a query, with places in the text; its `Display` is Loki's canonical text and
-//!   [`format`] the one for people.
+//!   [`format`] the one for people; [`error_text`] says what is wrong as Loki's API does.
 //! - [`range`] and [`instant`] answer a query; [`selector`] turns a stream selector into a store's filter.
 //!
 //! Promises: no text and no line makes it panic; nesting, memory, rows, points and series are bounded by
@@ -23,4 +23,4 @@ mod template;
 pub use answer::{Answer, Entry, Stats, Stream, Value, categorized, merged};
 pub use eval::{RangeParams, instant, range, selector};
 pub use syntax::ast::Expr;
-pub use syntax::{format, parse};
+pub use syntax::{error_text, format, parse};

@@ -1,12 +1,14 @@
 //! From text to the typed syntax tree and back to canonical text.
 
 pub mod ast;
+mod error_text;
 mod lexer;
 mod parser;
 mod pretty;
 mod print;
 mod simplify;
 
+pub use error_text::error_text;
 pub use parser::parse;
 pub use pretty::format;
 #[cfg(test)]
