@@ -133,7 +133,7 @@ fn in_range(answer: &Answer, time: Millis) -> Vec<VectorSample> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_range_query_is_its_instants(

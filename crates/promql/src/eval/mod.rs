@@ -253,14 +253,14 @@ impl<'a> Evaluator<'a> {
     }
 
     fn scalar(&mut self, plan: &Scalar, steps: Steps) -> Evaluated<Vec<f64>> {
-        if let Scalar::Constant(value) = plan {
-            self.charge(steps.len.saturating_mul(8))?;
-            return Ok(vec![*value; steps.len]);
-        }
+        let bytes = steps.len.saturating_mul(size_of::<f64>());
         Ok(match plan {
-            Scalar::Constant(value) => vec![*value; steps.len],
+            Scalar::Constant(value) => {
+                self.charge(bytes)?;
+                vec![*value; steps.len]
+            }
             Scalar::Time => {
-                self.charge(steps.len.saturating_mul(8))?;
+                self.charge(bytes)?;
                 steps.iter().map(|(_, time)| time as f64 / 1000.0).collect()
             }
             Scalar::Negate(inner) => self.scalar(inner, steps)?.into_iter().map(|value| -value).collect(),

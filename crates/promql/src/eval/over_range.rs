@@ -217,6 +217,7 @@ impl Evaluator<'_> {
             let drop_name = one.drop_name || !keeps_name;
             let column = Column { labels: one.labels.clone(), drop_name, points };
             if column.is_blank() {
+                self.release_columns(&[column], steps);
                 continue;
             }
             if matches!(call.function, RangeFunction::Rate | RangeFunction::Increase) {

@@ -157,7 +157,9 @@ impl Evaluator<'_> {
                 .collect();
             self.stats.samples += points.iter().flatten().count() as u64;
             let column = Column { labels: one.labels.clone(), drop_name: false, points };
-            if !column.is_blank() {
+            if column.is_blank() {
+                self.release_columns(&[column], steps);
+            } else {
                 columns.push(column);
             }
         }
@@ -181,7 +183,9 @@ impl Evaluator<'_> {
                 .map(|(_, time)| self.smooth_point(one, selector, selector.when.of(time)))
                 .collect();
             let column = Column { labels: one.labels.clone(), drop_name: false, points };
-            if !column.is_blank() {
+            if column.is_blank() {
+                self.release_columns(&[column], steps);
+            } else {
                 columns.push(column);
             }
         }

@@ -369,6 +369,8 @@ pub(crate) fn same_data(a: &Histogram, b: &Histogram) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::syntax::{SequenceValue, parse_series_description};
 
@@ -415,5 +417,77 @@ mod tests {
         );
         let mut mixed = Wide::new(&histogram("count:1"));
         assert_eq!(mixed.add(&histogram("schema:-53")), Err(WideError::MixedSchemas));
+    }
+
+    /// Exponential histograms whose buckets add up to their count.
+    fn any_histogram() -> impl Strategy<Value = Histogram> {
+        let side = || proptest::collection::btree_map(-20i32..20, 0u8..9, 0..8);
+        let zero = prop_oneof![Just(0.0), Just(0.001), Just(0.25), Just(3.0)];
+        (-2i32..4, zero, 0u8..9, side(), side()).prop_map(
+            |(schema, zero_threshold, zeros, positive, negative)| {
+                let buckets = |side: &std::collections::BTreeMap<i32, u8>| {
+                    let outside = |index: i32| bound(index - 1, schema, &[]) >= zero_threshold;
+                    let kept = side.iter().filter(|(index, _)| outside(**index));
+                    spans_of(kept.map(|(index, count)| (*index, f64::from(*count))))
+                };
+                let ((positive_spans, positive), (negative_spans, negative)) =
+                    (buckets(&positive), buckets(&negative));
+                let zero_count = f64::from(zeros);
+                let count = zero_count + positive.iter().chain(&negative).sum::<f64>();
+                let empty = Histogram::default();
+                Histogram {
+                    schema,
+                    zero_threshold,
+                    zero_count,
+                    count,
+                    positive_spans,
+                    positive,
+                    negative_spans,
+                    negative,
+                    ..empty
+                }
+            },
+        )
+    }
+
+    fn mass(histogram: &Histogram) -> f64 {
+        histogram.zero_count + histogram.positive.iter().chain(&histogram.negative).sum::<f64>()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// No observation is lost or counted twice when layouts are brought together, in either order.
+        #[test]
+        fn sums_conserve_observations(a in any_histogram(), b in any_histogram()) {
+            let sum = |a: &Histogram, b: &Histogram| {
+                let mut sum = Wide::new(a);
+                sum.add(b).map(|_| sum.finish())
+            };
+            let (there, back) = (sum(&a, &b), sum(&b, &a));
+            prop_assert_eq!(&there, &back);
+            let Ok(there) = there else { return Err(TestCaseError::fail("exponential histograms add up")) };
+            prop_assert_eq!((there.count, mass(&there)), (a.count + b.count, mass(&a) + mass(&b)));
+            prop_assert!(!is_reset(&there, &a), "{:?} continues {:?}", there, a);
+            let mut rest = Wide::new(&there);
+            prop_assert!(rest.sub(&b).is_ok());
+            prop_assert_eq!(mass(&rest.finish()), mass(&a));
+        }
+
+        #[test]
+        fn quantiles_grow_and_invert_fractions(mut h in any_histogram(), p in 0.0..1.0, q in 0.0..1.0) {
+            if h.zero_threshold == 0.0 {
+                // What lies in a zero bucket without width is neither below nor above zero.
+                h.count -= std::mem::take(&mut h.zero_count);
+            }
+            if h.count == 0.0 {
+                return Ok(());
+            }
+            let (low, high) = (f64::min(p, q), f64::max(p, q));
+            let ((a, _), (b, _)) = (quantile(low, &h), quantile(high, &h));
+            prop_assert!(a <= b + b.abs() * 1e-9, "{} {}", a, b);
+            let (share, _) = fraction(f64::NEG_INFINITY, b, &h);
+            prop_assert!(share >= high - 1e-6, "{} of {} below {}", share, high, b);
+        }
     }
 }
