@@ -21,6 +21,9 @@ use crate::value::{Static, Unsupported};
 const LOOKBACK_NANOS: i64 = 3_600 * 1_000_000_000;
 /// Traces loaded together.
 const BATCH_LEN: usize = 16;
+/// Fewest and most candidates of the first portion.
+const PORTION_MIN: usize = 64;
+const PORTION_MAX: usize = 4_096;
 /// Bytes charged for remembering a trace id.
 const ID_BYTES: usize = 48;
 
@@ -85,62 +88,106 @@ pub fn search(
     }
     let pipeline = crate::parse(query).map_err(QueryError::Invalid)?;
     let mut matches = Vec::new();
-    if limit == 0 {
-        return Ok(matches);
-    }
-    for ids in candidates(store, ctx, &pipeline, range)?.chunks(BATCH_LEN) {
-        let mut traces = whole_traces(store, ctx, ids)?;
-        for id in ids {
-            if ctx.cancel.is_raised() {
-                return Err(QueryError::Cancelled);
-            }
-            let Some(trace) = traces.remove(id).map(Trace::new) else { continue };
-            if trace.start() > range.end || trace.end() < range.start {
-                continue;
-            }
-            let sets = eval::run(&pipeline, &trace).map_err(unsupported)?;
-            if !sets.is_empty() {
-                matches.push(found(*id, &trace, &sets, &eval::mentioned(&pipeline), spans_per_set));
-            }
-            if matches.len() == limit {
-                return Ok(matches);
+    let mut candidates = Candidates::new(ctx, &pipeline, range, limit);
+    while matches.len() < limit {
+        let Some(ids) = candidates.next(store)? else { break };
+        for ids in ids.chunks(BATCH_LEN) {
+            evaluate(store, ctx, &pipeline, range, (ids, spans_per_set), &mut matches)?;
+            if matches.len() >= limit {
+                break;
             }
         }
     }
+    matches.truncate(limit);
     Ok(matches)
+}
+
+/// Runs the pipeline over whole traces and keeps those that match.
+fn evaluate(
+    store: &dyn Store,
+    ctx: &QueryContext,
+    pipeline: &Pipeline,
+    range: TimeRange,
+    (ids, spans_per_set): (&[TraceId], usize),
+    matches: &mut Vec<TraceMatch>,
+) -> Result<(), QueryError> {
+    let shown = eval::mentioned(pipeline);
+    let mut traces = whole_traces(store, ctx, ids)?;
+    for id in ids {
+        if ctx.cancel.is_raised() {
+            return Err(QueryError::Cancelled);
+        }
+        let Some(trace) = traces.remove(id).map(Trace::new) else { continue };
+        if trace.start() > range.end || trace.end() < range.start {
+            continue;
+        }
+        let sets = eval::run(pipeline, &trace).map_err(unsupported)?;
+        if !sets.is_empty() {
+            matches.push(found(*id, &trace, &sets, &shown, spans_per_set));
+        }
+    }
+    Ok(())
 }
 
 fn unsupported(error: Unsupported) -> QueryError {
     QueryError::Execution(Diagnostic::error(SourceSpan::default(), format!("{} is not supported", error.0)))
 }
 
-/// Ids of traces with a span that may match, the latest first.
-fn candidates(
-    store: &dyn Store,
-    ctx: &QueryContext,
-    pipeline: &Pipeline,
-    range: TimeRange,
-) -> Result<Vec<TraceId>, QueryError> {
-    let time = TimeRange { start: Nanos(range.start.0.saturating_sub(LOOKBACK_NANOS)), end: range.end };
-    let mut scan = Scan::rows(ctx.tenant.clone(), Table::Spans, time, first_filter(pipeline));
-    scan.order = Order::NewestFirst;
-    scan.bytes_max = ctx.limits.memory_bytes_max;
-    scan.cancel = ctx.cancel.clone();
-    let (mut ids, mut known, mut seen) = (Vec::new(), HashSet::new(), 0u64);
-    let (memory_max, samples_max) = (ctx.limits.memory_bytes_max, ctx.limits.samples_max);
-    store.scan(&scan, &mut |block| {
-        let Block::Spans(batch) = block else { return Flow::More };
-        seen += batch.len() as u64;
-        ids.extend(batch.spans.iter().map(|span| span.trace_id).filter(|id| known.insert(*id)));
-        if ids.len() * ID_BYTES > memory_max || seen > samples_max { Flow::Stop } else { Flow::More }
-    })?;
-    if seen > samples_max {
-        return Err(QueryError::Limit { kind: LimitKind::Samples, limit: samples_max });
+/// Ids of traces with a span that may match, the latest first, found a portion at a time: a search that finds its
+/// traces early need not read the whole range.
+struct Candidates<'q> {
+    ctx: &'q QueryContext,
+    scan: Scan,
+    known: HashSet<TraceId>,
+    /// Ids of the next portion; grows with every one.
+    portion: usize,
+    /// Spans looked at.
+    seen: u64,
+    is_done: bool,
+}
+
+impl<'q> Candidates<'q> {
+    fn new(ctx: &'q QueryContext, pipeline: &Pipeline, range: TimeRange, limit: usize) -> Self {
+        let time = TimeRange { start: Nanos(range.start.0.saturating_sub(LOOKBACK_NANOS)), end: range.end };
+        let mut scan = Scan::rows(ctx.tenant.clone(), Table::Spans, time, first_filter(pipeline));
+        scan.order = Order::NewestFirst;
+        scan.bytes_max = ctx.limits.memory_bytes_max;
+        scan.cancel = ctx.cancel.clone();
+        let portion = limit.saturating_mul(2).clamp(PORTION_MIN, PORTION_MAX);
+        Self { ctx, scan, known: HashSet::new(), portion, seen: 0, is_done: false }
     }
-    if ids.len() * ID_BYTES > memory_max {
-        return Err(QueryError::Limit { kind: LimitKind::MemoryBytes, limit: memory_max as u64 });
+
+    /// The next ids; `None` when there are no more.
+    fn next(&mut self, store: &dyn Store) -> Result<Option<Vec<TraceId>>, QueryError> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let (mut ids, mut last) = (Vec::new(), None);
+        let Self { scan, known, portion, seen, .. } = self;
+        let (memory_max, samples_max) = (self.ctx.limits.memory_bytes_max, self.ctx.limits.samples_max);
+        store.scan(scan, &mut |block| {
+            let Block::Spans(batch) = block else { return Flow::More };
+            *seen += batch.len() as u64;
+            ids.extend(batch.spans.iter().map(|span| span.trace_id).filter(|id| known.insert(*id)));
+            let is_enough =
+                ids.len() >= *portion || known.len() * ID_BYTES > memory_max || *seen > samples_max;
+            last = batch.spans.last().map(|span| span.start).filter(|_| is_enough);
+            if is_enough { Flow::Stop } else { Flow::More }
+        })?;
+        if self.seen > samples_max {
+            return Err(QueryError::Limit { kind: LimitKind::Samples, limit: samples_max });
+        }
+        if self.known.len() * ID_BYTES > memory_max {
+            return Err(QueryError::Limit { kind: LimitKind::MemoryBytes, limit: memory_max as u64 });
+        }
+        // The next portion begins with the instant this one ended in; what is known of it is left out.
+        match last {
+            Some(start) => self.scan.time.end = start,
+            None => self.is_done = true,
+        }
+        self.portion = self.portion.saturating_mul(2);
+        Ok(Some(ids))
     }
-    Ok(ids)
 }
 
 /// What some span of every matching trace passes. Only the first step sees all spans of a trace, so only it says

@@ -67,6 +67,20 @@ fn structure_survives_rings_and_orphans() {
 }
 
 #[test]
+fn searches_go_on_until_they_have_enough() {
+    // More traces than a first portion, several of them starting at the same instant.
+    let rows: Vec<Row> = (0..200u8).map(|n| (n, 1, 0, u8::from(n < 3), 1, i64::from(n / 20))).collect();
+    assert_eq!(ids(&rows, "{ name = `get` } | count() = 1").len(), 100);
+    let rare = search(&store(&rows), &ctx(), "{} | { name = `put` }", TimeRange::ALL, 2, 0).unwrap();
+    assert_eq!(rare.len(), 2);
+    let all = search(&store(&rows), &ctx(), "{} | { name = `put` }", TimeRange::ALL, 10, 0).unwrap();
+    assert_eq!(all.len(), 3);
+    let newest = search(&store(&rows), &ctx(), "{}", TimeRange::ALL, 5, 0).unwrap();
+    assert!(newest.iter().all(|one| one.start == Nanos(9)), "{newest:?}");
+    assert!(search(&store(&rows), &ctx(), "{}", TimeRange::ALL, 0, 0).unwrap().is_empty());
+}
+
+#[test]
 fn hostile_nesting_is_refused() {
     let deep = [
         "(".repeat(50_000),
