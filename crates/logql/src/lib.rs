@@ -12,13 +12,13 @@
 //! Lacking: `variants`, the sketches of sharded Loki (`approx_topk` is exact here), and time zones in templates.
 
 mod answer;
-#[cfg(test)]
-mod corpus_tests;
 mod eval;
 mod pattern;
 mod pipeline;
 pub mod syntax;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use answer::{Answer, Entry, Stats, Stream, Value, categorized, merged};
 pub use eval::{RangeParams, instant, range, selector};

@@ -12,14 +12,14 @@
 
 pub mod ast;
 mod check;
-#[cfg(test)]
-mod corpus_tests;
 mod eval;
 mod lexer;
 pub mod lookup;
 mod parser;
 mod print;
 mod search;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod value;
 
