@@ -1,6 +1,8 @@
 //! `kill -9` at random moments under mixed load of all three signals: nothing acknowledged is missing, nothing torn or
 //! invented is shown. (Test D1 of the reliability bar.)
 
+#![expect(clippy::print_stderr, reason = "a failed test says where its data is")]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -21,7 +23,7 @@ struct Journal {
     acknowledged: BTreeSet<u64>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Kind {
     Metrics,
     Logs,
@@ -135,9 +137,46 @@ fn number_in(text: &str) -> u64 {
     number.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("torn: {text:?}"))
 }
 
+/// A directory that stays for a look when the test fails.
+struct Keep(Option<tempfile::TempDir>);
+
+impl Keep {
+    fn path(&self) -> &std::path::Path {
+        self.0.as_ref().expect("a directory").path()
+    }
+}
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        if let Some(dir) = self.0.take().filter(|_| std::thread::panicking()) {
+            eprintln!("the data directory is kept: {}", dir.keep().display());
+        }
+    }
+}
+
+/// Acknowledged is a subset of shown, and shown of sent.
+fn check(kind: Kind, kills: u64, journal: &Journal, shown: &BTreeSet<u64>) {
+    let some = |numbers: std::collections::btree_set::Difference<'_, u64>| -> (usize, Vec<u64>) {
+        let all: Vec<u64> = numbers.copied().collect();
+        (all.len(), all.into_iter().take(20).collect())
+    };
+    let (lost, first) = some(journal.acknowledged.difference(shown));
+    let acknowledged = journal.acknowledged.len();
+    assert_eq!(
+        lost, 0,
+        "{kind:?}: after {kills} kills {lost} of {acknowledged} are lost, the first are {first:?}"
+    );
+    let (invented, first) = some(shown.difference(&journal.sent));
+    assert_eq!(
+        invented, 0,
+        "{kind:?}: after {kills} kills {invented} were never sent, the first are {first:?}"
+    );
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_by_kill_9() {
     let dir = tempfile::tempdir().expect("a directory");
+    let dir = Keep(Some(dir));
     let base = now_ms() - 600_000;
     let journals: [Arc<Mutex<Journal>>; 3] = Default::default();
     let mut moments = kenning_stdx::random::Random::from_os();
@@ -169,10 +208,7 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
             for (kind, journal) in KINDS.into_iter().zip(&journals) {
                 let journal = journal.lock().expect("journal");
                 let shown = shown(&server, kind, &journal);
-                let lost: Vec<_> = journal.acknowledged.difference(&shown).collect();
-                let invented: Vec<_> = shown.difference(&journal.sent).collect();
-                assert!(lost.is_empty(), "after {} kills {} are lost: {lost:?}", round + 1, lost.len());
-                assert!(invented.is_empty(), "after {} kills these were never sent: {invented:?}", round + 1);
+                check(kind, round + 1, &journal, &shown);
                 acknowledged_in_all += journal.acknowledged.len();
             }
             assert!(server.terminate().success());

@@ -298,7 +298,15 @@ fn pipeline_options(settings: &Settings) -> PipelineOptions {
     let mut limits = LimitsTable::from(settings.ingest.clone());
     // Nobody else can write there, and what we say about ourselves under overload must not be the first to go.
     limits.tenants.insert(TenantId::self_tenant(), Limits { past: None, future: None, ..Limits::default() });
-    PipelineOptions { limits, queue_bytes: settings.ingest_queue_bytes, ..PipelineOptions::default() }
+    let defaults = PipelineOptions::default();
+    // A group is one append to one segment; half leaves room for how batches grow when they are written.
+    let segment = usize::try_from(settings.wal_segment_bytes / 2).unwrap_or(usize::MAX);
+    PipelineOptions {
+        limits,
+        queue_bytes: settings.ingest_queue_bytes,
+        group_bytes: defaults.group_bytes.min(segment),
+        ..defaults
+    }
 }
 
 /// What brings data in.

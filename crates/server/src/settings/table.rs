@@ -122,7 +122,12 @@ pub const TABLE: &[Setting] = &[
         query_waiting,
         "Queries that wait for a free place, for 10 s at most"
     ),
-    setting!("store.wal.segment", Bytes, wal_segment_bytes, "Size of a write-ahead log segment"),
+    setting!(
+        "store.wal.segment",
+        Bytes,
+        wal_segment_bytes,
+        "Size of a write-ahead log segment; a single batch must fit into one"
+    ),
     setting!(
         "store.wal.max",
         Bytes,
