@@ -26,7 +26,7 @@ use crate::body::Budget;
 use crate::serve::Stop;
 use crate::stats::{ByJob, Stats};
 use client::{Client, Fetched};
-pub use job::{ExpositionFormat, JobError, ScrapeJob};
+pub use job::{ExpositionFormat, JobError, ScrapeJob, TargetGroup};
 use samples::{Report, SeriesCache};
 use schedule::Schedule;
 use target::Target;

@@ -109,7 +109,9 @@ async fn samples_report_series_and_stale_markers_arrive() {
     })
     .await;
     let labels = LabelSet::from_pairs([("zone", "eu")]);
-    let (targets, stopper) = start(&node, ScrapeJob { labels, ..job(address) });
+    let mut labelled = job(address);
+    labelled.groups[0].labels = labels;
+    let (targets, stopper) = start(&node, labelled);
     while values(&node, "a").len() < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -16,16 +16,14 @@ const MIB: usize = 1024 * 1024;
 pub struct ScrapeJob {
     /// Label `job`.
     pub job_name: String,
-    /// `host:port`, or `host` for port 80. Label `instance`.
-    pub targets: Vec<String>,
+    /// What is scraped.
+    pub groups: Vec<TargetGroup>,
     /// Time between scrapes of one target.
     pub interval: Duration,
     /// Time one scrape may take; at most the interval.
     pub timeout: Duration,
     /// Path and query, `/metrics` by default.
     pub path: String,
-    /// Labels of all series of these targets.
-    pub labels: LabelSet,
     /// Scraped labels win over the target's; by default they step aside as `exported_<name>`.
     pub honor_labels: bool,
     /// Stamps in the document are kept; otherwise all samples get the time of the scrape.
@@ -36,6 +34,15 @@ pub struct ScrapeJob {
     pub sample_limit: Option<usize>,
     /// Format to assume when the target names none that is known; without it such a scrape fails.
     pub fallback: Option<ExpositionFormat>,
+}
+
+/// Targets with labels in common. Definition: Prometheus `static_config`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetGroup {
+    /// `host:port`, or `host` for port 80. Label `instance`.
+    pub targets: Vec<String>,
+    /// Labels of all series of these targets.
+    pub labels: LabelSet,
 }
 
 /// The formats a target may answer in.
@@ -53,11 +60,10 @@ impl ScrapeJob {
     pub fn new(job_name: impl Into<String>, targets: Vec<String>) -> Self {
         Self {
             job_name: job_name.into(),
-            targets,
+            groups: vec![TargetGroup { targets, labels: LabelSet::empty() }],
             interval: Duration::from_secs(60),
             timeout: Duration::from_secs(10),
             path: "/metrics".to_owned(),
-            labels: LabelSet::empty(),
             honor_labels: false,
             honor_timestamps: true,
             body_size_limit: Some(64 * MIB),
@@ -84,7 +90,7 @@ impl fmt::Display for JobError {
 
 impl std::error::Error for JobError {}
 
-/// The targets of all jobs, and all mistakes in them. A target named twice in a job is scraped once.
+/// The targets of all jobs, and all mistakes in them. Targets of a job with equal labels are scraped once.
 pub(super) fn targets(jobs: &[ScrapeJob]) -> (Vec<Arc<Target>>, Vec<JobError>) {
     let (mut targets, mut errors, mut names) = (Vec::new(), Vec::new(), HashSet::new());
     for job in jobs {
@@ -95,10 +101,13 @@ pub(super) fn targets(jobs: &[ScrapeJob]) -> (Vec<Arc<Target>>, Vec<JobError>) {
         }
         let shared = Arc::new(job.clone());
         let mut seen = HashSet::new();
-        for address in job.targets.iter().filter(|address| seen.insert(*address)) {
-            match Target::new(shared.clone(), address) {
-                Ok(target) => targets.push(Arc::new(target)),
-                Err(problem) => mistake(problem),
+        for group in &job.groups {
+            for address in &group.targets {
+                match Target::new(shared.clone(), &group.labels, address) {
+                    Ok(target) if seen.insert(target.labels.clone()) => targets.push(Arc::new(target)),
+                    Ok(_) => {}
+                    Err(problem) => mistake(problem),
+                }
             }
         }
     }
@@ -141,7 +150,10 @@ mod tests {
         check_errors(|job| job.timeout = job.interval + Duration::from_secs(1), 1);
         check_errors(|job| (job.interval, job.path) = (Duration::ZERO, "metrics".to_owned()), 3);
         check_errors(
-            |job| job.targets = ["a:1", "a:1", "http://x/", "", "a b:1", "a:b"].map(str::to_owned).into(),
+            |job| {
+                job.groups[0].targets =
+                    ["a:1", "a:1", "http://x/", "", "a b:1", "a:b"].map(str::to_owned).into()
+            },
             4,
         );
     }
@@ -154,5 +166,15 @@ mod tests {
         let connect: Vec<_> = targets.iter().take(3).map(|target| target.connect_to.as_str()).collect();
         assert_eq!(connect, ["h:80", "[::1]:80", "h:90"]);
         assert_eq!(targets[0].labels, LabelSet::from_pairs([("instance", "h:80"), ("job", "a")]));
+    }
+
+    #[test]
+    fn the_same_address_with_other_labels_is_another_target() {
+        let mut job = ScrapeJob::new("a", vec!["h:1".to_owned()]);
+        let other = LabelSet::from_pairs([("zone", "b")]);
+        job.groups.push(TargetGroup { targets: vec!["h:1".to_owned()], labels: other });
+        let (targets, errors) = targets(&[job]);
+        let zones: Vec<_> = targets.iter().map(|target| target.labels.get("zone")).collect();
+        assert_eq!((zones, errors), (vec!["", "b"], vec![]));
     }
 }

@@ -224,7 +224,8 @@ mod tests {
     fn target(change: impl FnOnce(&mut ScrapeJob)) -> Target {
         let mut job = ScrapeJob::new("j", vec![]);
         change(&mut job);
-        Target::new(Arc::new(job), "h:1").unwrap()
+        let labels = job.groups[0].labels.clone();
+        Target::new(Arc::new(job), &labels, "h:1").unwrap()
     }
 
     fn scrape(cache: SeriesCache, target: &Target, document: Result<&str, &str>, stamp: Millis) -> Parsed {
@@ -340,7 +341,7 @@ mod tests {
         let document = "a{zone=\"doc\"} 1\n";
         let with = |honor: bool| {
             let target = target(|job| {
-                job.labels = LabelSet::from_pairs([("zone", "job")]);
+                job.groups[0].labels = LabelSet::from_pairs([("zone", "job")]);
                 job.honor_labels = honor;
             });
             let parsed = scrape(SeriesCache::new(&target), &target, Ok(document), STAMP);

@@ -79,7 +79,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub fn new(job: Arc<ScrapeJob>, address: &str) -> Result<Self, String> {
+    pub fn new(job: Arc<ScrapeJob>, labels: &LabelSet, address: &str) -> Result<Self, String> {
         let bad = || format!("the target {address:?} must be host:port, without scheme and path");
         let authority: Authority = address.parse().map_err(|_| bad())?;
         let unusable = authority.host().is_empty() || address.contains('@');
@@ -89,7 +89,7 @@ impl Target {
         }
         let port = authority.port_u16().unwrap_or(DEFAULT_PORT);
         let connect_to = format!("{}:{port}", authority.host());
-        let mut labels = job.labels.to_builder();
+        let mut labels = labels.to_builder();
         for (name, value) in [("job", job.job_name.as_str()), ("instance", connect_to.as_str())] {
             if labels.get(name).is_empty() {
                 labels.set(name, value);

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use kenning_model::LabelSet;
-use kenning_receivers::scrape::{ExpositionFormat, ScrapeJob};
+use kenning_receivers::scrape::{ExpositionFormat, ScrapeJob, TargetGroup};
 use kenning_stdx::bytesize::{ByteSize, TimeSpan};
 use serde_json::{Map, Value};
 
@@ -17,7 +17,7 @@ type Problems = Vec<(String, String)>;
 const KNOWN: &str = "job_name, static_configs, scrape_interval, scrape_timeout, metrics_path, scheme (http), \
                      honor_labels, honor_timestamps, body_size_limit, sample_limit, fallback_scrape_protocol";
 
-/// The jobs of the section: one for each group of targets, since labels are the group's.
+/// The jobs of the section.
 pub(super) fn jobs(section: &Value, global: Option<&Value>) -> Result<Vec<ScrapeJob>, Problems> {
     let mut problems = Problems::new();
     let defaults = defaults(global, &mut problems);
@@ -28,7 +28,7 @@ pub(super) fn jobs(section: &Value, global: Option<&Value>) -> Result<Vec<Scrape
     for (place, entry) in list.iter().enumerate() {
         let mut at = Place { path: format!("scrape_configs[{place}]"), problems: &mut problems };
         match entry.as_object() {
-            Some(fields) => jobs.extend(job(fields, &defaults, &mut at)),
+            Some(fields) => jobs.push(job(fields, &defaults, &mut at)),
             None => at.wrong("", "must be a mapping"),
         }
     }
@@ -93,14 +93,13 @@ fn defaults(global: Option<&Value>, problems: &mut Problems) -> ScrapeJob {
     job
 }
 
-fn job(fields: &Map<String, Value>, defaults: &ScrapeJob, at: &mut Place<'_>) -> Vec<ScrapeJob> {
-    let mut job = defaults.clone();
-    let mut groups = Vec::new();
+fn job(fields: &Map<String, Value>, defaults: &ScrapeJob, at: &mut Place<'_>) -> ScrapeJob {
+    let mut job = ScrapeJob { groups: Vec::new(), ..defaults.clone() };
     let mut timeout_given = false;
     for (key, value) in fields {
         match key.as_str() {
             "job_name" => job.job_name = at.text(key, value),
-            "static_configs" => groups = static_groups(value, at),
+            "static_configs" => job.groups = static_groups(value, at),
             "scrape_interval" => job.interval = at.span(key, value),
             "scrape_timeout" => {
                 job.timeout = at.span(key, value);
@@ -126,10 +125,10 @@ fn job(fields: &Map<String, Value>, defaults: &ScrapeJob, at: &mut Place<'_>) ->
     if !timeout_given {
         job.timeout = job.timeout.min(job.interval);
     }
-    groups.into_iter().map(|(targets, labels)| ScrapeJob { targets, labels, ..job.clone() }).collect()
+    job
 }
 
-fn static_groups(value: &Value, at: &mut Place<'_>) -> Vec<(Vec<String>, LabelSet)> {
+fn static_groups(value: &Value, at: &mut Place<'_>) -> Vec<TargetGroup> {
     let Some(list) = value.as_array() else {
         at.wrong("static_configs", "must be a list");
         return Vec::new();
@@ -142,7 +141,7 @@ fn static_groups(value: &Value, at: &mut Place<'_>) -> Vec<(Vec<String>, LabelSe
         let pairs =
             labels.iter().map(|(name, value)| (name.clone(), at.text("static_configs.labels", value)));
         let labels = LabelSet::from_pairs(pairs.collect::<Vec<_>>());
-        groups.push((targets, labels));
+        groups.push(TargetGroup { targets, labels });
     }
     groups
 }
