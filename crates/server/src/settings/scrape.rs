@@ -188,7 +188,7 @@ mod tests {
         check("- job_name: a\n  static_configs: [{targets: ['h:1', 'h:2'], labels: {x: y}}]", Ok(1));
         check(
             "- job_name: a\n  scrape_interval: 5s\n  static_configs: [{targets: ['h:1']}, {targets: ['h:2']}]",
-            Ok(2),
+            Ok(1),
         );
         check("- static_configs: []", Err("job_name"));
         check("- job_name: a\n  kubernetes_sd_configs: []", Err("kubernetes_sd_configs"));

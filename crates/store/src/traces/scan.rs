@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kenning_model::{
     Attributes, Block, DistinctOf, Field, Flow, Order, Scan, ScanError, Shape, Span, SpanBatch, SpanRow,
-    SpanSource,
+    SpanSource, TraceId,
 };
 
 use super::head::SpanRun;
@@ -93,18 +93,19 @@ pub(crate) fn scan_spans(
 ) -> Result<(), ScanError> {
     let scan = work.scan;
     let mut collector = Collector::new(scan);
+    let traces = required_traces(&scan.filter);
     let newest = view.parts.iter().map(|part| part.info.name.order).max().unwrap_or(0);
     for (runs, head) in view.heads.iter().zip(1u64..) {
         for run in runs {
             work.check()?;
-            add_rows(&run.batch, |row| run.first + row as u64, newest + head, &mut collector, work)?;
+            let arrival = |row: usize| run.first + row as u64;
+            add_rows(&run.batch, traces.as_deref(), arrival, newest + head, &mut collector, work)?;
         }
     }
     match scan.order {
         Order::OldestFirst => view.parts.sort_by_key(|part| part.info.time.start),
         Order::NewestFirst => view.parts.sort_by_key(|part| std::cmp::Reverse(part.info.time.end)),
     }
-    let traces = required_traces(&scan.filter);
     for part in &view.parts {
         if collector.excludes(part) {
             continue;
@@ -117,7 +118,7 @@ pub(crate) fn scan_spans(
                 work.charge(space)?;
                 let (batch, arrivals) = read(&group, scan.time, traces.as_deref())?;
                 let arrival = |row: usize| arrivals.get(row).copied().unwrap_or(0);
-                add_rows(&batch, arrival, part.info.name.order, &mut collector, work)?;
+                add_rows(&batch, None, arrival, part.info.name.order, &mut collector, work)?;
                 work.refund(space);
             }
             Ok(())
@@ -126,8 +127,10 @@ pub(crate) fn scan_spans(
     finish(collector, work, sink)
 }
 
+/// Hands over the rows that pass. A look-up by id compares ids as bytes first: the filter would print each one.
 fn add_rows(
     batch: &SpanBatch,
+    traces: Option<&[TraceId]>,
     arrival: impl Fn(usize) -> u64,
     order: u64,
     collector: &mut Collector<'_>,
@@ -138,6 +141,7 @@ fn add_rows(
     for (at, span) in batch.spans.iter().enumerate() {
         if let Some(source) = batch.source_of(span)
             && scan.time.contains(span.start)
+            && traces.is_none_or(|wanted| wanted.contains(&span.trace_id))
             && scan.filter.matches(&SpanRow { span, source })
         {
             collector.add(span, source, (span.start, order, arrival(at)), work)?;
