@@ -9,20 +9,20 @@ pub async fn end() {
         Ok(signal) => signal,
         Err(_) => return,
     };
-    let parent = tokio::task::spawn_blocking(wait_for_parent);
+    let parent_gone = async {
+        if !matches!(tokio::task::spawn_blocking(wait_for_parent).await, Ok(true)) {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
-        gone = parent => {
-            if !matches!(gone, Ok(true)) {
-                std::future::pending::<()>().await;
-            }
-        }
+        () = parent_gone => {}
     }
 }
 
 /// True once the parent is gone; false at once when there is no parent to watch.
-pub fn wait_for_parent() -> bool {
+fn wait_for_parent() -> bool {
     if std::env::var_os("WOTR_PARENT").is_none() {
         return false;
     }

@@ -164,7 +164,25 @@ fn trim_frames(text: &str) -> String {
     let is_start = |frame: &Vec<&str>| frame.iter().any(|line| line.contains("__rust_begin_short_backtrace"));
     let last = frames.iter().position(is_start).unwrap_or(frames.len());
     let kept = frames.get(below_entrance + machinery..last).filter(|kept| !kept.is_empty());
-    kept.unwrap_or(&frames).concat().join("\n")
+    let lines = kept.unwrap_or(&frames).concat();
+    lines.into_iter().map(short_place).collect::<Vec<_>>().join("\n")
+}
+
+/// A place in a dependency or in the standard library without the folders of the machine that built it: where it lies
+/// there says nothing about the failure, and who reads the trace need not learn it.
+fn short_place(line: &str) -> String {
+    const ROOTS: [&str; 2] = ["/registry/src/", "/rustc/"];
+    let place_of = |root: &&str| {
+        let (_, below) = line.split_once(root)?;
+        below.split_once('/').map(|(_index_or_hash, place)| place)
+    };
+    match (line.trim_start().strip_prefix("at "), ROOTS.iter().find_map(place_of)) {
+        (Some(_), Some(place)) => {
+            let indent = line.len() - line.trim_start().len();
+            format!("{:indent$}at {place}", "")
+        }
+        _ => line.to_owned(),
+    }
 }
 
 /// What follows the number on the first line of a frame; `None` on a line with a frame's place.
@@ -225,6 +243,18 @@ mod tests {
         let taken = (0..100).filter(|_| budget.take(5)).count();
         assert_eq!(taken as u64, BACKTRACES_PER_SECOND);
         assert!(budget.take(6));
+    }
+
+    #[test]
+    fn places_of_dependencies_lose_the_machine() {
+        let check = |line: &str, expect: &str| assert_eq!(short_place(line), expect);
+        check(
+            "      at /home/me/.cargo/registry/src/index-1/dep-1.0/src/a.rs:1:2",
+            "      at dep-1.0/src/a.rs:1:2",
+        );
+        check("  at /rustc/abc/library/std/src/a.rs:1", "  at library/std/src/a.rs:1");
+        check("  at ./src/app.rs:1", "  at ./src/app.rs:1");
+        check("   3: app::registry", "   3: app::registry");
     }
 
     #[test]
