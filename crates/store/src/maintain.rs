@@ -233,8 +233,9 @@ impl Engine {
     fn publish(&self, removed: &[Arc<Part>], added: &[Arc<Part>], ends_flush: bool) {
         let ids: Vec<u64> = removed.iter().map(|part| part.info.name.id).collect();
         let mut state = self.write_state();
-        let old = std::mem::take(&mut state.catalog);
-        state.catalog = Arc::new(old.changed(&ids, added));
+        // One assignment: whatever happens while the new one is made, scans see the one or the other.
+        let new = Arc::new(state.catalog.changed(&ids, added));
+        let old = std::mem::replace(&mut state.catalog, new);
         let frozen = if ends_flush { state.frozen.take() } else { None };
         drop(state);
         removed.iter().for_each(|part| part.retire());

@@ -21,7 +21,7 @@ use kenning_stdx::clock::SimClock;
 use kenning_stdx::random::Random;
 use kenning_stdx::vfs::sim::{OpClass, SimVfs};
 use kenning_store::wal::WalOptions;
-use kenning_store::{Engine, Options};
+use kenning_store::{Engine, OpenError, Options};
 
 /// Items of a batch: enough that a torn one would show.
 const ITEMS: u64 = 3;
@@ -168,10 +168,15 @@ struct Run {
     sent: BTreeSet<u64>,
     acknowledged: BTreeSet<u64>,
     opened: u64,
+    options: Options,
 }
 
 impl Run {
     fn new(seed: u64) -> Self {
+        Self::with(seed, options())
+    }
+
+    fn with(seed: u64, options: Options) -> Self {
         let (vfs, clock) = (SimVfs::new(seed), Arc::new(SimClock::new(EPOCH_MS * 1_000_000)));
         let mut run = Self {
             seed,
@@ -183,6 +188,7 @@ impl Run {
             sent: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
             opened: 0,
+            options,
         };
         run.open();
         run
@@ -191,19 +197,21 @@ impl Run {
     /// Opens, at the second attempt without faults.
     fn open(&mut self) {
         drop(self.engine.take());
-        let attempt = |run: &mut Self| {
-            run.opened += 1;
-            let random = Random::seeded(run.seed ^ (run.opened << 32));
-            Engine::open(Arc::new(run.vfs.clone()), Arc::clone(&run.clock) as Arc<_>, random, options())
-        };
-        let opened = attempt(self).or_else(|_| {
+        let opened = self.try_open().or_else(|_| {
             self.vfs.clear_faults();
-            attempt(self)
+            self.try_open()
         });
         let engine =
             opened.unwrap_or_else(|error| panic!("seed {}: {error}: {:?}", self.seed, self.recent()));
         self.last = self.last.max(engine.last_batch_id().0);
         self.engine = Some(engine);
+    }
+
+    fn try_open(&mut self) -> Result<Engine, OpenError> {
+        self.opened += 1;
+        let random = Random::seeded(self.seed ^ (self.opened << 32));
+        let clock = Arc::clone(&self.clock) as Arc<_>;
+        Engine::open(Arc::new(self.vfs.clone()), clock, random, self.options)
     }
 
     fn recent(&self) -> Vec<String> {
@@ -215,6 +223,22 @@ impl Run {
     }
 
     fn write(&mut self) {
+        let (group, done) = self.send();
+        let done = done.or_else(|error| match self.chance.one_in(2) {
+            true => self.engine().write(&group),
+            false => Err(error),
+        });
+        match done {
+            Ok(()) => self.acknowledged.extend(group.iter().map(|write| write.id.0)),
+            Err(WriteError::ReadOnly { .. }) => {
+                self.vfs.clear_faults();
+                self.open();
+            }
+            Err(WriteError::Unavailable { .. }) => {}
+        }
+    }
+
+    fn send(&mut self) -> (Vec<Write>, Result<(), WriteError>) {
         let ids: Vec<u64> = (1..=1 + self.chance.below(3)).map(|n| self.last + n).collect();
         self.last += ids.len() as u64;
         let group: Vec<Write> = ids
@@ -222,18 +246,8 @@ impl Run {
             .map(|id| Write { id: BatchId(*id), tenant: tenant_of(*id), batch: batch_of(*id) })
             .collect();
         self.sent.extend(&ids);
-        let mut done = self.engine().write(&group);
-        if done.is_err() && self.chance.one_in(2) {
-            done = self.engine().write(&group);
-        }
-        match done {
-            Ok(()) => self.acknowledged.extend(&ids),
-            Err(WriteError::ReadOnly { .. }) => {
-                self.vfs.clear_faults();
-                self.open();
-            }
-            Err(WriteError::Unavailable { .. }) => {}
-        }
+        let done = self.engine().write(&group);
+        (group, done)
     }
 
     fn expire_nothing(&self) {
@@ -387,10 +401,61 @@ fn any_single_failure_is_survived() {
 fn any_crash_is_survived() {
     for_seeds(80, |k| {
         let mut run = Run::new(k);
-        // Every operation from the k-th on fails, as if the power went there.
-        run.vfs.fail_at(OpClass::Any, 1 + k * 3, ErrorKind::Other);
+        // The power goes in the k-th operation; the disk may have been failing before.
         run.vfs.set_fault_rate(OpClass::Sync, k % 2, 2, ErrorKind::Other);
-        scenario(&mut run);
+        live_and_die(&mut run, 1 + k * 3);
+        run.finish();
+    });
+}
+
+/// Lives until the process dies in its `k`-th operation, wherever that is.
+fn live_and_die(run: &mut Run, k: u64) {
+    run.vfs.die_at(k);
+    for step in 0..12 {
+        let (group, done) = run.send();
+        if done.is_ok() {
+            run.acknowledged.extend(group.iter().map(|write| write.id.0));
+        }
+        match step % 4 {
+            1 | 3 => drop(run.engine().flush()),
+            2 => drop(run.engine().maintain()),
+            _ => run.expire_nothing(),
+        }
+    }
+}
+
+/// The next process dies while it starts, and the one after that, and then one gets through.
+fn die_while_starting(run: &mut Run) {
+    for _ in 0..2 {
+        let k = 1 + run.chance.below(90);
+        run.vfs = run.vfs.kill();
+        run.vfs.die_at(k);
+        run.engine = run.try_open().ok();
+    }
+    run.vfs = run.vfs.kill();
+    run.open();
+    run.check();
+    assert_eq!(run.engine().stats().quarantined, [""; 0], "seed {}: {:?}", run.seed, run.recent());
+}
+
+/// `kill -9`: nothing is tidied up, what was written stays in the cache, and the start may be killed as well. Replay
+/// flushes, so that starts write parts too.
+#[test]
+fn a_process_that_dies_in_any_operation_loses_nothing() {
+    let options = || Options { flush_bytes: 1_500, ..options() };
+    let operations = {
+        let mut whole = Run::with(1, options());
+        let before = whole.vfs.operations(OpClass::Any);
+        live_and_die(&mut whole, 1 << 40);
+        whole.vfs.operations(OpClass::Any) - before
+    };
+    for_seeds(60, |seed| {
+        let mut run = Run::with(seed, options());
+        for _life in 0..3 {
+            let at = 1 + run.chance.below(operations);
+            live_and_die(&mut run, at);
+            die_while_starting(&mut run);
+        }
         run.finish();
     });
 }

@@ -10,13 +10,15 @@
 //! Faults: the k-th operation of a class fails ([`SimVfs::fail_at`]) or any one does with some probability
 //! ([`SimVfs::set_fault_rate`]); a failed write leaves a prefix; a failed sync drops the dirty state of pages whose
 //! bytes never reached the disk, so that the next sync succeeds and lies (what ext4 does); the disk can be full
-//! ([`SimVfs::set_capacity`]) and bits can rot ([`SimVfs::flip_bit`]).
+//! ([`SimVfs::set_capacity`]) and bits can rot ([`SimVfs::flip_bit`]). The process may die in the middle of whatever it
+//! does ([`SimVfs::die_at`]).
 //!
 //! Lacking: permissions, links, sparse-file holes in the length sense, and any notion of time.
 
 mod names;
 mod node;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -95,6 +97,8 @@ struct Disk {
     rates: Vec<FaultRate>,
     counts: BTreeMap<OpClass, u64>,
     faults_hit: u64,
+    /// The operation, counted over all classes, in which the process dies.
+    dies_at: Option<u64>,
     trace: u64,
     recent: VecDeque<String>,
 }
@@ -116,6 +120,7 @@ impl SimVfs {
             rates: Vec::new(),
             counts: BTreeMap::new(),
             faults_hit: 0,
+            dies_at: None,
             trace: FNV_OFFSET,
             recent: VecDeque::new(),
         };
@@ -144,6 +149,7 @@ impl SimVfs {
 
     fn reboot(&self, mut disk: MutexGuard<'_, Disk>, how: &str) -> Self {
         disk.locks.clear();
+        disk.dies_at = None;
         disk.boot += 1;
         let boot = disk.boot;
         disk.note(format!("{how} -> boot {boot}"));
@@ -155,6 +161,14 @@ impl SimVfs {
         let mut disk = self.state();
         let at = disk.counts.get(&class).copied().unwrap_or(0) + k;
         disk.faults.push(Fault { class, at, kind });
+    }
+
+    /// Lets the process die in the `k`-th operation from now on (the next one is the first): a write may leave a prefix,
+    /// any other operation does nothing, and whatever the program still tries fails without a trace, until
+    /// [`SimVfs::kill`] or [`SimVfs::crash`] gives the disk to the next one. Unlike after a fault, nothing is tidied up.
+    pub fn die_at(&self, k: u64) {
+        let mut disk = self.state();
+        disk.dies_at = Some(disk.counts.get(&OpClass::Any).copied().unwrap_or(0) + k);
     }
 
     /// Makes any operation of `class` fail with `kind` with probability `numerator / denominator`.
@@ -259,7 +273,12 @@ impl SimVfs {
         operation: impl FnOnce(&mut Disk, Option<io::ErrorKind>) -> io::Result<T>,
     ) -> io::Result<T> {
         let mut disk = self.live()?;
-        let fault = disk.strike(class);
+        let mut fault = disk.strike(class);
+        match disk.progress_of_death() {
+            Ordering::Less => {}
+            Ordering::Equal if class == OpClass::Write => fault = Some(io::ErrorKind::Interrupted),
+            Ordering::Equal | Ordering::Greater => return Err(io::Error::other("the process has died")),
+        }
         let result = operation(&mut disk, fault);
         let outcome = result.as_ref().err().map_or("ok".to_owned(), |error| format!("{:?}", error.kind()));
         disk.note(format!("{} -> {outcome}", describe()));
@@ -305,6 +324,12 @@ impl Disk {
             .or_else(|| drawn.find(|r| random.chance(r.numerator, r.denominator)).map(|rate| rate.kind));
         self.faults_hit += u64::from(kind.is_some());
         kind
+    }
+
+    /// Where the operation that was just counted stands to the one in which the process dies.
+    fn progress_of_death(&self) -> Ordering {
+        let now = self.counts.get(&OpClass::Any).copied().unwrap_or(0);
+        self.dies_at.map_or(Ordering::Less, |at| now.cmp(&at))
     }
 
     fn new_inode(&mut self) -> u64 {

@@ -101,6 +101,23 @@ fn a_process_kill_keeps_the_cache_and_frees_the_locks() {
 }
 
 #[test]
+fn a_process_that_dies_in_an_operation_does_nothing_more() {
+    let vfs = SimVfs::new(1);
+    let file = written(&vfs, "f", b"before");
+    vfs.die_at(1);
+    assert!(file.write_all_at(b"during", 6).is_err());
+    assert!(file.write_all_at(b"after", 0).is_err() && vfs.remove(path("f")).is_err());
+    assert!(vfs.create(path("g")).is_err() && vfs.list(path("")).is_err());
+    let next = vfs.kill();
+    let bytes = next.contents(path("f")).unwrap();
+    assert!(b"beforeduring".starts_with(&bytes) && bytes.len() >= 6, "{bytes:?}");
+    assert_eq!(next.list(path("")).unwrap(), ["f"]);
+    next.die_at(1);
+    assert!(next.remove(path("f")).is_err());
+    assert_eq!(next.kill().list(path("")).unwrap(), ["f"]);
+}
+
+#[test]
 fn the_kth_operation_fails_and_a_failed_write_leaves_a_prefix() {
     let vfs = SimVfs::new(3);
     vfs.fail_at(OpClass::Write, 2, io::ErrorKind::PermissionDenied);
