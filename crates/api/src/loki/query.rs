@@ -34,13 +34,11 @@ pub(super) async fn range(asked: Asked) -> Result<Vec<u8>, ApiError> {
     let encoding = Encoding::of(&asked.headers);
     let params = logql::RangeParams { start, end, step_ns, limit, forward };
     let text = query.clone();
-    let job = move |store: &dyn Store, context: &QueryContext| {
-        let is_metric = logql::parse(&text).map_err(QueryError::Invalid)?.is_metric();
-        if is_metric && points > i128::from(points_max) {
-            return Err(QueryError::Limit { kind: kenning_query::LimitKind::Points, limit: points_max });
-        }
-        logql::range(store, context, &text, &params)
-    };
+    if parsed(&query)?.is_metric() && points > i128::from(points_max) {
+        let limit = QueryError::Limit { kind: kenning_query::LimitKind::Points, limit: points_max };
+        return Err(ApiError::of_query(&limit, &query));
+    }
+    let job = move |store: &dyn Store, context: &QueryContext| logql::range(store, context, &text, &params);
     Ok(body_of(asked.api.run(asked.tenant, &query, job).await?, encoding, forward))
 }
 
@@ -55,6 +53,7 @@ pub(super) async fn instant(asked: Asked) -> Result<Vec<u8>, ApiError> {
     let at = asked.params.loki_time("time")?.unwrap_or(Nanos(asked.api.clock.unix_nanos()));
     let (limit, forward) = (limit(&asked)?, forward(&asked)?);
     let encoding = Encoding::of(&asked.headers);
+    parsed(&query)?;
     let text = query.clone();
     let job = move |store: &dyn Store, context: &QueryContext| {
         logql::instant(store, context, &text, at, limit, forward)
@@ -63,13 +62,16 @@ pub(super) async fn instant(asked: Asked) -> Result<Vec<u8>, ApiError> {
 }
 
 pub(super) async fn format(asked: Asked) -> Result<Vec<u8>, ApiError> {
-    let query = asked.params.required("query")?;
-    let invalid = |diagnostics| ApiError::of_query(&QueryError::Invalid(diagnostics), query);
-    let expression = logql::parse(query).map_err(invalid)?;
+    let expression = parsed(asked.params.required("query")?)?;
     Ok(Json::build(|json| {
         json.key("status").text("success");
         json.key("data").text(&expression.to_string());
     }))
+}
+
+/// The query's tree, or the error in Loki's words.
+fn parsed(query: &str) -> Result<logql::Expr, ApiError> {
+    logql::parse(query).map_err(|errors| ApiError::bad_request(logql::error_text(query, &errors)))
 }
 
 fn limit(asked: &Asked) -> Result<usize, ApiError> {
