@@ -6,12 +6,14 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use support::{Server, post};
+use support::{PROGRAM, Server, post};
 
 /// Kills; the bar's first gate asks for 30.
 const KILLS: u64 = 30;
@@ -97,7 +99,11 @@ fn shown(server: &Server, kind: Kind, journal: &Journal) -> BTreeSet<u64> {
     match kind {
         Kind::Metrics => {
             let answer = server.json("/api/v1/query", &[("query", "kill_sequence[1h]")]);
-            let values = answer["data"]["result"][0]["values"].as_array().cloned().unwrap_or_default();
+            assert!(answer["warnings"].is_null(), "the answer is not whole: {}", answer["warnings"]);
+            let series = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+            assert!(series.len() <= 1, "one series was sent: {series:?}");
+            let values: Vec<Value> =
+                series.iter().flat_map(|one| one["values"].as_array().cloned().unwrap_or_default()).collect();
             values
                 .iter()
                 .map(|pair| pair[1].as_str().expect("text").parse::<f64>().expect("number") as u64)
@@ -106,6 +112,7 @@ fn shown(server: &Server, kind: Kind, journal: &Journal) -> BTreeSet<u64> {
         Kind::Logs => {
             let parameters = [("query", "{service_name=\"killed\"}"), ("limit", "5000"), ("since", "1h")];
             let answer = server.json("/loki/api/v1/query_range", &parameters);
+            assert!(answer["warnings"].is_null(), "the answer is not whole: {}", answer["warnings"]);
             let streams = answer["data"]["result"].as_array().cloned().unwrap_or_default();
             let lines =
                 streams.iter().flat_map(|stream| stream["values"].as_array().cloned().unwrap_or_default());
@@ -118,6 +125,7 @@ fn shown(server: &Server, kind: Kind, journal: &Journal) -> BTreeSet<u64> {
             let is_there = |number: &&u64| {
                 let (status, body) =
                     server.get(&format!("/ds/jaeger/api/traces/{}", trace_id(**number)), &[]);
+                assert!(status == 200 || status == 404, "{status}: {body}");
                 let json: Value = serde_json::from_str(&body).expect("JSON");
                 let spans = json["data"][0]["spans"].as_array().cloned().unwrap_or_default();
                 assert!(spans.len() <= 1, "a span is shown twice: {body}");
@@ -137,56 +145,69 @@ fn number_in(text: &str) -> u64 {
     number.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("torn: {text:?}"))
 }
 
-/// A directory that stays for a look when the test fails.
-struct Keep(Option<tempfile::TempDir>);
+/// A directory that stays for a look when the test fails. Beside the data it holds the servers' log and a copy of the
+/// program, so that a build that goes on meanwhile cannot put another program in its place.
+struct Place(Option<tempfile::TempDir>);
 
-impl Keep {
-    fn path(&self) -> &std::path::Path {
-        self.0.as_ref().expect("a directory").path()
+impl Place {
+    fn new() -> Self {
+        let place = Self(Some(tempfile::tempdir().expect("a directory")));
+        std::fs::copy(PROGRAM, place.path("kenning")).expect("a copy of the program");
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.as_ref().expect("a directory").path().join(name)
+    }
+
+    fn start(&self, extra: &[&str]) -> Server {
+        let log = File::options().create(true).append(true).open(self.path("log")).expect("a log");
+        Server::start(&self.path("kenning"), &self.path("data"), extra, log.into())
+    }
+
+    /// Fails when somebody else has removed the data: that is no loss of the server's.
+    fn check_untouched(&self) {
+        assert!(self.path("data/FORMAT").exists(), "the data directory was removed from outside");
     }
 }
 
-impl Drop for Keep {
+impl Drop for Place {
     fn drop(&mut self) {
         if let Some(dir) = self.0.take().filter(|_| std::thread::panicking()) {
-            eprintln!("the data directory is kept: {}", dir.keep().display());
+            eprintln!("data, log and program are kept: {}", dir.keep().display());
         }
     }
 }
 
-/// Acknowledged is a subset of shown, and shown of sent.
-fn check(kind: Kind, kills: u64, journal: &Journal, shown: &BTreeSet<u64>) {
-    let some = |numbers: std::collections::btree_set::Difference<'_, u64>| -> (usize, Vec<u64>) {
-        let all: Vec<u64> = numbers.copied().collect();
-        (all.len(), all.into_iter().take(20).collect())
-    };
-    let (lost, first) = some(journal.acknowledged.difference(shown));
+/// Acknowledged is a subset of shown, and shown of sent; says where it is not.
+fn difference(kind: Kind, journal: &Journal, shown: &BTreeSet<u64>) -> Option<String> {
+    let lost: Vec<_> = journal.acknowledged.difference(shown).collect();
+    let invented: Vec<_> = shown.difference(&journal.sent).collect();
     let acknowledged = journal.acknowledged.len();
-    assert_eq!(
-        lost, 0,
-        "{kind:?}: after {kills} kills {lost} of {acknowledged} are lost, the first are {first:?}"
-    );
-    let (invented, first) = some(shown.difference(&journal.sent));
-    assert_eq!(
-        invented, 0,
-        "{kind:?}: after {kills} kills {invented} were never sent, the first are {first:?}"
-    );
+    let right = lost.is_empty() && invented.is_empty();
+    (!right).then(|| {
+        let (some_lost, some_invented) = (lost.iter().take(20), invented.iter().take(20));
+        format!(
+            "{kind:?}: {} of {acknowledged} are lost: {:?}; {} were never sent: {:?}",
+            lost.len(),
+            some_lost.collect::<Vec<_>>(),
+            invented.len(),
+            some_invented.collect::<Vec<_>>()
+        )
+    })
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_by_kill_9() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let dir = Keep(Some(dir));
+    let place = Place::new();
     let base = now_ms() - 600_000;
     let journals: [Arc<Mutex<Journal>>; 3] = Default::default();
     let mut moments = kenning_stdx::random::Random::from_os();
     let mut acknowledged_in_all = 0;
     for round in 0..KILLS {
         // Small segments and heads make rotation, flush and replay happen within the test.
-        let mut server = Server::start(
-            dir.path(),
-            &["--set", "store.wal.segment=256KiB", "--set", "store.flush.bytes=256KiB"],
-        );
+        let mut server =
+            place.start(&["--set", "store.wal.segment=256KiB", "--set", "store.flush.bytes=256KiB"]);
         let stop = Arc::new(AtomicBool::new(false));
         let senders: Vec<_> = KINDS
             .iter()
@@ -201,16 +222,19 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
         server.kill();
         stop.store(true, Ordering::Relaxed);
         senders.into_iter().for_each(|sender| sender.join().expect("a sender"));
+        place.check_untouched();
         let last = round + 1 == KILLS;
         if last || round % 10 == 9 {
-            let server = Server::start(dir.path(), &[]);
+            let server = place.start(&[]);
             acknowledged_in_all = 0;
+            let mut wrong = Vec::new();
             for (kind, journal) in KINDS.into_iter().zip(&journals) {
                 let journal = journal.lock().expect("journal");
-                let shown = shown(&server, kind, &journal);
-                check(kind, round + 1, &journal, &shown);
+                wrong.extend(difference(kind, &journal, &shown(&server, kind, &journal)));
                 acknowledged_in_all += journal.acknowledged.len();
             }
+            place.check_untouched();
+            assert!(wrong.is_empty(), "after {} kills: {}", round + 1, wrong.join("; "));
             assert!(server.terminate().success());
         }
     }

@@ -2,10 +2,11 @@
 
 mod support;
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::{Server, post};
+use support::{PROGRAM, Server, post};
 
 fn kenning(arguments: &[&str]) -> (Option<i32>, String) {
     let output =
@@ -15,10 +16,14 @@ fn kenning(arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), text)
 }
 
+fn start(data_dir: &Path, extra: &[&str]) -> Server {
+    Server::start(Path::new(PROGRAM), data_dir, extra, Stdio::null())
+}
+
 #[test]
 fn answers_when_ready_and_ends_cleanly_when_told() {
     let dir = tempfile::tempdir().expect("a directory");
-    let server = Server::start(dir.path(), &[]);
+    let server = start(dir.path(), &[]);
     assert_eq!(server.get("/-/ready", &[]).0, 200);
     assert_eq!(server.get("/-/healthy", &[]).0, 200);
     assert_eq!(server.get("/nonsense", &[]), (404, "404 page not found\n".to_owned()));
@@ -31,7 +36,7 @@ fn answers_when_ready_and_ends_cleanly_when_told() {
 fn what_was_stored_is_there_after_a_restart() {
     let dir = tempfile::tempdir().expect("a directory");
     let agent = ureq::Agent::new_with_defaults();
-    let server = Server::start(dir.path(), &["--set", "limits.ingest.past=unlimited"]);
+    let server = start(dir.path(), &["--set", "limits.ingest.past=unlimited"]);
     let point = serde_json::json!({"timeUnixNano": "60000000000", "asInt": "7"});
     let metric = serde_json::json!({"name": "old", "gauge": {"dataPoints": [point]}});
     let body = serde_json::json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]});
@@ -46,14 +51,14 @@ fn what_was_stored_is_there_after_a_restart() {
         "samples of 1970 are welcome when the limit is lifted"
     );
     assert!(server.terminate().success());
-    let server = Server::start(dir.path(), &["--set", "retention.metrics=unlimited"]);
+    let server = start(dir.path(), &["--set", "retention.metrics=unlimited"]);
     assert_eq!(ask(&server)["data"]["result"], before);
 }
 
 #[test]
 fn a_second_process_on_the_same_directory_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
-    let _first = Server::start(dir.path(), &[]);
+    let _first = start(dir.path(), &[]);
     let path = dir.path().display().to_string();
     let (code, text) = kenning(&["serve", "--data-dir", &path, "--listen", "127.0.0.1:0"]);
     assert_eq!(code, Some(1));

@@ -21,8 +21,8 @@ use kenning_stdx::clock::{Clock, SystemClock};
 use kenning_stdx::net::{Listener, Net, TcpNet};
 use kenning_stdx::random::Random;
 use kenning_stdx::vfs::RealVfs;
-use kenning_store::Engine;
 use kenning_store::wal::WalOptions;
+use kenning_store::{Engine, EngineStats};
 use tokio::task::JoinSet;
 
 use crate::own::{self, StoreMetrics, UpkeepMetrics};
@@ -170,6 +170,7 @@ impl Running {
         let sdk = sdk.map_err(|error| StartError::new("cannot start the server's own logging", error))?;
 
         let engine = open_engine(&settings, &clock).await?;
+        log_start(&engine.stats());
         let registry = Registry::new();
         let store: Arc<dyn Store> = engine.clone();
         let pipeline =
@@ -285,6 +286,33 @@ async fn open_engine(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<
         Ok(Ok(engine)) => Ok(Arc::new(engine)),
         Ok(Err(cause)) => Err(StartError::new(what, cause)),
         Err(panic) => Err(StartError::new(what, panic)),
+    }
+}
+
+/// Says what the store met on its disk, since after an accident that is what one wants to know first.
+fn log_start(stats: &EngineStats) {
+    let start = &stats.startup;
+    tracing::info!(
+        parts = stats.tables.iter().map(|table| table.parts).sum::<u64>(),
+        rows = stats.tables.iter().map(|table| table.rows).sum::<u64>(),
+        records_replayed = start.replay.records,
+        torn_tails = start.replay.torn_tails,
+        orphans_removed = start.orphans_removed,
+        took_ms = start.took.as_millis() as u64,
+        "the store is open"
+    );
+    let replay = &start.replay;
+    let bad_log = replay.damaged_ranges + replay.quarantined_segments + replay.missing_segments;
+    if bad_log > 0 || !start.manifest.is_complete() || start.unknown_parts > 0 {
+        tracing::error!(
+            damaged_ranges = replay.damaged_ranges,
+            quarantined_segments = replay.quarantined_segments,
+            missing_segments = replay.missing_segments,
+            damaged_transactions = start.manifest.damaged_transactions,
+            manifest_unreadable = start.manifest.unreadable,
+            unknown_parts = start.unknown_parts,
+            "the store found damage; what it could not read is in quarantine"
+        );
     }
 }
 

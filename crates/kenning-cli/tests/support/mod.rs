@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_kenning");
+
 /// A running `kenning serve`.
 pub struct Server {
     child: Child,
@@ -18,15 +21,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts on `data_dir` and waits for the ready line.
-    pub fn start(data_dir: &Path, extra: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kenning"))
+    /// Starts `program` on `data_dir` and waits for the ready line; what it logs goes to `log`.
+    pub fn start(program: &Path, data_dir: &Path, extra: &[&str], log: Stdio) -> Self {
+        let mut child = Command::new(program)
             .args(["serve", "--listen", "127.0.0.1:0", "--otlp-grpc-listen", "127.0.0.1:0"])
             .args(["--otlp-http-listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
             .args(extra)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("the binary starts");
         let output = BufReader::new(child.stdout.take().expect("its output is piped"));
