@@ -297,6 +297,8 @@ def check_demo_and_ui(options):
         assert any("locked" in labels.get("exception_message", "") for labels, _ in failed), failed[:3]
         assert all(labels["trace_id"] for labels, _ in failed), failed[:3]
         assert any("note" in labels.get("exception_stacktrace", "") for labels, _ in failed), failed[:3]
+        spike = 'sum(rate(http_requests_total{status=~"5.."}[1m])) > 0'
+        eventually(lambda: vector(server, spike), "the error spike is on the graph")
         prometheus_takes_sdk_metrics(server)
         if not (options.ui and shutil.which("node") and shutil.which("chromium")):
             raise Skip("node, ui/node_modules and chromium are needed for the browser part")

@@ -1,14 +1,18 @@
 // The unmodified JavaScript exporters send one trace (three transports), one counter and one log record.
-import { SpanStatusCode, context, trace } from '@opentelemetry/api';
-import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-http';
-import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-http';
-import { OTLPTraceExporter as GrpcExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
-import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http';
-import { OTLPTraceExporter as ProtoExporter } from '@opentelemetry/exporter-trace-otlp-proto';
-import { resourceFromAttributes } from '@opentelemetry/resources';
-import { LoggerProvider, SimpleLogRecordProcessor } from '@opentelemetry/sdk-logs';
-import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
-import { BasicTracerProvider, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
+import { createRequire } from 'node:module';
+
+// The packages are CommonJS or ES modules depending on their version; `require` takes both.
+const require = createRequire(import.meta.url);
+const { SpanStatusCode, context, trace } = require('@opentelemetry/api');
+const { OTLPLogExporter } = require('@opentelemetry/exporter-logs-otlp-http');
+const { OTLPMetricExporter } = require('@opentelemetry/exporter-metrics-otlp-http');
+const { OTLPTraceExporter: GrpcExporter } = require('@opentelemetry/exporter-trace-otlp-grpc');
+const { OTLPTraceExporter: JsonExporter } = require('@opentelemetry/exporter-trace-otlp-http');
+const { OTLPTraceExporter: ProtoExporter } = require('@opentelemetry/exporter-trace-otlp-proto');
+const { resourceFromAttributes } = require('@opentelemetry/resources');
+const { LoggerProvider, SimpleLogRecordProcessor } = require('@opentelemetry/sdk-logs');
+const { MeterProvider, PeriodicExportingMetricReader } = require('@opentelemetry/sdk-metrics');
+const { SimpleSpanProcessor, TracerProvider } = require('@opentelemetry/sdk-trace');
 
 const [http, grpc] = process.argv.slice(2);
 const resource = resourceFromAttributes({ 'service.name': 'js-shop' });
@@ -20,7 +24,7 @@ const exporters = [
 ];
 const traces = {};
 for (const [name, exporter] of exporters) {
-  const provider = new BasicTracerProvider({ resource, spanProcessors: [new SimpleSpanProcessor(exporter)] });
+  const provider = new TracerProvider({ resource, spanProcessors: [new SimpleSpanProcessor({ exporter })] });
   const tracer = provider.getTracer('e2e');
   const parent = tracer.startSpan(`checkout-${name}`, { attributes: { 'http.status_code': 500 } });
   const child = tracer.startSpan(`pay-${name}`, {}, trace.setSpan(context.active(), parent));
