@@ -215,20 +215,25 @@ scrape_configs:
 
 
 def check_prometheus_scrapes_kenning(options):
+    with Server(options.kenning) as server:
+        prometheus_takes([server.url.removeprefix("http://")])
+
+
+def prometheus_takes(addresses):
+    """Debian's Prometheus scrapes all of these without complaint."""
     prometheus = shutil.which("prometheus")
     if not prometheus:
         raise Skip("Debian's prometheus is needed")
-    with Server(options.kenning) as server, tempfile.TemporaryDirectory() as dir:
+    with tempfile.TemporaryDirectory() as dir:
         config = pathlib.Path(dir, "prometheus.yml")
-        job = {"job_name": "kenning", "scrape_interval": "1s",
-               "static_configs": [{"targets": [server.url.removeprefix("http://")]}]}
+        job = {"job_name": "taken", "scrape_interval": "1s", "static_configs": [{"targets": addresses}]}
         config.write_text(json.dumps({"scrape_configs": [job]}))
         port = free_port()
         arguments = [prometheus, f"--config.file={config}", f"--storage.tsdb.path={dir}/data",
                      f"--web.listen-address=127.0.0.1:{port}"]
         process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            eventually(lambda: target_health(port) == "up", "Prometheus takes Kenning's /metrics without complaint")
+            eventually(lambda: all_up(port, len(addresses)), f"Prometheus takes {addresses}")
         finally:
             process.terminate()
             process.wait()
@@ -242,14 +247,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def target_health(port):
+def all_up(port, count):
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/targets", timeout=5) as reply:
             targets = json.load(reply)["data"]["activeTargets"]
     except urllib.error.URLError:
-        return None
+        return False
     assert not any(target["lastError"] for target in targets), targets
-    return targets[0]["health"] if targets else None
+    return len(targets) == count and all(target["health"] == "up" for target in targets)
 
 
 def check_loki_push(options):
@@ -287,11 +292,14 @@ def check_demo_and_ui(options):
     with Server(options.kenning, command="demo") as server:
         tree = {"ingest_event", "minio_upload", "kafka_publish", "postgres_insert"}
 
-        def whole_tree():
-            found = server.get("/ds/jaeger/api/traces", service="wotr-api", operation="ingest_event", limit=20)["data"]
-            return any(tree <= {span["operationName"] for span in trace["spans"]} for trace in found)
+        checks = {"health_check", "postgres_check", "minio_check", "kafka_check", "clickhouse_check"}
 
-        eventually(whole_tree, "the ingest trace of the document is there")
+        def whole_tree(root, names):
+            found = server.get("/ds/jaeger/api/traces", service="wotr-api", operation=root, limit=20)["data"]
+            return any(names <= {span["operationName"] for span in trace["spans"]} for trace in found)
+
+        eventually(lambda: whole_tree("ingest_event", tree), "the ingest trace of the document is there")
+        eventually(lambda: whole_tree("health_check", checks), "the health trace of the document is there")
         eventually(lambda: vector(server, "sum(rate(consumer_messages_processed_total[15s])) > 0"), "the consumer works")
         failed = eventually(lambda: lines(server, '{service_name="wotr-api"} | detected_level="error"'), "errors are logged")
         assert any("locked" in labels.get("exception_message", "") for labels, _ in failed), failed[:3]
@@ -299,15 +307,26 @@ def check_demo_and_ui(options):
         assert any("note" in labels.get("exception_stacktrace", "") for labels, _ in failed), failed[:3]
         spike = 'sum(rate(http_requests_total{status=~"5.."}[1m])) > 0'
         eventually(lambda: vector(server, spike), "the error spike is on the graph")
-        prometheus_takes_sdk_metrics(server)
+        sdk_metrics_are_taken(server)
+        kenning_sees_itself(server)
         if not (options.ui and shutil.which("node") and shutil.which("chromium")):
             raise Skip("node, ui/node_modules and chromium are needed for the browser part")
         browser = subprocess.run(["node", "test/e2e.mjs", server.url], cwd=options.ui, timeout=240)
         assert browser.returncode == 0, "the browser flow failed"
 
 
-def prometheus_takes_sdk_metrics(server):
-    """The SDK's exposition through the strict parser of the Python client."""
+def kenning_sees_itself(server):
+    """Its own metrics, logs and traces are in the tenant `self`."""
+    own = {"X-Scope-OrgID": "self"}
+    metric = "kenning_ingest_items_total"
+    eventually(lambda: server.get("/api/v1/query", own, query=metric)["data"]["result"], "own metrics are stored")
+    eventually(lambda: "kenning" in server.get("/ds/jaeger/api/services", own)["data"], "own traces are stored")
+    logs = lambda: server.get("/loki/api/v1/query_range", own, query='{service_name="kenning"} |= "ready"')
+    eventually(lambda: logs()["data"]["result"], "own logs are stored")
+
+
+def sdk_metrics_are_taken(server):
+    """The SDK's exposition through the strict parser of the Python client, and by Debian's Prometheus."""
     from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
     targets = server.get("/api/v1/targets")["data"]["activeTargets"]
@@ -317,6 +336,7 @@ def prometheus_takes_sdk_metrics(server):
         with urllib.request.urlopen(urllib.request.Request(target["scrapeUrl"], headers=accept), timeout=5) as reply:
             families = list(text_string_to_metric_families(reply.read().decode()))
         assert families, target
+    prometheus_takes([urllib.parse.urlparse(target["scrapeUrl"]).netloc for target in targets])
 
 
 def main():
