@@ -1,4 +1,5 @@
-//! Log lines over OTLP/HTTP protobuf: JSON lines of about 300 bytes in 2000 streams, a thousand a request.
+//! Log lines over OTLP/HTTP protobuf: JSON lines of about 300 bytes a thousand a request, each request of one stream
+//! drawn from 2000.
 
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -9,11 +9,12 @@ use kenning_model::{
 use kenning_query::QueryContext;
 use kenning_traceql::lookup;
 
+use crate::asked::Asked;
 use crate::error::ApiError;
 use crate::json::Json;
 use crate::params::{Params, duration_ms};
+use crate::reply;
 use crate::routes::{Call, GET, Permission, Routes};
-use crate::{Api, reply, tenant};
 
 /// Traces answered when the request does not say how many.
 const LIMIT_DEFAULT: usize = 20;
@@ -32,19 +33,11 @@ pub(crate) fn routes() -> Routes {
         .add(Query, GET, "/api/traces/{id}", |call| answer_with(call, trace))
 }
 
-struct Asked {
-    api: Api,
-    tenant: kenning_model::TenantId,
-    params: Params,
-    path: Vec<String>,
-}
-
-impl Asked {
-    fn range(&self) -> Result<TimeRange, ApiError> {
-        let end = self.params.micros("end")?.unwrap_or(Nanos(self.api.clock.unix_nanos()));
-        let start = self.params.micros("start")?.unwrap_or(Nanos(end.0.saturating_sub(LOOKBACK_DEFAULT_NS)));
-        Ok(TimeRange { start, end })
-    }
+/// The range asked for; the last hour without one.
+fn range_of(asked: &Asked) -> Result<TimeRange, ApiError> {
+    let end = asked.params.micros("end")?.unwrap_or(Nanos(asked.api.clock.unix_nanos()));
+    let start = asked.params.micros("start")?.unwrap_or(Nanos(end.0.saturating_sub(LOOKBACK_DEFAULT_NS)));
+    Ok(TimeRange { start, end })
 }
 
 async fn answer_with<F, A>(call: Call, handler: F) -> Response
@@ -52,12 +45,7 @@ where
     F: FnOnce(Asked) -> A,
     A: Future<Output = Result<Vec<u8>, ApiError>>,
 {
-    let Call { api, request, path } = call;
-    let outcome = async {
-        let tenant = tenant::of(request.headers())?;
-        let params = Params::of(request).await?;
-        handler(Asked { api, tenant, params, path }).await
-    };
+    let outcome = async { handler(Asked::of(call).await?).await };
     match outcome.await {
         Ok(body) => reply::json(body),
         Err(error) => error.into_jaeger(),
@@ -123,7 +111,7 @@ async fn search(asked: Asked) -> Result<Vec<u8>, ApiError> {
         tags: tags_of(&asked.params)?,
         min_duration_ns: duration_ns(&asked.params, "minDuration")?,
         max_duration_ns: duration_ns(&asked.params, "maxDuration")?,
-        time: asked.range()?,
+        time: range_of(&asked)?,
         limit: asked.params.count("limit")?.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX),
     };
     let job = move |store: &dyn Store, context: &QueryContext| lookup::find_traces(store, context, &query);

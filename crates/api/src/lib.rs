@@ -6,6 +6,7 @@
 //! that the server plugs in), storage, evaluation.
 
 mod app;
+mod asked;
 mod error;
 mod health;
 mod home;

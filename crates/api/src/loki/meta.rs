@@ -3,12 +3,13 @@
 use kenning_model::{Agg, DistinctOf, Field, Filter, Group, Scan, Shape, Table, TimeRange};
 use kenning_query::{QueryError, operators};
 
-use super::Asked;
+use super::range_of;
+use crate::asked::Asked;
 use crate::error::ApiError;
 use crate::json::Json;
 
 fn scan_of(asked: &Asked, selector: Filter, shape: Shape) -> Result<Scan, ApiError> {
-    let (start, end) = asked.range()?;
+    let (start, end) = range_of(asked)?;
     let mut scan = Scan::rows(asked.tenant.clone(), Table::Logs, TimeRange { start, end }, selector);
     scan.shape = shape;
     scan.bytes_max = asked.api.limits.memory_bytes_max;

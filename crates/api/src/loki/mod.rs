@@ -4,14 +4,13 @@ mod answer;
 mod meta;
 mod query;
 
-use axum::http::HeaderMap;
 use axum::response::Response;
-use kenning_model::{Nanos, TenantId};
+use kenning_model::Nanos;
 
+use crate::asked::Asked;
 use crate::error::ApiError;
-use crate::params::Params;
+use crate::reply;
 use crate::routes::{Call, GET, GET_POST, Permission, Routes};
-use crate::{Api, reply, tenant};
 
 pub(crate) fn routes() -> Routes {
     use Permission::{Query, ServerStatus};
@@ -29,24 +28,13 @@ pub(crate) fn routes() -> Routes {
         .add(ServerStatus, GET, "/loki/api/v1/status/buildinfo", |call| answer_with(call, meta::buildinfo))
 }
 
-/// A request that has been taken apart.
-struct Asked {
-    api: Api,
-    tenant: TenantId,
-    params: Params,
-    headers: HeaderMap,
-    path: Vec<String>,
-}
-
-impl Asked {
-    /// The range asked for: `end` or now, `start` or `since` (default one hour) before it.
-    fn range(&self) -> Result<(Nanos, Nanos), ApiError> {
-        const SINCE_DEFAULT_MS: i64 = 3_600_000;
-        let end = self.params.loki_time("end")?.unwrap_or(Nanos(self.api.clock.unix_nanos()));
-        let since_ms = self.params.prometheus_duration("since")?.unwrap_or(SINCE_DEFAULT_MS);
-        let start = Nanos(end.0.saturating_sub(since_ms.saturating_mul(1_000_000)));
-        Ok((self.params.loki_time("start")?.unwrap_or(start), end))
-    }
+/// The range asked for: `end` or now, `start` or `since` (default one hour) before it.
+fn range_of(asked: &Asked) -> Result<(Nanos, Nanos), ApiError> {
+    const SINCE_DEFAULT_MS: i64 = 3_600_000;
+    let end = asked.params.loki_time("end")?.unwrap_or(Nanos(asked.api.clock.unix_nanos()));
+    let since_ms = asked.params.prometheus_duration("since")?.unwrap_or(SINCE_DEFAULT_MS);
+    let start = Nanos(end.0.saturating_sub(since_ms.saturating_mul(1_000_000)));
+    Ok((asked.params.loki_time("start")?.unwrap_or(start), end))
 }
 
 /// Takes the request apart, runs `handler` and writes its failure as Loki would.
@@ -55,13 +43,7 @@ where
     F: FnOnce(Asked) -> A,
     A: Future<Output = Result<Vec<u8>, ApiError>>,
 {
-    let Call { api, request, path } = call;
-    let outcome = async {
-        let tenant = tenant::of(request.headers())?;
-        let headers = request.headers().clone();
-        let params = Params::of(request).await?;
-        handler(Asked { api, tenant, params, headers, path }).await
-    };
+    let outcome = async { handler(Asked::of(call).await?).await };
     match outcome.await {
         Ok(body) => reply::json(body),
         Err(error) => error.into_loki(),

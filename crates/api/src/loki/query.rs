@@ -4,8 +4,9 @@ use kenning_logql as logql;
 use kenning_model::{Nanos, Store};
 use kenning_query::{QueryContext, QueryError};
 
-use super::Asked;
 use super::answer::{Encoding, body_of};
+use super::range_of;
+use crate::asked::Asked;
 use crate::error::ApiError;
 use crate::json::Json;
 
@@ -19,7 +20,7 @@ const SECOND_NS: i64 = 1_000_000_000;
 
 pub(super) async fn range(asked: Asked) -> Result<Vec<u8>, ApiError> {
     let query = asked.params.required("query")?.to_owned();
-    let (start, end) = asked.range()?;
+    let (start, end) = range_of(&asked)?;
     if end < start {
         return Err(ApiError::bad_request("end timestamp must not be before or equal to start time"));
     }

@@ -6,7 +6,8 @@ use kenning_model::{Block, DistinctOf, Field, Filter, Flow, Millis, Scan, Shape,
 use kenning_promql as promql;
 use kenning_query::operators;
 
-use super::{Asked, Data};
+use super::Data;
+use crate::asked::Asked;
 use crate::error::ApiError;
 
 /// A scan of the series that any `match[]` selects in the range asked for; of all without `match[]`.

@@ -7,12 +7,11 @@ mod status;
 
 use axum::response::Response;
 
+use crate::asked::Asked;
 use crate::error::ApiError;
 use crate::json::Json;
-use crate::params::Params;
 use crate::reply;
 use crate::routes::{Call, GET, GET_POST, Permission, Routes};
-use crate::tenant;
 
 pub(crate) fn routes() -> Routes {
     use Permission::{Query, ServerStatus};
@@ -33,26 +32,13 @@ pub(crate) fn routes() -> Routes {
         .add(ServerStatus, GET, "/api/v1/status/config", |call| answer_with(call, status::config))
 }
 
-/// A request that has been taken apart.
-struct Asked {
-    api: crate::Api,
-    tenant: kenning_model::TenantId,
-    params: Params,
-    path: Vec<String>,
-}
-
 /// Takes the request apart, runs `handler` and writes its failure as Prometheus would.
 async fn answer_with<F, A>(call: Call, handler: F) -> Response
 where
     F: FnOnce(Asked) -> A,
     A: Future<Output = Result<Data, ApiError>>,
 {
-    let Call { api, request, path } = call;
-    let outcome = async {
-        let tenant = tenant::of(request.headers())?;
-        let params = Params::of(request).await?;
-        handler(Asked { api, tenant, params, path }).await
-    };
+    let outcome = async { handler(Asked::of(call).await?).await };
     match outcome.await {
         Ok(data) => reply::json(data.into_body()),
         Err(error) => error.into_prometheus(),

@@ -3,8 +3,9 @@
 use kenning_model::{Block, Filter, Flow, LabelSet, Millis, Scan, Table, TimeRange};
 use kenning_promql as promql;
 
+use super::Data;
 use super::answer::write_value;
-use super::{Asked, Data};
+use crate::asked::Asked;
 use crate::error::ApiError;
 
 pub(super) async fn instant(asked: Asked) -> Result<Data, ApiError> {

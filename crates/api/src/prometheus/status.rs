@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, SecondsFormat};
 
-use super::{Asked, Data};
+use super::Data;
+use crate::asked::Asked;
 use crate::error::ApiError;
 use crate::json::Json;
 use crate::state::ScrapeTarget;
