@@ -1,0 +1,91 @@
+"""OpenTelemetry's SDKs for Python and JavaScript."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+
+from kenning import Server, Skip, lines, trace_of, vector
+
+JS = pathlib.Path(__file__).resolve().parent.parent / "js/otlp.mjs"
+
+
+def check_python_otlp_http(options):
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+
+    with Server(options.kenning) as server:
+        base = server.otlp_http
+        python_otlp(server, OTLPSpanExporter(endpoint=f"{base}/v1/traces"),
+                    OTLPMetricExporter(endpoint=f"{base}/v1/metrics"), OTLPLogExporter(endpoint=f"{base}/v1/logs"))
+
+
+def check_python_otlp_grpc(options):
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+
+    with Server(options.kenning) as server:
+        target = dict(endpoint=server.otlp_grpc, insecure=True)
+        python_otlp(server, OTLPSpanExporter(**target), OTLPMetricExporter(**target), OTLPLogExporter(**target))
+
+
+def python_otlp(server, spans, metrics, logs):
+    """One trace with an error, a counter, a histogram, one correlated log line: sent, then read back."""
+    import logging
+    from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+    from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+    resource = Resource.create({"service.name": "py-shop"})
+    tracers = TracerProvider(resource=resource)
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    loggers = LoggerProvider(resource=resource)
+    loggers.add_log_record_processor(SimpleLogRecordProcessor(logs))
+    meters = MeterProvider(resource=resource, metric_readers=[PeriodicExportingMetricReader(metrics, 60_000)])
+    logger = logging.Logger("shop")
+    logger.addHandler(LoggingHandler(logger_provider=loggers))
+
+    tracer = tracers.get_tracer("e2e")
+    with tracer.start_as_current_span("checkout", attributes={"http.status_code": 500}) as root:
+        with tracer.start_as_current_span("pay") as child:
+            child.record_exception(ValueError("card refused"))
+        logger.error("order failed", extra={"order": 7})
+        trace_id = f"{root.get_span_context().trace_id:032x}"
+    meter = meters.get_meter("e2e")
+    meter.create_counter("shop.orders").add(3, {"kind": "book"})
+    meter.create_histogram("shop.latency", unit="ms").record(12.5)
+    assert tracers.force_flush() and loggers.force_flush() and meters.force_flush()
+
+    trace = trace_of(server, trace_id)
+    names = {span["operationName"] for span in trace["spans"]}
+    assert names == {"checkout", "pay"}, names
+    found = lines(server, '{service_name="py-shop"} |= "order failed"')
+    assert len(found) == 1, found
+    assert found[0][0]["trace_id"] == trace_id, found
+    assert found[0][0]["detected_level"] == "error", found
+    assert vector(server, 'shop_orders_total{kind="book"}')[0]["value"][1] == "3"
+    assert vector(server, 'shop_latency_milliseconds_count')[0]["value"][1] == "1"
+    assert "py-shop" in server.get("/ds/jaeger/api/services")["data"]
+    tracers.shutdown(), loggers.shutdown(), meters.shutdown()
+
+
+def check_javascript_otlp(options):
+    if not (options.js and shutil.which("node")):
+        raise Skip("node and e2e/js/node_modules are needed")
+    with Server(options.kenning) as server:
+        sent = subprocess.run(["node", str(JS), server.otlp_http, server.otlp_grpc], timeout=60,
+                              capture_output=True, text=True)
+        assert sent.returncode == 0, sent.stderr
+        for transport, trace_id in json.loads(sent.stdout.splitlines()[-1]).items():
+            spans = {span["operationName"]: span for span in trace_of(server, trace_id)["spans"]}
+            assert set(spans) == {f"checkout-{transport}", f"pay-{transport}"}, spans
+            events = [field["value"] for log in spans[f"pay-{transport}"]["logs"] for field in log["fields"]]
+            assert "card refused" in events, events
+        assert vector(server, 'js_orders_total{kind="book"}')[0]["value"][1] == "3"
+        assert len(lines(server, '{service_name="js-shop"} |= "js order failed"')) == 1

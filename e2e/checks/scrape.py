@@ -1,0 +1,39 @@
+"""Scraping: prometheus-client is scraped, Debian's Prometheus scrapes Kenning."""
+
+from kenning import Server, eventually, prometheus_takes, vector
+
+
+def check_prometheus_client_is_scraped(options):
+    import prometheus_client as pc
+
+    registry = pc.CollectorRegistry()
+    orders = pc.Counter("orders", "Orders taken.", ["kind"], registry=registry)
+    latency = pc.Histogram("latency_seconds", "Latency.", registry=registry)
+    orders.labels("book").inc(2, exemplar={"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"})
+    latency.observe(0.3)
+    web, thread = pc.start_http_server(0, addr="127.0.0.1", registry=registry)
+    config = f"""
+scrape_configs:
+  - job_name: shop
+    scrape_interval: 1s
+    static_configs:
+      - targets: ["127.0.0.1:{web.server_port}"]
+        labels: {{team: books}}
+"""
+    with Server(options.kenning, config=config) as server:
+        found = eventually(lambda: vector(server, 'orders_total{kind="book", team="books"}'), "orders_total is scraped")
+        assert found[0]["value"][1] == "2", found
+        assert found[0]["metric"]["job"] == "shop", found
+        assert vector(server, "up{job='shop'}")[0]["value"][1] == "1"
+        assert vector(server, "latency_seconds_bucket{le='0.5'}")[0]["value"][1] == "1"
+        assert server.get("/api/v1/metadata", metric="latency_seconds")["data"]["latency_seconds"][0]["type"] == "histogram"
+        target = server.get("/api/v1/targets")["data"]["activeTargets"][0]
+        assert target["health"] == "up" and target["lastError"] == "", target
+        web.shutdown()
+        eventually(lambda: vector(server, "up{job='shop'}")[0]["value"][1] == "0", "a dead target is down")
+        assert vector(server, "orders_total") == [], "series of a dead target end at once"
+
+
+def check_prometheus_scrapes_kenning(options):
+    with Server(options.kenning) as server:
+        prometheus_takes([server.url.removeprefix("http://")])
