@@ -24,7 +24,10 @@ pub use histogram::{BucketSpan, CounterReset, Histogram};
 pub use ids::{InvalidTenant, SpanId, TenantId, TraceId};
 pub use labels::{LabelSet, LabelSetBuilder, METRIC_NAME};
 pub use logs::{LogBatch, LogRow, Severity, TextColumn};
-pub use metrics::{Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, Sample};
+pub use metrics::{
+    Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, Sample, UNKNOWN_START, push_start,
+    retain_with_starts, start_at,
+};
 pub use reject::{Reason, Rejected};
 pub use scan::{
     Agg, Cancel, Compare, DistinctOf, Field, Filter, Group, Literal, Order, Pattern, RangeFn, Record, Scan,

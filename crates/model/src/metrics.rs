@@ -115,6 +115,47 @@ pub struct MetricBatch {
     pub exemplars: Vec<Exemplar>,
     /// Metadata by metric.
     pub metadata: Vec<MetricMetadata>,
+    /// When the counter behind each of `samples` began to count, by position ([`Self::push_sample`] keeps it in step).
+    /// [`UNKNOWN_START`], and a list that ends early, say that nobody told.
+    pub starts: Vec<Millis>,
+    /// As `starts`, for `histograms`.
+    pub histogram_starts: Vec<Millis>,
+}
+
+/// The start time of a counter that nobody told. Zero is what remote write and OTLP send then, and what Prometheus's
+/// `start_timestamp()` shows.
+pub const UNKNOWN_START: Millis = Millis(0);
+
+/// The start time at a position; unknown beyond the end of the list.
+#[must_use]
+pub fn start_at(starts: &[Millis], i: usize) -> Millis {
+    starts.get(i).copied().unwrap_or(UNKNOWN_START)
+}
+
+/// Notes the start time of the item at `position`, the last one. Lists without a known start stay empty.
+pub fn push_start(starts: &mut Vec<Millis>, position: usize, start: Millis) {
+    if start != UNKNOWN_START {
+        starts.resize(position, UNKNOWN_START);
+        starts.push(start);
+    }
+}
+
+/// Keeps the items that pass, and their start times with them.
+pub fn retain_with_starts<T>(items: &mut Vec<T>, starts: &mut Vec<Millis>, mut keep: impl FnMut(&T) -> bool) {
+    if starts.is_empty() {
+        return items.retain(keep);
+    }
+    let old = std::mem::take(starts);
+    let (mut at, mut kept) = (0, 0);
+    items.retain(|item| {
+        let keeps = keep(item);
+        if keeps {
+            push_start(starts, kept, start_at(&old, at));
+            kept += 1;
+        }
+        at += 1;
+        keeps
+    });
 }
 
 impl MetricBatch {
@@ -123,6 +164,18 @@ impl MetricBatch {
         let index = self.series.len() as u32;
         self.series.push(labels);
         index
+    }
+
+    /// Adds a sample with its counter's start time.
+    pub fn push_sample(&mut self, sample: Sample, start: Millis) {
+        push_start(&mut self.starts, self.samples.len(), start);
+        self.samples.push(sample);
+    }
+
+    /// Adds a histogram with its counter's start time.
+    pub fn push_histogram(&mut self, sample: HistogramSample, start: Millis) {
+        push_start(&mut self.histogram_starts, self.histograms.len(), start);
+        self.histograms.push(sample);
     }
 
     /// Samples, histograms and exemplars.
@@ -149,8 +202,28 @@ impl MetricBatch {
     pub fn heap_bytes(&self) -> usize {
         self.series.iter().map(|s| s.heap_bytes() + 8).sum::<usize>()
             + self.samples.len() * size_of::<Sample>()
+            + (self.starts.len() + self.histogram_starts.len()) * size_of::<Millis>()
             + self.histograms.iter().map(|h| h.histogram.heap_bytes() + 16).sum::<usize>()
             + self.exemplars.iter().map(|e| e.labels.heap_bytes() + 32).sum::<usize>()
             + self.metadata.iter().map(|m| m.metric.len() + m.help.len() + m.unit.len() + 80).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_stay_beside_their_samples() {
+        let mut batch = MetricBatch::default();
+        for (n, start) in [0, 5, 0, 7, 0].into_iter().enumerate() {
+            batch.push_sample(Sample { series: 0, time: Millis(n as i64), value: 0.0 }, Millis(start));
+        }
+        assert_eq!(batch.starts, [0, 5, 0, 7].map(Millis));
+        retain_with_starts(&mut batch.samples, &mut batch.starts, |sample| sample.time != Millis(1));
+        assert_eq!(batch.starts, [0, 0, 7].map(Millis));
+        assert_eq!((batch.samples.len(), start_at(&batch.starts, 3)), (4, UNKNOWN_START));
+        retain_with_starts(&mut batch.samples, &mut batch.starts, |sample| sample.time == Millis(0));
+        assert_eq!((batch.samples.len(), batch.starts.len()), (1, 0));
     }
 }

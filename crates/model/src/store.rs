@@ -112,6 +112,10 @@ pub struct SeriesRows {
     pub samples: Vec<Sample>,
     /// Native histograms by time; `series` of each is meaningless here and zero.
     pub histograms: Vec<HistogramSample>,
+    /// When the counter behind each sample began, by position; [`crate::UNKNOWN_START`] and beyond the end: not told.
+    pub starts: Vec<Millis>,
+    /// As `starts`, for `histograms`.
+    pub histogram_starts: Vec<Millis>,
 }
 
 /// One group of [`crate::Shape::Group`].

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kenning_model::{
     Attributes, Batch, LabelSet, LogBatch, METRIC_NAME, MetricBatch, Nanos, Reason, Rejected, Span,
-    SpanBatch, SpanSource, ValueRef,
+    SpanBatch, SpanSource, ValueRef, retain_with_starts,
 };
 
 use crate::cardinality::{Active, Full};
@@ -48,8 +48,11 @@ impl Screen<'_> {
             let verdict = time.and_then(|()| verdicts.of(series, |labels| screen.series(labels)));
             record(verdict, rejected)
         };
-        batch.samples.retain(|sample| keep(self, sample.series, sample.time.to_nanos()));
-        batch.histograms.retain(|sample| keep(self, sample.series, sample.time.to_nanos()));
+        let MetricBatch { samples, starts, histograms, histogram_starts, .. } = &mut batch;
+        retain_with_starts(samples, starts, |sample| keep(self, sample.series, sample.time.to_nanos()));
+        retain_with_starts(histograms, histogram_starts, |sample| {
+            keep(self, sample.series, sample.time.to_nanos())
+        });
         batch.exemplars.retain(|exemplar| keep(self, exemplar.series, exemplar.time.to_nanos()));
         batch.series = verdicts.into_members();
         if batch.len() < before { without_unused_series(batch) } else { batch }

@@ -15,7 +15,32 @@ const REMARKS_MAX: usize = 1000;
 struct Remark {
     level: Level,
     span: SourceSpan,
-    forced: Option<ForcedGrowth>,
+    details: Option<Details>,
+}
+
+/// What repeated remarks add up to.
+#[derive(Clone, Copy, Debug)]
+enum Details {
+    Forced(ForcedGrowth),
+    Occurrences(u64),
+}
+
+impl Details {
+    fn joined(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Forced(before), Self::Forced(after)) => Self::Forced(before.joined(after)),
+            (Self::Occurrences(before), Self::Occurrences(after)) => Self::Occurrences(before + after),
+            (before, _) => before,
+        }
+    }
+
+    fn describe(self) -> String {
+        match self {
+            Self::Forced(forced) => forced.describe(),
+            Self::Occurrences(1) => String::new(),
+            Self::Occurrences(times) => format!(" ({times} occurrences)"),
+        }
+    }
 }
 
 /// Where and when classic histograms had to be repaired.
@@ -56,7 +81,14 @@ impl Operation {
 impl Annotations {
     fn put(&mut self, text: String, level: Level, span: SourceSpan) {
         if self.remarks.len() < REMARKS_MAX || self.remarks.contains_key(&text) {
-            self.remarks.insert(text, Remark { level, span, forced: None });
+            self.remarks.insert(text, Remark { level, span, details: None });
+        }
+    }
+
+    fn put_details(&mut self, text: String, level: Level, span: SourceSpan, details: Details) {
+        if self.remarks.len() < REMARKS_MAX || self.remarks.contains_key(&text) {
+            let remark = self.remarks.entry(text).or_insert(Remark { level, span, details: None });
+            remark.details = Some(remark.details.map_or(details, |before| before.joined(details)));
         }
     }
 
@@ -73,7 +105,7 @@ impl Annotations {
         let (mut warnings, mut infos) = (Vec::new(), Vec::new());
         for (text, remark) in &self.remarks {
             let (line, column) = remark.span.line_column(query);
-            let details = remark.forced.map_or(String::new(), |forced| forced.describe());
+            let details = remark.details.map_or(String::new(), Details::describe);
             let text = format!("{text}{details} ({line}:{column})");
             if remark.level == Level::Info { infos.push(text) } else { warnings.push(text) }
         }
@@ -158,6 +190,14 @@ impl Annotations {
         self.info(format_args!("mismatched custom buckets were reconciled during {operation}"), span);
     }
 
+    pub(crate) fn start_overlap(&mut self, metric: &str, span: SourceSpan) {
+        let text = format!(
+            "PromQL warning: sample has start time that overlaps with previous sample timestamp for metric {}",
+            quote(metric)
+        );
+        self.put_details(text, Level::Warning, span, Details::Occurrences(1));
+    }
+
     pub(crate) fn maybe_not_counter(&mut self, metric: &str, span: SourceSpan) {
         let metric = quote(metric);
         self.info(
@@ -222,11 +262,7 @@ impl Annotations {
              https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){}",
             for_metric(metric)
         );
-        if self.remarks.len() >= REMARKS_MAX && !self.remarks.contains_key(&text) {
-            return;
-        }
-        let remark = self.remarks.entry(text).or_insert(Remark { level: Level::Info, span, forced: None });
-        remark.forced = Some(remark.forced.map_or(forced, |before| before.joined(forced)));
+        self.put_details(text, Level::Info, span, Details::Forced(forced));
     }
 }
 

@@ -11,8 +11,8 @@
 //! To add a function: its signature in `syntax/signature.rs`, its variant in the enum of its family (`FloatFunction`,
 //! `RangeFunction` ...) or in `plan::Vector`, its computation in the family's file under `eval/`.
 //!
-//! Absent on purpose: files, HTTP and JSON, time of day, caching. Not there yet: start timestamps (the model keeps
-//! none, so `start_timestamp()` is empty), push-down of range functions into the store, parallel evaluation.
+//! Absent on purpose: files, HTTP and JSON, time of day, caching. Not there yet: push-down of range functions into the
+//! store, parallel evaluation.
 
 mod annotation;
 mod eval;
@@ -46,6 +46,9 @@ pub struct Options {
     pub subquery_step_ms: i64,
     /// True when metrics carry their type in a label, so that it tells counters.
     pub type_and_unit_labels: bool,
+    /// True when the start times that samples carry tell resets to `rate`, `irate`, `increase` and `resets`, and fill
+    /// `start_timestamp`. Prometheus: the feature flag `use-start-timestamps`.
+    pub start_timestamps: bool,
     /// Most warnings, and most infos, of an answer; one more line says how many there were beyond. Prometheus: 10.
     pub annotations_max: usize,
 }
@@ -56,6 +59,7 @@ impl Default for Options {
             lookback_ms: 300_000,
             subquery_step_ms: 60_000,
             type_and_unit_labels: false,
+            start_timestamps: true,
             annotations_max: 10,
         }
     }

@@ -126,7 +126,9 @@ pub(crate) enum Vector {
     /// `timestamp` of a selector: the samples' own times.
     TimestampOfSelector(Selector),
     TimestampOf(Box<Vector>),
-    /// `start_timestamp`: no store keeps start times yet.
+    /// `start_timestamp` of a selector: when the samples' counters began.
+    StartTimestampOfSelector(Selector),
+    /// `start_timestamp` of anything else: computed values have no start.
     Nothing(Box<Vector>),
     Statistic {
         statistic: HistogramStatistic,
@@ -567,6 +569,9 @@ impl Resolver {
                 Vector::TimestampOfSelector(self.selector(selector)?)
             }
             ("timestamp", [operand]) => Vector::TimestampOf(self.boxed(operand)?),
+            ("start_timestamp", [Expr::Selector(selector)]) => {
+                Vector::StartTimestampOfSelector(self.selector(selector)?)
+            }
             ("start_timestamp", [operand]) => Vector::Nothing(self.boxed(operand)?),
             ("histogram_quantile", [quantile, operand]) => self.quantiles(operand, &[quantile], None)?,
             ("histogram_quantiles", [operand, label, quantiles @ ..]) => {

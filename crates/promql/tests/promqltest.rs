@@ -9,33 +9,8 @@ mod script;
 
 use script::Outcome;
 
-/// Evaluations that are known to fail, as `file:line`. Whoever makes one pass removes it here. All of them need start
-/// timestamps, which the model does not keep.
-const KNOWN_FAILURES: &[&str] = &[
-    "start_timestamps:8",
-    "start_timestamps:13",
-    "start_timestamps:18",
-    "start_timestamps:24",
-    "start_timestamps:42",
-    "start_timestamps:66",
-    "start_timestamps:74",
-    "start_timestamps:82",
-    "start_timestamps:144",
-    "start_timestamps:169",
-    "start_timestamps:189",
-    "start_timestamps:207",
-    "start_timestamps:210",
-    "start_timestamps:213",
-    "start_timestamps:217",
-    "start_timestamps:234",
-    "start_timestamps:240",
-    "start_timestamps:246",
-    "start_timestamps:259",
-    "start_timestamps:276",
-    "start_timestamps:284",
-    "start_timestamps:289",
-    "start_timestamps:305",
-];
+/// Evaluations that are known to fail, as `file:line`. Whoever makes one pass removes it here.
+const KNOWN_FAILURES: &[&str] = &[];
 
 #[test]
 fn every_evaluation_gives_what_prometheus_gives() {

@@ -20,7 +20,7 @@ use kenning_model::{
     Agg, Batch, BatchId, Block, DistinctOf, Exemplar, Expired, Field, Flow, Group, GroupRow, Histogram,
     HistogramSample, LabelSet, LogBatch, METRIC_NAME, MetricBatch, MetricMetadata, Millis, Nanos, Order,
     Record, Retention, Sample, Scan, ScanError, ScanSummary, SeriesRows, Shape, Span, SpanBatch, SpanRow,
-    SpanSource, Store, Table, TenantId, Write, WriteError,
+    SpanSource, Store, Table, TenantId, Write, WriteError, push_start, start_at,
 };
 
 /// Most series or rows of one block handed to a sink.
@@ -52,8 +52,9 @@ struct Tenant {
 
 #[derive(Debug, Default)]
 struct Series {
-    floats: BTreeMap<Millis, f64>,
-    histograms: BTreeMap<Millis, Histogram>,
+    /// Value and start time of the counter.
+    floats: BTreeMap<Millis, (f64, Millis)>,
+    histograms: BTreeMap<Millis, (Histogram, Millis)>,
 }
 
 /// Metric, kind, help and unit: the order in which metadata come.
@@ -142,14 +143,16 @@ impl Tenant {
 
     fn add_metrics(&mut self, batch: &MetricBatch) {
         let labels = |index: u32| batch.series.get(index as usize).cloned();
-        for sample in &batch.samples {
+        for (i, sample) in batch.samples.iter().enumerate() {
             let Some(labels) = labels(sample.series) else { continue };
-            self.series.entry(labels).or_default().floats.entry(sample.time).or_insert(sample.value);
+            let value = (sample.value, start_at(&batch.starts, i));
+            self.series.entry(labels).or_default().floats.entry(sample.time).or_insert(value);
         }
-        for sample in &batch.histograms {
+        for (i, sample) in batch.histograms.iter().enumerate() {
             let Some(labels) = labels(sample.series) else { continue };
             let histograms = &mut self.series.entry(labels).or_default().histograms;
-            histograms.entry(sample.time).or_insert_with(|| sample.histogram.clone());
+            let start = start_at(&batch.histogram_starts, i);
+            histograms.entry(sample.time).or_insert_with(|| (sample.histogram.clone(), start));
         }
         for exemplar in &batch.exemplars {
             let Some(labels) = labels(exemplar.series) else { continue };
@@ -275,13 +278,16 @@ impl Series {
         let floats = self.floats.iter().filter(|(time, _)| inside(time));
         let histograms = self.histograms.iter().filter(|(time, _)| inside(time));
         let histograms = histograms.filter(|(time, _)| !self.floats.contains_key(time));
-        SeriesRows {
-            labels: labels.clone(),
-            samples: floats.map(|(time, value)| Sample { series: 0, time: *time, value: *value }).collect(),
-            histograms: histograms
-                .map(|(time, h)| HistogramSample { series: 0, time: *time, histogram: h.clone() })
-                .collect(),
+        let mut rows = SeriesRows { labels: labels.clone(), ..SeriesRows::default() };
+        for (time, (value, start)) in floats {
+            push_start(&mut rows.starts, rows.samples.len(), *start);
+            rows.samples.push(Sample { series: 0, time: *time, value: *value });
         }
+        for (time, (histogram, start)) in histograms {
+            push_start(&mut rows.histogram_starts, rows.histograms.len(), *start);
+            rows.histograms.push(HistogramSample { series: 0, time: *time, histogram: histogram.clone() });
+        }
+        rows
     }
 }
 
@@ -457,6 +463,7 @@ fn block_bytes(block: &Block) -> usize {
 fn series_bytes(rows: &SeriesRows) -> usize {
     ROW_BYTES
         + size_of::<Sample>() * rows.samples.len()
+        + size_of::<Millis>() * (rows.starts.len() + rows.histogram_starts.len())
         + rows.histograms.iter().map(|h| h.histogram.heap_bytes()).sum::<usize>()
 }
 

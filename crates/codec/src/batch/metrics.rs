@@ -38,7 +38,7 @@ pub(super) fn decode(decoder: &mut Decoder<'_>) -> Option<MetricBatch> {
     for _ in 0..count {
         metadata.push(take_metadata(decoder)?);
     }
-    Some(MetricBatch { series, samples, histograms, exemplars, metadata })
+    Some(MetricBatch { series, samples, histograms, exemplars, metadata, ..MetricBatch::default() })
 }
 
 fn take_samples(decoder: &mut Decoder<'_>) -> Option<Vec<Sample>> {

@@ -80,7 +80,14 @@ fn metrics() -> impl Strategy<Value = Batch> {
     });
     (vec(labels(), 0..6), vec(sample, 0..9), vec(histogram, 0..3), vec(exemplar, 0..3), vec(metadata, 0..3))
         .prop_map(|(series, samples, histograms, exemplars, metadata)| {
-            Batch::Metrics(MetricBatch { series, samples, histograms, exemplars, metadata })
+            Batch::Metrics(MetricBatch {
+                series,
+                samples,
+                histograms,
+                exemplars,
+                metadata,
+                ..MetricBatch::default()
+            })
         })
 }
 
@@ -264,6 +271,7 @@ fn golden() -> [(&'static str, Batch); 3] {
             labels: labels(&[("trace_id", "ab")]),
         }],
         metadata: vec![metadata],
+        ..MetricBatch::default()
     };
     let mut logs = LogBatch { streams: vec![up.clone()], ..LogBatch::default() };
     for (time, line) in [(5, "first"), (4, "zweite Zeile, ü")] {

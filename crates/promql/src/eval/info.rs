@@ -94,8 +94,8 @@ impl Evaluator<'_> {
                 let (resets, span) = (Resets::AsStored, SourceSpan::default());
                 let selector = Selector { filter, when, smoothed: false, resets, span };
                 // The time of the sample decides which of two info series is the current one.
-                self.select(&selector, steps, |time, point| match point {
-                    Point::Float(_) => Point::Float(time as f64),
+                self.select(&selector, steps, |latest| match latest.point {
+                    Point::Float(_) => Point::Float(latest.time as f64),
                     histogram => histogram,
                 })?
             }

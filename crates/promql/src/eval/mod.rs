@@ -325,6 +325,7 @@ impl<'a> Evaluator<'a> {
                 let operand = self.vector(operand, steps)?;
                 Ok(map_points(operand, |i, _| Some(Point::Float(steps.at(i) as f64 / 1000.0))))
             }
+            Vector::StartTimestampOfSelector(selector) => self.start_times(selector, steps),
             Vector::Nothing(operand) => {
                 let columns = self.vector(operand, steps)?;
                 self.release_columns(&columns, steps);

@@ -61,6 +61,9 @@ range_functions! {
 pub(super) struct Window<'a> {
     pub floats: &'a [(i64, f64)],
     pub histograms: &'a [(i64, Arc<Histogram>)],
+    /// When the counters behind `floats` and `histograms` began, by position; zero and beyond the end: unknown.
+    pub starts: &'a [i64],
+    pub histogram_starts: &'a [i64],
     /// The range is `(start, end]`; extended selectors bring samples outside of it.
     pub start: i64,
     pub end: i64,
@@ -101,6 +104,33 @@ impl Input {
     }
 }
 
+/// The samples of a window as positions in their series. Windows move forward only, so every sample is passed once.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bounds {
+    from: usize,
+    to: usize,
+}
+
+impl Bounds {
+    /// The samples in `(start, end]`.
+    fn advance<'a, T>(&mut self, samples: &'a [(i64, T)], start: i64, end: i64) -> &'a [(i64, T)] {
+        let passed = |at: usize, border: i64| samples.get(at).is_some_and(|(time, _)| *time <= border);
+        while passed(self.from, start) {
+            self.from += 1;
+        }
+        self.to = self.to.max(self.from);
+        while passed(self.to, end) {
+            self.to += 1;
+        }
+        samples.get(self.from..self.to).unwrap_or(&[])
+    }
+
+    /// What stands beside the samples of the window; empty when there is nothing beside them.
+    fn beside<'a>(&self, list: &'a [i64]) -> &'a [i64] {
+        list.get(self.from..self.to).unwrap_or(&[])
+    }
+}
+
 impl Evaluator<'_> {
     fn input(&mut self, range: &Range, steps: Steps) -> Evaluated<Input> {
         let lookback = self.options.lookback_ms;
@@ -121,7 +151,12 @@ impl Evaluator<'_> {
             }
             RangeSource::Subquery { operand, step } => self.subquery(operand, *step, start, last)?,
         };
-        series.iter_mut().for_each(Loaded::drop_stale);
+        for one in &mut series {
+            one.drop_stale();
+            if !self.options.start_timestamps {
+                one.forget_starts();
+            }
+        }
         Ok(Input { series, when: range.when, width: range.width, extension, margin })
     }
 
@@ -152,6 +187,8 @@ impl Evaluator<'_> {
                 drop_name: column.drop_name,
                 floats: Vec::new(),
                 histograms: Vec::new(),
+                starts: Vec::new(),
+                histogram_starts: Vec::new(),
             };
             for (i, point) in column.points.into_iter().enumerate() {
                 match point {
@@ -239,11 +276,12 @@ impl Evaluator<'_> {
     ) -> Evaluated<Vec<Option<Point>>> {
         let mut points = vec![None; steps.len];
         let mut values = vec![f64::NAN; params.len()];
+        let (mut float_bounds, mut histogram_bounds) = (Bounds::default(), Bounds::default());
         for ((i, time), slot) in steps.iter().zip(&mut points) {
             let (start, end) = input.range(time);
             let (from, to) = (start.saturating_sub(input.margin.0), end.saturating_add(input.margin.1));
-            let (floats, histograms) =
-                (within(&loaded.floats, from, to), within(&loaded.histograms, from, to));
+            let floats = float_bounds.advance(&loaded.floats, from, to);
+            let histograms = histogram_bounds.advance(&loaded.histograms, from, to);
             if floats.is_empty() && histograms.is_empty() {
                 continue;
             }
@@ -254,6 +292,8 @@ impl Evaluator<'_> {
             let window = Window {
                 floats,
                 histograms,
+                starts: float_bounds.beside(&loaded.starts),
+                histogram_starts: histogram_bounds.beside(&loaded.histogram_starts),
                 start,
                 end,
                 time,

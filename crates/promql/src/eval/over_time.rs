@@ -6,6 +6,7 @@ use kenning_model::{CounterReset, Histogram};
 use kenning_query::QueryError;
 
 use super::over_range::Window;
+use super::rate::began_anew;
 use super::{Point, failure};
 use crate::annotation::{Annotations, Operation};
 use crate::histogram::{Wide, WideError, is_reset, same_data};
@@ -234,31 +235,48 @@ pub(super) fn mad(window: &Window<'_>, notes: &mut Annotations) -> Option<f64> {
     Some(quantile_of(0.5, &mut values))
 }
 
+/// A sample with what tells counters that began anew.
+struct Item {
+    time: i64,
+    start: i64,
+    point: Point,
+}
+
 /// All samples in order of time. With `anchored`: from the last one at or before the range's start on; none when no
 /// sample lies inside the range.
-fn in_order(window: &Window<'_>) -> Option<Vec<Point>> {
-    let floats = window.floats.iter().map(|(time, value)| (*time, Point::Float(*value)));
-    let histograms = window.histograms.iter().map(|(time, h)| (*time, Point::Histogram(h.clone())));
-    let mut all: Vec<_> = floats.chain(histograms).collect();
-    all.sort_by_key(|(time, _)| *time);
+fn in_order(window: &Window<'_>) -> Option<Vec<Item>> {
+    let start = |starts: &[i64], i: usize| starts.get(i).copied().unwrap_or(0);
+    let float = |(i, (time, value)): (usize, &(i64, f64))| Item {
+        time: *time,
+        start: start(window.starts, i),
+        point: Point::Float(*value),
+    };
+    let histogram = |(i, (time, histogram)): (usize, &(i64, Arc<Histogram>))| Item {
+        time: *time,
+        start: start(window.histogram_starts, i),
+        point: Point::Histogram(histogram.clone()),
+    };
+    let floats = window.floats.iter().enumerate().map(float);
+    let mut all: Vec<_> = floats.chain(window.histograms.iter().enumerate().map(histogram)).collect();
+    all.sort_by_key(|item| item.time);
     if window.extension == Some(Extension::Anchored) {
-        let inside = all.partition_point(|(time, _)| *time <= window.start);
+        let inside = all.partition_point(|item| item.time <= window.start);
         if inside == all.len() {
             return None;
         }
         all.drain(..inside.saturating_sub(1));
     }
-    Some(all.into_iter().map(|(_, point)| point).collect())
+    Some(all)
 }
 
-fn count_pairs(window: &Window<'_>, differ: impl Fn(&Point, &Point) -> bool) -> Option<f64> {
-    let points = in_order(window)?;
-    let pairs = points.windows(2);
+fn count_pairs(window: &Window<'_>, differ: impl Fn(&Item, &Item) -> bool) -> Option<f64> {
+    let items = in_order(window)?;
+    let pairs = items.windows(2);
     Some(pairs.filter(|pair| matches!(pair, [before, after] if differ(before, after))).count() as f64)
 }
 
 pub(super) fn changes(window: &Window<'_>) -> Option<f64> {
-    count_pairs(window, |before, after| match (before, after) {
+    count_pairs(window, |before, after| match (&before.point, &after.point) {
         (Point::Float(before), Point::Float(after)) => {
             before != after && !(before.is_nan() && after.is_nan())
         }
@@ -268,10 +286,13 @@ pub(super) fn changes(window: &Window<'_>) -> Option<f64> {
 }
 
 pub(super) fn resets(window: &Window<'_>) -> Option<f64> {
-    count_pairs(window, |before, after| match (before, after) {
-        (Point::Float(before), Point::Float(after)) => after < before,
-        (Point::Histogram(before), Point::Histogram(after)) => is_reset(after, before),
-        _ => true,
+    count_pairs(window, |before, after| {
+        let anew = began_anew((before.time, before.start), (after.time, after.start));
+        match (&before.point, &after.point) {
+            (Point::Float(before), Point::Float(after)) => anew || after < before,
+            (Point::Histogram(before), Point::Histogram(after)) => anew || is_reset(after, before),
+            _ => true,
+        }
     })
 }
 

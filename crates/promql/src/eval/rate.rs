@@ -36,58 +36,136 @@ pub(super) fn rate(
         };
     }
     if window.histograms.is_empty() {
-        let factor = |growth: f64, first: f64| {
-            extrapolation(window, window.floats, counter, per_second, Some((first, growth)))
-        };
-        let growth = growth(window.floats, counter)?;
-        let (_, first) = window.floats.first()?;
-        return Some(Point::Float(growth * factor(growth, *first)?));
+        return float_rate(window, counter, per_second, notes).map(Point::Float);
     }
-    let growth = histogram_growth(window, counter, notes)?;
-    let (_, first) = window.histograms.first()?;
-    let slope = Some((first.count, growth.count));
-    let factor = extrapolation(window, window.histograms, counter, per_second, slope)?;
-    Some(Point::Histogram(Arc::new(scaled(&growth, factor))))
+    histogram_rate(window, counter, per_second, notes)
 }
 
-/// Last value minus first, resets made up for.
-fn growth(floats: &[(i64, f64)], counter: bool) -> Option<f64> {
-    let [(_, first), .., (_, last)] = floats else { return None };
+fn float_rate(window: &Window<'_>, counter: bool, per_second: bool, notes: &mut Annotations) -> Option<f64> {
+    let floats = window.floats;
+    let starts = if counter { window.starts } else { &[] };
+    let ((_, first), (_, last)) = (floats.first()?, floats.last()?);
+    let origin = start_inside(window, floats, starts);
+    if floats.len() < 2 && origin.is_none() {
+        return None;
+    }
     let mut growth = last - first;
     if counter {
-        for pair in floats.windows(2) {
+        for (i, pair) in floats.windows(2).enumerate() {
             if let [(_, before), (_, after)] = pair
-                && after < before
+                && (after < before || starts_anew(floats, starts, i))
             {
                 growth += before;
             }
         }
+        remark_overlap(window, floats, starts, notes);
     }
-    Some(growth)
+    if origin.is_some() {
+        growth += first;
+    }
+    let slope = Some((*first, growth)).filter(|_| counter);
+    Some(growth * extrapolation(window, floats, origin, slope, per_second)?)
 }
 
-/// By how much growth between samples is multiplied. `slope`: first value and growth, by which a counter would have
-/// been zero at some time, before which there was no growth.
+fn histogram_rate(
+    window: &Window<'_>,
+    counter: bool,
+    per_second: bool,
+    notes: &mut Annotations,
+) -> Option<Point> {
+    let samples = window.histograms;
+    let starts = if counter { window.histogram_starts } else { &[] };
+    let (_, first) = samples.first()?;
+    let origin = start_inside(window, samples, starts);
+    let growth = match (samples, origin) {
+        ([_], None) => return None,
+        ([_], Some(_)) => (**first).clone(),
+        (_, None) => histogram_growth(window, counter, notes)?,
+        (_, Some(_)) => {
+            let mut growth = Wide::new(&histogram_growth(window, counter, notes)?);
+            match growth.add(first) {
+                Ok(reconciled) if reconciled.bounds => {
+                    notes.bounds_reconciled(Operation::Addition, window.span);
+                }
+                Ok(_) => {}
+                Err(WideError::MixedSchemas) => {
+                    notes.mixed_schemas(window.metric, window.span);
+                    return None;
+                }
+            }
+            growth.finish_gauge()
+        }
+    };
+    let slope = Some((first.count, growth.count)).filter(|_| counter);
+    let factor = extrapolation(window, samples, origin, slope, per_second)?;
+    Some(Point::Histogram(Arc::new(scaled(&growth, factor))))
+}
+
+/// When the counter began, if that was inside of the range and before its first sample: there it stood at zero.
+fn start_inside<T>(window: &Window<'_>, samples: &[(i64, T)], starts: &[i64]) -> Option<i64> {
+    let ((first, _), start) = (samples.first()?, *starts.first()?);
+    (start != 0 && start > window.start && start < *first).then_some(start)
+}
+
+/// True when the start times say that the counter began anew between the samples at `i` and after it.
+pub(super) fn starts_anew<T>(samples: &[(i64, T)], starts: &[i64], i: usize) -> bool {
+    if starts.is_empty() {
+        return false;
+    }
+    let start = |i: usize| starts.get(i).copied().unwrap_or(0);
+    let (Some((before, _)), Some((now, _))) = (samples.get(i), samples.get(i + 1)) else { return false };
+    began_anew((*before, start(i)), (*now, start(i + 1)))
+}
+
+/// True when a counter began anew between two samples, each given as its time and its start.
+pub(super) fn began_anew((before, before_start): (i64, i64), (now, start): (i64, i64)) -> bool {
+    // A start at the sample itself is how OTLP says unknown; one after it is nonsense.
+    if start == 0 || start >= now || start < before {
+        return false;
+    }
+    // A counter whose start is not known starts at its first sample by OTLP's rules, which is no reset; a delta starts
+    // at the end of the one before. The start of the sample before tells one from the other.
+    start > before || (before_start != 0 && before_start < before)
+}
+
+/// A counter that starts before the sample before it, and not where that one says, counts something twice.
+fn remark_overlap<T>(window: &Window<'_>, samples: &[(i64, T)], starts: &[i64], notes: &mut Annotations) {
+    let overlaps = |((before, _), starts): (&(i64, T), &[i64])| match starts {
+        [before_start, start] => *start != 0 && start < before && start != before_start,
+        _ => false,
+    };
+    if samples.iter().zip(starts.windows(2)).any(overlaps) {
+        notes.start_overlap(window.metric, window.span);
+    }
+}
+
+/// By how much growth between samples is multiplied. `origin`: when a counter is known to have stood at zero. `slope`:
+/// first value and growth of a counter, by which it would have been zero at some time, before which there was no growth.
 fn extrapolation<T>(
     window: &Window<'_>,
     samples: &[(i64, T)],
-    counter: bool,
-    per_second: bool,
+    origin: Option<i64>,
     slope: Option<(f64, f64)>,
+    per_second: bool,
 ) -> Option<f64> {
-    let [(first, _), .., (last, _)] = samples else { return None };
+    let ((first, _), (last, _)) = (samples.first()?, samples.last()?);
     let mut to_start = first.saturating_sub(window.start) as f64 / 1000.0;
     let mut to_end = window.end.saturating_sub(*last) as f64 / 1000.0;
-    let sampled = last.saturating_sub(*first) as f64 / 1000.0;
-    let distance = sampled / (samples.len() - 1) as f64;
+    let mut sampled = last.saturating_sub(*first) as f64 / 1000.0;
+    let distance = if samples.len() > 1 { sampled / (samples.len() - 1) as f64 } else { 0.0 };
     let threshold = distance * EXTRAPOLATION_DISTANCES;
-    if to_start >= threshold {
-        to_start = distance / 2.0;
-    }
-    if let Some((first, growth)) = slope.filter(|(first, growth)| counter && *growth > 0.0 && *first >= 0.0) {
-        let to_zero = sampled * (first / growth);
-        if to_zero < to_start {
-            to_start = to_zero;
+    if let Some(origin) = origin {
+        to_start = 0.0;
+        sampled = last.saturating_sub(origin) as f64 / 1000.0;
+    } else {
+        if to_start >= threshold {
+            to_start = distance / 2.0;
+        }
+        if let Some((first, growth)) = slope.filter(|(first, growth)| *growth > 0.0 && *first >= 0.0) {
+            let to_zero = sampled * (first / growth);
+            if to_zero < to_start {
+                to_start = to_zero;
+            }
         }
     }
     if to_end >= threshold {
@@ -108,7 +186,13 @@ fn histogram_growth(window: &Window<'_>, counter: bool, notes: &mut Annotations)
     let gauge = |histogram: &Histogram| histogram.reset == CounterReset::Gauge;
     let second = window.histograms.get(1).map_or(last, |(_, histogram)| histogram);
     // After a reset between the first two samples, the first one's layout does not matter: it is not looked at.
-    let base = if counter && is_reset(second, first) { Wide::empty_like(second) } else { (**first).clone() };
+    let starts = if counter { window.histogram_starts } else { &[] };
+    let anew = |i: usize| starts_anew(window.histograms, starts, i);
+    let base = if counter && (anew(0) || is_reset(second, first)) {
+        Wide::empty_like(second)
+    } else {
+        (**first).clone()
+    };
     let inner = window.histograms.get(1..window.histograms.len() - 1).unwrap_or(&[]);
     let considered = inner.iter().map(|(_, histogram)| histogram).filter(|_| counter);
     if is_custom(last) != is_custom(&base) || considered.clone().any(|h| is_custom(h) != is_custom(&base)) {
@@ -119,6 +203,7 @@ fn histogram_growth(window: &Window<'_>, counter: bool, notes: &mut Annotations)
         notes.not_counter(metric, span);
     }
     let schema = considered.map(|h| h.schema).chain([last.schema, base.schema]).min()?;
+    remark_overlap(window, window.histograms, starts, notes);
     let mut growth = Wide::new(last);
     growth.reduce(schema);
     let mut step = |change: Result<crate::histogram::Reconciled, WideError>, operation| match change {
@@ -136,8 +221,8 @@ fn histogram_growth(window: &Window<'_>, counter: bool, notes: &mut Annotations)
     step(growth.sub(&base), Operation::Subtraction)?;
     if counter {
         let mut previous = &base;
-        for (_, current) in window.histograms.iter().skip(1) {
-            if is_reset(current, previous) {
+        for (i, (_, current)) in window.histograms.iter().skip(1).enumerate() {
+            if anew(i) || is_reset(current, previous) {
                 step(growth.add(previous), Operation::Addition)?;
             }
             previous = current;
@@ -150,22 +235,27 @@ fn histogram_growth(window: &Window<'_>, counter: bool, notes: &mut Annotations)
 
 /// The difference of the last two samples; per second for `irate`.
 pub(super) fn instant_rate(window: &Window<'_>, counter: bool, notes: &mut Annotations) -> Option<Point> {
-    let floats = window.floats.iter().rev().take(2).map(|(time, value)| (*time, Point::Float(*value)));
-    let histograms = window.histograms.iter().rev().take(2).map(|(t, h)| (*t, Point::Histogram(h.clone())));
+    let start = |starts: &[i64], i: usize| starts.get(i).copied().unwrap_or(0);
+    let floats = window.floats.iter().enumerate().rev().take(2);
+    let floats = floats.map(|(i, (time, v))| ((*time, start(window.starts, i)), Point::Float(*v)));
+    let histograms = window.histograms.iter().enumerate().rev().take(2);
+    let histograms = histograms
+        .map(|(i, (time, h))| ((*time, start(window.histogram_starts, i)), Point::Histogram(h.clone())));
     let mut latest: Vec<_> = floats.chain(histograms).collect();
-    latest.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+    latest.sort_by_key(|((time, _), _)| std::cmp::Reverse(*time));
     let [(last_time, last), (before_time, before), ..] = latest.as_slice() else { return None };
-    let seconds = last_time.saturating_sub(*before_time) as f64 / 1000.0;
+    let seconds = last_time.0.saturating_sub(before_time.0) as f64 / 1000.0;
     if seconds == 0.0 {
         return None;
     }
+    let anew = counter && began_anew(*before_time, *last_time);
     match (last, before) {
         (Point::Float(last), Point::Float(before)) => {
-            let difference = if counter && last < before { *last } else { last - before };
+            let difference = if counter && (last < before || anew) { *last } else { last - before };
             Some(Point::Float(if counter { difference / seconds } else { difference }))
         }
         (Point::Histogram(last), Point::Histogram(before)) => {
-            let mut difference = histogram_difference(window, last, before, counter, notes)?;
+            let mut difference = histogram_difference(window, last, before, (counter, anew), notes)?;
             if counter {
                 difference.divide(seconds);
             }
@@ -182,7 +272,7 @@ fn histogram_difference(
     window: &Window<'_>,
     last: &Histogram,
     before: &Histogram,
-    counter: bool,
+    (counter, anew): (bool, bool),
     notes: &mut Annotations,
 ) -> Option<Wide> {
     let gauges = [last, before].map(|histogram| histogram.reset == CounterReset::Gauge);
@@ -193,7 +283,7 @@ fn histogram_difference(
         notes.not_gauge(window.metric, window.span);
     }
     let mut difference = Wide::new(last);
-    if counter && is_reset(last, before) {
+    if counter && (anew || is_reset(last, before)) {
         return Some(difference);
     }
     match difference.sub(before) {

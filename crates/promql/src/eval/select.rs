@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use kenning_model::{Block, CounterReset, Filter, Flow, Histogram, LabelSet, Millis, Scan, Table, TimeRange};
+use kenning_model::{
+    Block, CounterReset, Filter, Flow, Histogram, LabelSet, Millis, Scan, Table, TimeRange, start_at,
+};
 use kenning_query::{LimitKind, QueryError, SourceSpan};
 
 use super::rate::{interpolate, interpolate_histograms};
@@ -17,23 +19,51 @@ pub(super) struct Loaded {
     pub drop_name: bool,
     pub floats: Vec<(i64, f64)>,
     pub histograms: Vec<(i64, Arc<Histogram>)>,
+    /// When the counters behind `floats` and `histograms` began, by position; zero and beyond the end: unknown.
+    pub starts: Vec<i64>,
+    pub histogram_starts: Vec<i64>,
 }
 
 impl Loaded {
     fn bytes(&self) -> usize {
         let histograms = self.histograms.iter().map(|(_, histogram)| histogram.heap_bytes() + 32);
-        size_of::<Self>() + 16 * self.floats.len() + histograms.sum::<usize>()
+        let starts = size_of::<i64>() * (self.starts.len() + self.histogram_starts.len());
+        size_of::<Self>() + 16 * self.floats.len() + histograms.sum::<usize>() + starts
     }
 
     fn samples(&self) -> usize {
         self.floats.len() + self.histograms.len()
     }
 
+    /// Makes the starts of all counters unknown.
+    pub(super) fn forget_starts(&mut self) {
+        self.starts = Vec::new();
+        self.histogram_starts = Vec::new();
+    }
+
     /// Removes the markers of a series' end, which ranges do not see.
     pub(super) fn drop_stale(&mut self) {
-        self.floats.retain(|(_, value)| !is_stale(*value));
-        self.histograms.retain(|(_, histogram)| !is_stale(histogram.sum));
+        retain_aligned(&mut self.floats, &mut self.starts, |(_, value)| !is_stale(*value));
+        let histograms = (&mut self.histograms, &mut self.histogram_starts);
+        retain_aligned(histograms.0, histograms.1, |(_, histogram)| !is_stale(histogram.sum));
     }
+}
+
+/// Keeps the items that pass, and what stands beside them.
+fn retain_aligned<T>(items: &mut Vec<T>, beside: &mut Vec<i64>, keep: impl Fn(&T) -> bool) {
+    if !beside.is_empty() {
+        let mut kept = items.iter().map(&keep);
+        beside.retain(|_| kept.next().unwrap_or(false));
+    }
+    items.retain(keep);
+}
+
+/// A sample that stands for a series at an instant.
+pub(super) struct Latest {
+    pub time: i64,
+    /// When its counter began; zero when unknown.
+    pub start: i64,
+    pub point: Point,
 }
 
 /// Finds the latest sample at or before an instant; instants must not go back.
@@ -48,8 +78,8 @@ impl<'a> Cursor<'a> {
         Self { loaded, floats: 0, histograms: 0 }
     }
 
-    /// The sample in `(time - lookback, time]`, with its own time; none if it is a stale marker.
-    fn at(&mut self, time: i64, lookback: i64) -> Option<(i64, Point)> {
+    /// The sample in `(time - lookback, time]`; none if it is a stale marker.
+    fn at(&mut self, time: i64, lookback: i64) -> Option<Latest> {
         let (floats, histograms) = (&self.loaded.floats, &self.loaded.histograms);
         while floats.get(self.floats).is_some_and(|(t, _)| *t <= time) {
             self.floats += 1;
@@ -59,17 +89,20 @@ impl<'a> Cursor<'a> {
         }
         let float = self.floats.checked_sub(1).and_then(|i| floats.get(i));
         let histogram = self.histograms.checked_sub(1).and_then(|i| histograms.get(i));
-        let (found, point) = match (float, histogram) {
+        let start = |starts: &[i64], next: usize| starts.get(next - 1).copied().unwrap_or(0);
+        let (found, start, point) = match (float, histogram) {
             (Some((t, value)), other) if other.is_none_or(|(h, _)| h < t) => {
-                (*t, Some(Point::Float(*value)).filter(|_| !is_stale(*value)))
+                let point = Some(Point::Float(*value)).filter(|_| !is_stale(*value));
+                (*t, start(&self.loaded.starts, self.floats), point)
             }
             (_, Some((t, histogram))) => {
-                (*t, Some(Point::Histogram(histogram.clone())).filter(|_| !is_stale(histogram.sum)))
+                let point = Some(Point::Histogram(histogram.clone())).filter(|_| !is_stale(histogram.sum));
+                (*t, start(&self.loaded.histogram_starts, self.histograms), point)
             }
             _ => return None,
         };
         let point = point.filter(|_| found > time.saturating_sub(lookback))?;
-        Some((found, point))
+        Some(Latest { time: found, start, point })
     }
 }
 
@@ -124,22 +157,33 @@ impl Evaluator<'_> {
         if selector.smoothed {
             return self.smoothed(selector, steps);
         }
-        self.select(selector, steps, |_, point| point)
+        self.select(selector, steps, |latest| latest.point)
     }
 
     /// `timestamp(selector)`: when the samples were taken.
     pub(super) fn sample_times(&mut self, selector: &Selector, steps: Steps) -> Evaluated<Vec<Column>> {
-        let mut columns = self.select(selector, steps, |time, _| Point::Float(time as f64 / 1000.0))?;
+        let mut columns = self.select(selector, steps, |latest| Point::Float(latest.time as f64 / 1000.0))?;
         columns.iter_mut().for_each(|column| column.drop_name = true);
         Ok(columns)
     }
 
-    /// The value of each series at each instant, made of the sample's time and value.
+    /// `start_timestamp(selector)`: when the counters behind the samples began.
+    pub(super) fn start_times(&mut self, selector: &Selector, steps: Steps) -> Evaluated<Vec<Column>> {
+        if !self.options.start_timestamps {
+            return Ok(Vec::new());
+        }
+        let mut columns =
+            self.select(selector, steps, |latest| Point::Float(latest.start as f64 / 1000.0))?;
+        columns.iter_mut().for_each(|column| column.drop_name = true);
+        Ok(columns)
+    }
+
+    /// What `value` makes of the sample that stands for each series at each instant.
     pub(super) fn select(
         &mut self,
         selector: &Selector,
         steps: Steps,
-        value: impl Fn(i64, Point) -> Point,
+        value: impl Fn(Latest) -> Point,
     ) -> Evaluated<Vec<Column>> {
         let lookback = self.options.lookback_ms;
         let (first, last) = (selector.when.of(steps.start), selector.when.of(steps.last()));
@@ -151,9 +195,7 @@ impl Evaluator<'_> {
             let mut cursor = Cursor::new(one);
             let points: Vec<_> = steps
                 .iter()
-                .map(|(_, time)| {
-                    cursor.at(selector.when.of(time), lookback).map(|(time, point)| value(time, point))
-                })
+                .map(|(_, time)| cursor.at(selector.when.of(time), lookback).map(&value))
                 .collect();
             self.stats.samples += points.iter().flatten().count() as u64;
             let column = Column { labels: one.labels.clone(), drop_name: false, points };
@@ -268,6 +310,7 @@ pub(super) fn within<T>(samples: &[(i64, T)], start: i64, end: i64) -> &[(i64, T
 
 fn convert(row: kenning_model::SeriesRows, resets: Resets) -> Loaded {
     let floats: Vec<_> = row.samples.iter().map(|sample| (sample.time.0, sample.value)).collect();
+    let histograms_len = row.histograms.len();
     let times: Vec<_> = row.histograms.iter().map(|sample| sample.time.0).collect();
     let mut histograms: Vec<_> =
         row.histograms.into_iter().map(|sample| Arc::new(sample.histogram)).collect();
@@ -283,5 +326,11 @@ fn convert(row: kenning_model::SeriesRows, resets: Resets) -> Loaded {
         Resets::Marked => mark_resets(&mut histograms, follows),
     }
     let histograms = times.into_iter().zip(histograms).collect();
-    Loaded { labels: row.labels, drop_name: false, floats, histograms }
+    let aligned = |starts: &[Millis], len: usize| -> Vec<i64> {
+        let len = if starts.is_empty() { 0 } else { len };
+        (0..len).map(|i| start_at(starts, i).0).collect()
+    };
+    let starts = aligned(&row.starts, floats.len());
+    let histogram_starts = aligned(&row.histogram_starts, histograms_len);
+    Loaded { labels: row.labels, drop_name: false, floats, histograms, starts, histogram_starts }
 }

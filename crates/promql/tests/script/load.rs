@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kenning_model::{
     Batch, BucketSpan, Histogram, HistogramSample, LabelSet, METRIC_NAME, MetricBatch, Millis, Sample,
+    UNKNOWN_START,
 };
 use kenning_promql::{SequenceValue, annotate_resets, parse_series_description};
 
@@ -22,13 +23,17 @@ struct ClassicHistogram {
 pub fn batch(lines: &[&str], gap: i64, custom_buckets: bool) -> Batch {
     let mut batch = MetricBatch::default();
     let mut classic = Classic::new();
-    // Start timestamps have no place in the model.
-    for line in lines.iter().filter(|line| !is_start_times(line)) {
+    let mut starts = Vec::new();
+    for line in lines {
+        if let Some(times) = start_times(line) {
+            starts = times;
+            continue;
+        }
         let series = parse_series_description(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         if custom_buckets {
             gather(&series.labels, &series.values, gap, &mut classic);
         }
-        add(&mut batch, series.labels, series.values, gap);
+        add(&mut batch, series.labels, series.values, &std::mem::take(&mut starts), gap);
     }
     for (labels, instants) in classic {
         let index = batch.add_series(labels);
@@ -40,19 +45,54 @@ pub fn batch(lines: &[&str], gap: i64, custom_buckets: bool) -> Batch {
     Batch::Metrics(batch)
 }
 
-fn is_start_times(line: &str) -> bool {
-    line.split_whitespace().next().is_some_and(|series| series.ends_with("@st")) || line.contains("}@st")
+/// The values of a line `series@st offset ...`, which precedes the line with the series' samples: where each counter
+/// started, in milliseconds relative to its sample.
+fn start_times(line: &str) -> Option<Vec<Option<i64>>> {
+    let (_, items) = line.split_once("@st ")?;
+    let mut starts = Vec::new();
+    for item in items.split_whitespace() {
+        let (value, times) = item.split_once('x').map_or((item, None), |(value, times)| (value, Some(times)));
+        let times: usize = times.map_or(0, |times| times.parse().expect("a repetition"));
+        if value == "_" {
+            starts.resize(starts.len() + times.max(1), None);
+            continue;
+        }
+        let step_at = value.get(1..).and_then(|rest| rest.find(['+', '-'])).map(|at| at + 1);
+        let (value, step) = value.split_at(step_at.unwrap_or(value.len()));
+        let step = if step.is_empty() { 0 } else { offset(step) };
+        starts.extend((0..=times as i64).map(|n| Some(offset(value) + n * step)));
+    }
+    Some(starts)
 }
 
-fn add(batch: &mut MetricBatch, labels: LabelSet, values: Vec<SequenceValue>, gap: i64) {
+fn offset(text: &str) -> i64 {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let nanos = if digits == "0" { 0 } else { kenning_promql::parse_duration(digits).expect("a duration") };
+    sign * nanos
+}
+
+fn add(
+    batch: &mut MetricBatch,
+    labels: LabelSet,
+    values: Vec<SequenceValue>,
+    starts: &[Option<i64>],
+    gap: i64,
+) {
     let index = batch.add_series(labels);
     let (mut histograms, mut times): (Vec<Arc<Histogram>>, Vec<i64>) = (Vec::new(), Vec::new());
+    let start = |time: i64| {
+        let offset = starts.get((time / gap) as usize).copied().flatten();
+        offset.map_or(UNKNOWN_START, |offset| Millis(time + offset))
+    };
     for (i, value) in values.into_iter().enumerate() {
         let time = i as i64 * gap;
         match value {
             SequenceValue::Omitted => {}
             SequenceValue::Float(value) => {
-                batch.samples.push(Sample { series: index, time: Millis(time), value });
+                batch.push_sample(Sample { series: index, time: Millis(time), value }, start(time));
             }
             SequenceValue::Histogram { histogram, .. } => {
                 histograms.push(histogram);
@@ -65,7 +105,7 @@ fn add(batch: &mut MetricBatch, labels: LabelSet, values: Vec<SequenceValue>, ga
     annotate_resets(&mut histograms, |i| !floats.iter().any(|t| (times[i - 1]..times[i]).contains(t)));
     for (time, histogram) in times.into_iter().zip(histograms) {
         let histogram = Arc::unwrap_or_clone(histogram);
-        batch.histograms.push(HistogramSample { series: index, time: Millis(time), histogram });
+        batch.push_histogram(HistogramSample { series: index, time: Millis(time), histogram }, start(time));
     }
 }
 

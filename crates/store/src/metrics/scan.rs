@@ -211,6 +211,8 @@ fn finish_series(labels: LabelSet, mut points: Points) -> SeriesRows {
         histograms: histograms
             .map(|(time, histogram)| HistogramSample { series: 0, time, histogram })
             .collect(),
+        starts: Vec::new(),
+        histogram_starts: Vec::new(),
     }
 }
 
