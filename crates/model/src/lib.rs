@@ -7,6 +7,7 @@
 
 mod attributes;
 mod batch;
+mod buckets;
 mod histogram;
 mod ids;
 mod labels;
@@ -20,6 +21,7 @@ mod time;
 
 pub use attributes::{Attributes, AttributesBuilder, Value, ValueRef};
 pub use batch::{Batch, Signal};
+pub use buckets::{BucketWriter, buckets, merged_index};
 pub use histogram::{BucketSpan, CounterReset, Histogram};
 pub use ids::{InvalidTenant, SpanId, TenantId, TraceId};
 pub use labels::{LabelSet, LabelSetBuilder, METRIC_NAME};

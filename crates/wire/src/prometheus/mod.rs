@@ -3,7 +3,9 @@
 mod builder;
 mod cursor;
 mod openmetrics;
+mod prompb_histogram;
 mod remote_write;
+mod remote_write2;
 mod text;
 
 use kenning_model::{LabelSet, MetricBatch, Millis};
@@ -14,6 +16,7 @@ use builder::Builder;
 use cursor::Cursor;
 
 pub use remote_write::{decode_write_request, encode_write_request};
+pub use remote_write2::{decode_write_request_v2, encode_write_request_v2};
 
 /// The NaN that marks the end of a series. Definition: Prometheus `model/value`.
 pub const STALE_NAN: f64 = f64::from_bits(0x7ff0_0000_0000_0002);

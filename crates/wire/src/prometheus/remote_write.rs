@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 
 use kenning_model::{
-    BucketSpan, CounterReset, Exemplar, Histogram, HistogramSample, LabelSet, MetricBatch, MetricKind,
-    MetricMetadata, Millis, Reason, Rejected, Sample,
+    Exemplar, HistogramSample, LabelSet, MetricBatch, MetricKind, MetricMetadata, Millis, Reason, Rejected,
+    Sample,
 };
 
 use crate::error::{DecodeError, Decoded, Fault};
 use crate::intern::{LabelTable, check_labels};
 use crate::limits::DecodeLimits;
-use crate::protobuf::{Field, Reader, Writer, unzigzag};
+use crate::prometheus::prompb_histogram::{self, HistogramMessage};
+use crate::protobuf::{Field, Reader, Writer};
 use crate::text::cut;
 
 /// Reads a decompressed `WriteRequest`. A bad series is left out with all its samples; an item is a sample, a histogram
@@ -28,6 +29,12 @@ pub fn decode_write_request(body: &[u8], limits: &DecodeLimits) -> Result<Decode
         match field.number {
             1 => decoder.series(&field)?,
             3 => decoder.describe(&field),
+            // Taken for an empty request of this version, the data would be lost without a word.
+            4 | 5 => {
+                let what = "this is an io.prometheus.write.v2.Request; say so with the header \
+                    `Content-Type: application/x-protobuf;proto=io.prometheus.write.v2.Request`";
+                return Err(DecodeError::Malformed { at: field.at, what: what.to_owned() });
+            }
             _ => {}
         }
     }
@@ -106,7 +113,7 @@ impl Decoder<'_> {
     }
 
     fn histogram(&mut self, series: u32, field: &Field<'_>) -> Result<(), Fault> {
-        let (time, histogram) = histogram(field, self.limits)?;
+        let HistogramMessage { time, histogram, .. } = prompb_histogram::read(field, self.limits)?;
         self.batch.histograms.push(HistogramSample { series, time, histogram });
         Ok(())
     }
@@ -196,7 +203,7 @@ fn metadata(field: &Field<'_>, limits: &DecodeLimits) -> Result<MetricMetadata, 
 }
 
 /// `MetricMetadata.MetricType`
-const fn kind(number: u64) -> MetricKind {
+pub(super) const fn kind(number: u64) -> MetricKind {
     match number {
         1 => MetricKind::Counter,
         2 => MetricKind::Gauge,
@@ -206,111 +213,6 @@ const fn kind(number: u64) -> MetricKind {
         6 => MetricKind::Info,
         7 => MetricKind::StateSet,
         _ => MetricKind::Unknown,
-    }
-}
-
-/// One side of a histogram's buckets: deltas for integer histograms, counts for float ones.
-#[derive(Default)]
-struct Side {
-    spans: Vec<BucketSpan>,
-    deltas: Vec<u64>,
-    counts: Vec<u64>,
-}
-
-impl Side {
-    fn absolute(&self) -> Vec<f64> {
-        if !self.counts.is_empty() {
-            return self.counts.iter().map(|bits| f64::from_bits(*bits)).collect();
-        }
-        let mut count = 0i64;
-        let add = |delta: &u64| {
-            count = count.saturating_add(unzigzag(*delta));
-            count as f64
-        };
-        self.deltas.iter().map(add).collect()
-    }
-
-    /// Every span's buckets are there, and no bucket lies outside a span.
-    fn check(&self, buckets: usize, at: usize) -> Result<(), Fault> {
-        let told: u64 = self.spans.iter().map(|span| u64::from(span.length)).sum();
-        if told == buckets as u64 {
-            return Ok(());
-        }
-        let problem = "tell another number of buckets than there is";
-        Err(Fault::new(Reason::Malformed, at, "histogram.spans", problem))
-    }
-}
-
-fn histogram(field: &Field<'_>, limits: &DecodeLimits) -> Result<(Millis, Histogram), Fault> {
-    let mut message = field.message("histogram")?;
-    let mut out = Histogram::default();
-    let (mut time, mut bounds) = (0, Vec::new());
-    let (mut negative, mut positive) = (Side::default(), Side::default());
-    let max = limits.buckets;
-    while let Some(field) = message.next()? {
-        match field.number {
-            1 => out.count = field.varint("histogram.count_int")? as f64,
-            2 => out.count = field.double("histogram.count_float")?,
-            3 => out.sum = field.double("histogram.sum")?,
-            4 => out.schema = i32::try_from(field.zigzag("histogram.schema")?).unwrap_or(i32::MAX),
-            5 => out.zero_threshold = field.double("histogram.zero_threshold")?,
-            6 => out.zero_count = field.varint("histogram.zero_count_int")? as f64,
-            7 => out.zero_count = field.double("histogram.zero_count_float")?,
-            8 => push_span(&mut negative.spans, &field, max)?,
-            9 => field.varints("histogram.negative_deltas", max, &mut negative.deltas)?,
-            10 => field.fixed64s("histogram.negative_counts", max, &mut negative.counts)?,
-            11 => push_span(&mut positive.spans, &field, max)?,
-            12 => field.varints("histogram.positive_deltas", max, &mut positive.deltas)?,
-            13 => field.fixed64s("histogram.positive_counts", max, &mut positive.counts)?,
-            14 => out.reset = reset(field.varint("histogram.reset_hint")?),
-            15 => time = field.varint("histogram.timestamp")? as i64,
-            16 => field.fixed64s("histogram.custom_values", max, &mut bounds)?,
-            _ => {}
-        }
-    }
-    if !(-4..=8).contains(&out.schema) && out.schema != Histogram::CUSTOM_BUCKETS {
-        return Err(Fault::new(
-            Reason::Unsupported,
-            field.at,
-            "histogram.schema",
-            "is none of -53 and -4 to 8",
-        ));
-    }
-    (out.positive, out.negative) = (positive.absolute(), negative.absolute());
-    positive.check(out.positive.len(), field.at)?;
-    negative.check(out.negative.len(), field.at)?;
-    (out.positive_spans, out.negative_spans) = (positive.spans, negative.spans);
-    out.custom_bounds = bounds.into_iter().map(f64::from_bits).collect();
-    Ok((Millis(time), out))
-}
-
-fn push_span(spans: &mut Vec<BucketSpan>, field: &Field<'_>, max: usize) -> Result<(), Fault> {
-    if spans.len() >= max {
-        return Err(Fault::over(Reason::TooLong, field.at, "histogram.spans", max, "spans"));
-    }
-    let mut message = field.message("histogram.span")?;
-    let (mut offset, mut length) = (0, 0);
-    while let Some(field) = message.next()? {
-        match field.number {
-            1 => offset = field.zigzag("span.offset")?,
-            2 => length = field.varint("span.length")?,
-            _ => {}
-        }
-    }
-    let fits = || Fault::new(Reason::Malformed, field.at, "histogram.span", "does not fit 32 bits");
-    let (offset, length) =
-        (i32::try_from(offset).map_err(|_| fits())?, u32::try_from(length).map_err(|_| fits())?);
-    spans.push(BucketSpan { offset, length });
-    Ok(())
-}
-
-/// `Histogram.ResetHint`
-const fn reset(number: u64) -> CounterReset {
-    match number {
-        1 => CounterReset::Yes,
-        2 => CounterReset::No,
-        3 => CounterReset::Gauge,
-        _ => CounterReset::Unknown,
     }
 }
 
@@ -367,7 +269,7 @@ fn encode_series(out: &mut Writer, labels: &LabelSet, rows: &Rows<'_>) {
         });
     }
     for sample in &rows.histograms {
-        out.message(4, |out| encode_histogram(out, sample));
+        out.message(4, |out| prompb_histogram::write(out, sample));
     }
 }
 
@@ -376,37 +278,6 @@ fn encode_labels(out: &mut Writer, labels: &LabelSet) {
         out.message(1, |out| {
             out.text(1, name);
             out.text(2, value);
-        });
-    }
-}
-
-fn encode_histogram(out: &mut Writer, sample: &HistogramSample) {
-    let histogram = &sample.histogram;
-    out.fixed64(2, histogram.count.to_bits());
-    out.fixed64(3, histogram.sum.to_bits());
-    out.zigzag(4, i64::from(histogram.schema));
-    out.fixed64(5, histogram.zero_threshold.to_bits());
-    out.fixed64(7, histogram.zero_count.to_bits());
-    encode_spans(out, 8, &histogram.negative_spans);
-    out.doubles(10, &histogram.negative);
-    encode_spans(out, 11, &histogram.positive_spans);
-    out.doubles(13, &histogram.positive);
-    let reset = match histogram.reset {
-        CounterReset::Unknown => 0,
-        CounterReset::Yes => 1,
-        CounterReset::No => 2,
-        CounterReset::Gauge => 3,
-    };
-    out.varint(14, reset);
-    out.varint(15, sample.time.0 as u64);
-    out.doubles(16, &histogram.custom_bounds);
-}
-
-fn encode_spans(out: &mut Writer, number: u32, spans: &[BucketSpan]) {
-    for span in spans {
-        out.message(number, |out| {
-            out.zigzag(1, i64::from(span.offset));
-            out.varint(2, u64::from(span.length));
         });
     }
 }
