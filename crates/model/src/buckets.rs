@@ -69,13 +69,13 @@ impl Histogram {
             return;
         }
         let levels = (self.schema - schema).min(63);
-        for (spans, counts) in [
-            (&mut self.positive_spans, &mut self.positive),
-            (&mut self.negative_spans, &mut self.negative),
-        ] {
+        for (spans, counts) in
+            [(&mut self.positive_spans, &mut self.positive), (&mut self.negative_spans, &mut self.negative)]
+        {
             let mut writer = BucketWriter::default();
             // Indices only come closer to each other, so that every distance still fits.
-            let fits = buckets(spans, counts).all(|(index, count)| writer.push(merged_index(index, levels), count));
+            let fits =
+                buckets(spans, counts).all(|(index, count)| writer.push(merged_index(index, levels), count));
             debug_assert!(fits, "distances shrink when buckets merge");
             (*spans, *counts) = writer.finish();
         }

@@ -36,8 +36,34 @@ const BATCH_OVERHEAD: usize = 256;
 pub struct Receipt {
     /// Items stored.
     pub stored: u64,
+    /// What the stored items of a metric batch were; nothing for other signals.
+    pub metrics: MetricCounts,
     /// Items left out, by the decoder or by a limit.
     pub rejected: Rejected,
+}
+
+/// Items of a metric batch by kind, which remote write 2.0 must tell its sender.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MetricCounts {
+    /// Float samples.
+    pub samples: u64,
+    /// Native histograms.
+    pub histograms: u64,
+    /// Exemplars.
+    pub exemplars: u64,
+}
+
+impl MetricCounts {
+    fn of(batch: &Batch) -> Self {
+        match batch {
+            Batch::Metrics(batch) => Self {
+                samples: batch.samples.len() as u64,
+                histograms: batch.histograms.len() as u64,
+                exemplars: batch.exemplars.len() as u64,
+            },
+            Batch::Logs(_) | Batch::Spans(_) => Self::default(),
+        }
+    }
 }
 
 /// Why a whole batch was not taken; nothing of it is stored.
@@ -216,7 +242,8 @@ impl Intake {
         let result = account.charge(signal, units, shared.clock.steady()).and_then(|()| {
             let mut rejected = already_rejected;
             let batch = shared.screen(&account, batch, &mut rejected);
-            let receipt = Receipt { stored: batch.len() as u64, rejected };
+            let metrics = MetricCounts::of(&batch);
+            let receipt = Receipt { stored: batch.len() as u64, metrics, rejected };
             let state = shared.enqueue(tenant, batch).inspect_err(|_| account.refund(signal, units))?;
             Ok((state, receipt))
         });

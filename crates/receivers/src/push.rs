@@ -6,24 +6,25 @@
 //! | `/api/v1/otlp/v1/metrics` | the same, where Prometheus has it |
 //! | `/otlp/v1/logs` | the same, where Loki has it |
 //! | `/loki/api/v1/push`, `/api/prom/push` | Loki push, snappy protobuf or JSON |
-//! | `/api/v1/write`, `/api/v1/push` | Prometheus remote write 1.0 (the second as Mimir has it) |
+//! | `/api/v1/write`, `/api/v1/push` | Prometheus remote write 1.0 and 2.0 (the second path as Mimir has it) |
 //!
 //! Each also below `/ds/prometheus` and `/ds/loki`, where the main port groups its APIs. Bodies may come as gzip,
-//! deflate, zstd or snappy. `X-Scope-OrgID` is not looked at: everything goes to the tenant of the configuration.
+//! deflate, zstd or snappy; those of remote write, as its definition has it, as snappy only. `X-Scope-OrgID` is not
+//! looked at: everything goes to the tenant of the configuration.
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use http_body_util::Full;
-use kenning_model::{Batch, Nanos, Rejected, Signal, TenantId};
-use kenning_pipeline::{Intake, Receipt};
+use kenning_model::{Batch, MetricBatch, Nanos, Rejected, Signal, TenantId};
+use kenning_pipeline::{Intake, MetricCounts, Receipt};
 use kenning_wire::compression::Encoding;
 use kenning_wire::otlp::{self, Format, OtlpOptions};
-use kenning_wire::{DecodeLimits, Decoded, loki, prometheus};
+use kenning_wire::{DecodeError, DecodeLimits, Decoded, loki, prometheus};
 
 use crate::body::{self, BodyLimits, Budget};
 use crate::ingest::{DecodeResult, Ingest};
@@ -192,16 +193,23 @@ impl Inner {
         B: Body<Data = Bytes>,
         B::Error: fmt::Display,
     {
-        let sent = header_text(request.headers(), &header::CONTENT_TYPE).to_owned();
-        if !is_remote_write_1(&sent) {
-            let expected = "application/x-protobuf (prometheus.WriteRequest, snappy)";
-            return text_failure(&Failure::ContentType { got: sent, expected });
-        }
-        let decode = |body: &[u8], limits: &DecodeLimits, _| {
-            let Decoded { batch, rejected } = prometheus::decode_write_request(body, limits)?;
-            Ok(Decoded { batch: Batch::Metrics(batch), rejected })
+        let version = match WriteVersion::of(header_text(request.headers(), &header::CONTENT_TYPE)) {
+            Ok(version) => version,
+            Err(failure) => return text_failure(&failure),
         };
-        whole_or_400(self.take(Route::RemoteWrite, request, Some(Encoding::Snappy), decode).await)
+        let taken = match only_snappy(&encoding_header(request.headers())) {
+            Err(failure) => Err(failure),
+            Ok(snappy) => {
+                let decode = move |body: &[u8], limits: &DecodeLimits, _| {
+                    let Decoded { batch, rejected } = version.decode(body, limits)?;
+                    Ok(Decoded { batch: Batch::Metrics(batch), rejected })
+                };
+                self.take(Route::RemoteWrite, request, Some(snappy), decode).await
+            }
+        };
+        let written = taken.as_ref().map_or(MetricCounts::default(), |receipt| receipt.metrics);
+        let reply = whole_or_400(taken);
+        if version == WriteVersion::Two { with_written(reply, written) } else { reply }
     }
 
     fn body_limits(&self, route: Route) -> BodyLimits {
@@ -243,19 +251,76 @@ impl Inner {
 fn whole_or_400(taken: Result<Receipt, Failure>) -> Reply {
     match taken {
         Ok(Receipt { rejected, .. }) if rejected.is_empty() => empty(StatusCode::NO_CONTENT),
-        Ok(Receipt { stored: 0, rejected }) => text_failure(&Failure::AllRejected(rejected)),
-        Ok(Receipt { stored, rejected }) => text_failure(&Failure::SomeRejected { stored, rejected }),
+        Ok(Receipt { stored: 0, rejected, .. }) => text_failure(&Failure::AllRejected(rejected)),
+        Ok(Receipt { stored, rejected, .. }) => text_failure(&Failure::SomeRejected { stored, rejected }),
         Err(failure) => text_failure(&failure),
     }
 }
 
-/// Remote write 1.0 names no message; 2.0 names another one and falls back to 1.0 on 415.
-fn is_remote_write_1(content_type: &str) -> bool {
-    let mut parts = content_type.split(';').map(str::trim);
-    let protobuf = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/x-protobuf"));
-    protobuf
-        && parts
-            .all(|parameter| !parameter.starts_with("proto=") || parameter == "proto=prometheus.WriteRequest")
+/// The message of a remote write request, as its content type names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WriteVersion {
+    /// `prometheus.WriteRequest`
+    One,
+    /// `io.prometheus.write.v2.Request`
+    Two,
+}
+
+impl WriteVersion {
+    /// Without a content type, and without the parameter `proto`, a request is one of version 1: the oldest clients
+    /// send neither. A message that is not known is answered with 415, upon which clients fall back to the other.
+    fn of(content_type: &str) -> Result<Self, Failure> {
+        let refused = || {
+            let expected = "application/x-protobuf (prometheus.WriteRequest, snappy) or \
+                            application/x-protobuf;proto=io.prometheus.write.v2.Request";
+            Failure::ContentType { got: content_type.to_owned(), expected }
+        };
+        let mut parts = content_type.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default();
+        if !essence.is_empty() && !essence.eq_ignore_ascii_case("application/x-protobuf") {
+            return Err(refused());
+        }
+        for parameter in parts {
+            let (name, value) = parameter.split_once('=').ok_or_else(refused)?;
+            if name.trim().eq_ignore_ascii_case("proto") {
+                return match value.trim().trim_matches('"') {
+                    "prometheus.WriteRequest" => Ok(Self::One),
+                    "io.prometheus.write.v2.Request" => Ok(Self::Two),
+                    _ => Err(refused()),
+                };
+            }
+        }
+        Ok(Self::One)
+    }
+
+    fn decode(self, body: &[u8], limits: &DecodeLimits) -> Result<Decoded<MetricBatch>, DecodeError> {
+        match self {
+            Self::One => prometheus::decode_write_request(body, limits),
+            Self::Two => prometheus::decode_write_request_v2(body, limits),
+        }
+    }
+}
+
+/// Remote write knows one encoding; what else is named is refused, so that a client does not believe it works.
+fn only_snappy(encoding: &str) -> Result<Encoding, Failure> {
+    if encoding.is_empty() || encoding.trim().eq_ignore_ascii_case("snappy") {
+        return Ok(Encoding::Snappy);
+    }
+    let what =
+        format!("content encoding {encoding:?} is not taken here; remote write is compressed with snappy");
+    Err(Failure::Decode(DecodeError::Unsupported { what }))
+}
+
+/// What became durable, by kind. Version 2 of remote write demands these headers of every answer, failures included.
+fn with_written(mut reply: Reply, written: MetricCounts) -> Reply {
+    for (name, count) in [
+        (HeaderName::from_static("x-prometheus-remote-write-samples-written"), written.samples),
+        (HeaderName::from_static("x-prometheus-remote-write-histograms-written"), written.histograms),
+        (HeaderName::from_static("x-prometheus-remote-write-exemplars-written"), written.exemplars),
+    ] {
+        reply.headers_mut().insert(name, HeaderValue::from(count));
+    }
+    reply
 }
 
 /// Decodes an OTLP request of one signal.
@@ -279,7 +344,7 @@ pub(crate) fn decode_otlp(
     }
 }
 
-fn logs(decoded: Result<Decoded<kenning_model::LogBatch>, kenning_wire::DecodeError>) -> DecodeResult {
+fn logs(decoded: Result<Decoded<kenning_model::LogBatch>, DecodeError>) -> DecodeResult {
     decoded.map(|Decoded { batch, rejected }| Decoded { batch: Batch::Logs(batch), rejected })
 }
 

@@ -3,7 +3,7 @@
 //! | module | formats |
 //! |---|---|
 //! | [`otlp`] | OTLP logs, metrics and traces, protobuf and JSON |
-//! | [`prometheus`] | text exposition 0.0.4, OpenMetrics 1.0, remote write 1.0 |
+//! | [`prometheus`] | text exposition 0.0.4, OpenMetrics 1.0, remote write 1.0 and 2.0 |
 //! | [`loki`] | push, JSON and protobuf |
 //! | [`compression`] | gzip, deflate, zstd, snappy |
 //!

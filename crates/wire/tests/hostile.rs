@@ -11,7 +11,10 @@ use kenning_wire::compression::{Encoding, decompress};
 use kenning_wire::otlp::{
     Format, OtlpOptions, decode_logs, decode_metrics, decode_traces, encode_logs, encode_traces,
 };
-use kenning_wire::prometheus::{Exposition, OnBadLine, ScrapeOptions, decode, decode_write_request};
+use kenning_wire::prometheus::{
+    Exposition, OnBadLine, ScrapeOptions, decode, decode_write_request, decode_write_request_v2,
+    encode_write_request_v2,
+};
 use kenning_wire::{DecodeLimits, loki};
 use proptest::prelude::*;
 
@@ -32,6 +35,7 @@ fn all(bytes: &[u8]) -> usize {
         }
     }
     items += decode_write_request(bytes, &limits).map_or(0, |d| checked_metrics(&d.batch));
+    items += decode_write_request_v2(bytes, &limits).map_or(0, |d| checked_metrics(&d.batch));
     items += loki::decode_push_json(bytes, &limits).map_or(0, |d| checked_logs(&d.batch));
     items += loki::decode_push_protobuf(bytes, &limits).map_or(0, |d| checked_logs(&d.batch));
     for encoding in
@@ -97,6 +101,8 @@ fn samples() -> Vec<Vec<u8>> {
     all.push(encode_traces(&spans()));
     all.push(encode_logs(&logs()));
     all.push(write_request());
+    let limits = DecodeLimits::default();
+    all.push(encode_write_request_v2(&decode_write_request(&write_request(), &limits).unwrap().batch));
     all.push(
         b"\x0a\x20\x0a\x09{app=\"a\"}\x12\x13\x0a\x02\x08\x01\x12\x05hello\x1a\x06\x0a\x01k\x12\x01v"
             .to_vec(),

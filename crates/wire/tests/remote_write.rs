@@ -79,7 +79,24 @@ fn histograms_must_fit_their_spans() {
     check(Histogram { schema: -53, custom_bounds: vec![0.5, 1.0], ..good.clone() }, None);
     check(Histogram { positive_spans: spans(u32::MAX), ..good.clone() }, Some(Reason::Malformed));
     check(Histogram { negative: vec![1.0], ..good.clone() }, Some(Reason::Malformed));
-    check(Histogram { schema: 9, ..good.clone() }, Some(Reason::Unsupported));
+    check(Histogram { schema: 53, ..good.clone() }, Some(Reason::Unsupported));
+    check(Histogram { schema: -5, ..good.clone() }, Some(Reason::Unsupported));
+    let two = |first, second| [(first, 1), (second, 1)].map(|(offset, length)| BucketSpan { offset, length });
+    check(Histogram { positive_spans: two(-2, 3).into(), ..good.clone() }, None);
+    check(Histogram { positive_spans: two(-2, -1).into(), ..good.clone() }, Some(Reason::Malformed));
+    check(Histogram { positive: vec![1.0, -2.0], ..good.clone() }, Some(Reason::Malformed));
+    check(Histogram { zero_count: -1.0, ..good.clone() }, Some(Reason::Malformed));
+    check(Histogram { custom_bounds: vec![1.0], ..good.clone() }, Some(Reason::Malformed));
+    let custom = |bounds: &[f64]| Histogram { schema: -53, custom_bounds: bounds.to_vec(), ..good.clone() };
+    for bounds in [&[1.0, 1.0][..], &[2.0, 1.0], &[f64::NAN], &[1.0, f64::INFINITY]] {
+        check(custom(bounds), Some(Reason::Malformed));
+    }
+    check(Histogram { positive_spans: two(0, 2).into(), ..custom(&[1.0, 2.0]) }, Some(Reason::Malformed));
+    check(Histogram { zero_threshold: 1.0, ..custom(&[1.0]) }, Some(Reason::Malformed));
+    check(
+        Histogram { negative_spans: spans(1), negative: vec![1.0], ..custom(&[1.0]) },
+        Some(Reason::Malformed),
+    );
     check(
         Histogram { positive: vec![1.0; 1025], positive_spans: spans(1025), ..good },
         Some(Reason::TooLong),
@@ -111,9 +128,11 @@ fn histogram() -> impl Strategy<Value = Histogram> {
     (side(), side(), -4i32..9, reset, 0.0..1e9f64, -1e9..1e9f64).prop_map(
         |(p, n, schema, reset, count, sum)| {
             let spans = |side: &[(i32, Vec<f64>)]| -> Vec<BucketSpan> {
-                side.iter()
-                    .map(|(offset, counts)| BucketSpan { offset: *offset, length: counts.len() as u32 })
-                    .collect()
+                let span = |(at, (offset, counts)): (usize, &(i32, Vec<f64>))| {
+                    let offset = if at == 0 { *offset } else { offset.abs() };
+                    BucketSpan { offset, length: counts.len() as u32 }
+                };
+                side.iter().enumerate().map(span).collect()
             };
             let counts = |side: &[(i32, Vec<f64>)]| {
                 side.iter().flat_map(|(_, counts)| counts.clone()).collect::<Vec<_>>()
@@ -164,4 +183,19 @@ proptest! {
         prop_assert!(decoded.rejected.is_empty(), "{}", decoded.rejected);
         prop_assert_eq!(decoded.batch, batch);
     }
+}
+
+#[test]
+fn a_finer_resolution_is_merged_down() {
+    let mut batch = MetricBatch::default();
+    let series = batch.add_series(LabelSet::from_pairs([("__name__", "h")]));
+    let fine = Histogram {
+        schema: 9,
+        positive_spans: vec![BucketSpan { offset: 1, length: 2 }],
+        positive: vec![1.0, 2.0],
+        ..Histogram::default()
+    };
+    batch.histograms.push(HistogramSample { series, time: Millis(1), histogram: fine });
+    let read = read(&batch).unwrap().batch.histograms.remove(0).histogram;
+    assert_eq!((read.schema, read.positive), (8, vec![3.0]));
 }

@@ -101,7 +101,8 @@ fn check(histogram: &Histogram, whole: bool, at: usize) -> Result<(), Fault> {
     }
     // Float counts are rounded by whoever added them up, so that only whole ones must agree.
     let in_buckets = histogram.positive.iter().chain(&histogram.negative).sum::<f64>() + histogram.zero_count;
-    let agrees = if histogram.sum.is_nan() { in_buckets <= histogram.count } else { in_buckets == histogram.count };
+    let agrees =
+        if histogram.sum.is_nan() { in_buckets <= histogram.count } else { in_buckets == histogram.count };
     if whole && !agrees {
         return malformed("histogram.count", "does not agree with the sum of the buckets");
     }

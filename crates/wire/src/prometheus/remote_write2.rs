@@ -8,8 +8,8 @@
 use std::collections::{HashMap, HashSet};
 
 use kenning_model::{
-    Exemplar, HistogramSample, LabelSet, METRIC_NAME, MetricBatch, MetricKind, MetricMetadata, Millis, Reason,
-    Rejected, Sample, UNKNOWN_START, start_at,
+    Exemplar, HistogramSample, LabelSet, METRIC_NAME, MetricBatch, MetricKind, MetricMetadata, Millis,
+    Reason, Rejected, Sample, UNKNOWN_START, start_at,
 };
 
 use super::prompb_histogram::{self, HistogramMessage};
@@ -220,7 +220,10 @@ impl<'a> Decoder<'a> {
         Ok(cut(self.symbol(reference, at, "metadata.help_ref")?, self.limits.help_bytes).to_owned())
     }
 
-    fn labels_and_start(&mut self, mut message: Reader<'a>) -> Result<(Vec<(&'a str, &'a str)>, Millis), Fault> {
+    fn labels_and_start(
+        &mut self,
+        mut message: Reader<'a>,
+    ) -> Result<(Vec<(&'a str, &'a str)>, Millis), Fault> {
         let (at, mut start) = (message.offset(), UNKNOWN_START);
         self.refs.clear();
         while let Some(field) = message.next()? {
@@ -259,7 +262,8 @@ impl<'a> Decoder<'a> {
         if !rest.is_empty() {
             return Err(Fault::new(Reason::Malformed, at, name, "hold a name without a value"));
         }
-        let pair = |[key, value]: &[u64; 2]| Ok((self.symbol(*key, at, name)?, self.symbol(*value, at, name)?));
+        let pair =
+            |[key, value]: &[u64; 2]| Ok((self.symbol(*key, at, name)?, self.symbol(*value, at, name)?));
         pairs.iter().map(pair).collect()
     }
 
@@ -291,7 +295,11 @@ fn family_name(series: &str, kind: MetricKind) -> &str {
         MetricKind::Summary => &["_count", "_sum"],
         _ => &[],
     };
-    suffixes.iter().find_map(|suffix| series.strip_suffix(suffix)).filter(|name| !name.is_empty()).unwrap_or(series)
+    suffixes
+        .iter()
+        .find_map(|suffix| series.strip_suffix(suffix))
+        .filter(|name| !name.is_empty())
+        .unwrap_or(series)
 }
 
 fn items_in(mut series: Reader<'_>) -> Result<u64, Fault> {
@@ -361,7 +369,9 @@ fn rows_of(batch: &MetricBatch) -> Vec<Rows<'_>> {
     }
     for (place, sample) in batch.histograms.iter().enumerate() {
         let start = start_at(&batch.histogram_starts, place);
-        rows.get_mut(sample.series as usize).into_iter().for_each(|rows| rows.histograms.push((sample, start)));
+        rows.get_mut(sample.series as usize)
+            .into_iter()
+            .for_each(|rows| rows.histograms.push((sample, start)));
     }
     for exemplar in &batch.exemplars {
         rows.get_mut(exemplar.series as usize).into_iter().for_each(|rows| rows.exemplars.push(exemplar));
