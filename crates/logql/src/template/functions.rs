@@ -4,37 +4,31 @@ use std::borrow::Cow;
 
 use regex::RegexBuilder;
 
-use super::value::Value;
-use super::{Scope, TEXT_BYTES_MAX, builtins, decimal, layout, printf};
+use super::{Scope, decimal};
 use kenning_query::text::{duration, size};
+use kenning_template::{ANY, Count, Functions, TEXT_BYTES_MAX, Value, layout};
 
 /// Largest compiled regular expression, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
-/// Number of arguments: least and most.
-type Count = (usize, usize);
-
-const ANY: usize = usize::MAX;
-
-/// Every function with its number of arguments.
-const FUNCTIONS: &[(&str, Count)] = &[
-    ("__line__", (0, 0)),
-    ("__timestamp__", (0, 0)),
+/// Every function that Go's templates do not have, by name, with its number of arguments.
+const TABLE: &[(&str, Count)] = &[
+    ("Replace", (4, 4)),
     ("ToLower", (1, 1)),
     ("ToUpper", (1, 1)),
-    ("Replace", (4, 4)),
     ("Trim", (2, 2)),
     ("TrimLeft", (2, 2)),
-    ("TrimRight", (2, 2)),
     ("TrimPrefix", (2, 2)),
-    ("TrimSuffix", (2, 2)),
+    ("TrimRight", (2, 2)),
     ("TrimSpace", (1, 1)),
+    ("TrimSuffix", (2, 2)),
+    ("__line__", (0, 0)),
+    ("__timestamp__", (0, 0)),
     ("add", (0, ANY)),
     ("add1", (1, 1)),
     ("addf", (0, ANY)),
     ("alignLeft", (2, 2)),
     ("alignRight", (2, 2)),
-    ("and", (1, ANY)),
     ("b64dec", (1, 1)),
     ("b64enc", (1, 1)),
     ("bytes", (1, 1)),
@@ -47,23 +41,14 @@ const FUNCTIONS: &[(&str, Count)] = &[
     ("divf", (1, ANY)),
     ("duration", (1, 1)),
     ("duration_seconds", (1, 1)),
-    ("eq", (2, ANY)),
     ("float64", (1, 1)),
     ("floor", (1, 1)),
     ("fromJson", (1, 1)),
-    ("ge", (2, 2)),
-    ("gt", (2, 2)),
     ("hasPrefix", (2, 2)),
     ("hasSuffix", (2, 2)),
-    ("html", (0, ANY)),
     ("indent", (2, 2)),
-    ("index", (1, ANY)),
     ("int", (1, 1)),
-    ("js", (0, ANY)),
-    ("le", (2, 2)),
-    ("len", (1, 1)),
     ("lower", (1, 1)),
-    ("lt", (2, 2)),
     ("max", (1, ANY)),
     ("maxf", (1, ANY)),
     ("min", (1, ANY)),
@@ -71,20 +56,13 @@ const FUNCTIONS: &[(&str, Count)] = &[
     ("mod", (2, 2)),
     ("mul", (1, ANY)),
     ("mulf", (1, ANY)),
-    ("ne", (2, 2)),
     ("nindent", (2, 2)),
-    ("not", (1, 1)),
     ("now", (0, 0)),
-    ("or", (1, ANY)),
-    ("print", (0, ANY)),
-    ("printf", (1, ANY)),
-    ("println", (0, ANY)),
     ("regexReplaceAll", (3, 3)),
     ("regexReplaceAllLiteral", (3, 3)),
     ("repeat", (2, 2)),
     ("replace", (3, 3)),
     ("round", (2, ANY)),
-    ("slice", (1, ANY)),
     ("sub", (2, 2)),
     ("subf", (1, ANY)),
     ("substr", (3, 3)),
@@ -103,25 +81,10 @@ const FUNCTIONS: &[(&str, Count)] = &[
     ("upper", (1, 1)),
     ("urldecode", (1, 1)),
     ("urlencode", (1, 1)),
-    ("urlquery", (0, ANY)),
 ];
 
-/// True for a function's name.
-pub(super) fn exists(name: &str) -> bool {
-    FUNCTIONS.iter().any(|(known, _)| *known == name)
-}
-
-/// Refuses a wrong number of arguments in Go's words.
-pub(super) fn check_count(name: &str, got: usize) -> Result<(), String> {
-    let Some((_, (least, most))) = FUNCTIONS.iter().find(|(known, _)| *known == name) else {
-        return Err(format!("{name:?} is not a defined function"));
-    };
-    if (*least..=*most).contains(&got) {
-        return Ok(());
-    }
-    let want = if *most == ANY { format!("at least {least}") } else { least.to_string() };
-    Err(format!("wrong number of args for {name}: want {want} got {got}"))
-}
+/// The same for the parser.
+pub(super) const FUNCTIONS: Functions = Functions::new(TABLE);
 
 type Called = Result<Value, String>;
 
@@ -170,17 +133,6 @@ pub(super) fn call(name: &str, args: Vec<Value>, scope: &Scope<'_>) -> Called {
         "__line__" => text(scope.line),
         "__timestamp__" => Ok(Value::Time(scope.time)),
         "now" => Ok(Value::Time(scope.now)),
-        "print" => text(builtins::print(&args.0)),
-        "println" => text(builtins::println(&args.0)),
-        "printf" => text(printf::printf(args.text(0)?, args.0.get(1..).unwrap_or(&[]))?),
-        "html" => text(builtins::html(&builtins::print(&args.0))),
-        "js" => text(builtins::js(&builtins::print(&args.0))),
-        "urlquery" => text(url_encode(&builtins::print(&args.0))),
-        "not" => Ok(Value::Bool(!args.get(0).is_true())),
-        "len" => builtins::len(args.get(0)),
-        "index" => builtins::index(&args.0, scope),
-        "slice" => builtins::slice(&args.0),
-        "eq" | "ne" | "lt" | "le" | "gt" | "ge" => builtins::compare(name, &args.0),
         _ => string_function(name, &args)
             .or_else(|| number_function(name, &args))
             .or_else(|| time_function(name, &args))
@@ -222,11 +174,25 @@ fn string_function(name: &str, args: &Args) -> Option<Called> {
         "b64enc" => args.text(0).and_then(|s| text(base64_encode(s.as_bytes()))),
         "b64dec" => args.text(0).and_then(|s| text(base64_decode(s))),
         "default" => Ok(args.0.get(1).filter(|given| given.is_true()).unwrap_or(args.get(0)).clone()),
-        "fromJson" => {
-            args.text(0).map(|s| serde_json::from_str::<serde_json::Value>(s).map_or(Value::Nil, Value::from))
-        }
+        "fromJson" => args.text(0).map(|s| serde_json::from_str(s).map_or(Value::Nil, from_json)),
         _ => return None,
     })
+}
+
+fn from_json(json: serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Nil,
+        serde_json::Value::Bool(flag) => Value::Bool(flag),
+        // Go reads every JSON number as a double.
+        serde_json::Value::Number(n) => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
+        serde_json::Value::String(text) => Value::Str(text),
+        serde_json::Value::Array(items) => Value::List(items.into_iter().map(from_json).collect()),
+        serde_json::Value::Object(map) => {
+            let mut pairs: Vec<_> = map.into_iter().map(|(name, value)| (name, from_json(value))).collect();
+            pairs.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Map(pairs)
+        }
+    }
 }
 
 fn two(args: &Args, run: impl Fn(&str, &str) -> Called) -> Called {
@@ -486,4 +452,12 @@ fn unix_to_time(s: &str) -> Called {
         _ => return Err(unable("%!w(<nil>)")),
     };
     Ok(Value::Time(kenning_model::Nanos(n.saturating_mul(scale))))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_table_is_sorted() {
+        assert!(super::TABLE.is_sorted_by_key(|(name, _)| *name));
+    }
 }

@@ -1,37 +1,19 @@
-//! Templates of `line_format` and `label_format`: the parts of Go's `text/template` that make sense for one line, with
-//! Loki's functions.
-//!
-//! There: actions, pipelines, variables, `if`, `with`, `range`, `break`, `continue`, comments, trim markers, Go's
-//! built-in functions and those Loki adds. Not there: `define`, `template` and `block`, methods of values, complex
-//! numbers, and time zones other than UTC (an unknown zone is UTC in Loki too). Results and values made on the way are
-//! at most [`TEXT_BYTES_MAX`] long.
+//! Templates of `line_format` and `label_format`: Go's `text/template` (see `kenning_template`) with Loki's functions
+//! over one line and its labels. Time zones other than UTC are not there (an unknown zone is UTC in Loki too).
 
-mod builtins;
 mod decimal;
-mod exec;
 mod functions;
-mod layout;
-mod parser;
-mod printf;
-mod value;
 
 use std::borrow::Cow;
 
 use kenning_model::Nanos;
+use kenning_template::{Missing, Options, Value};
 
 use crate::pipeline::{ERROR, ERROR_DETAILS, LineLabels};
-use parser::{Arg, Node, Pipe};
-
-/// Longest text a template may make, in bytes.
-pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// A parsed template.
 #[derive(Debug)]
-pub(crate) struct Template {
-    name: &'static str,
-    nodes: Vec<Node>,
-    source: String,
-}
+pub(crate) struct Template(kenning_template::Template);
 
 /// What a template can look at.
 pub(crate) struct Scope<'s> {
@@ -81,79 +63,42 @@ impl Fields for Vec<(String, String)> {
     }
 }
 
+impl kenning_template::Scope for Scope<'_> {
+    fn call(&self, name: &str, args: Vec<Value>) -> Result<Value, String> {
+        functions::call(name, args, self)
+    }
+
+    fn label(&self, name: &str) -> Cow<'_, str> {
+        self.fields.field(name)
+    }
+
+    fn labels(&self) -> Vec<(String, String)> {
+        self.fields.all()
+    }
+}
+
 impl Template {
     /// Reads a template. `name` appears in error texts, which are Go's.
     pub(crate) fn parse(name: &'static str, source: &str) -> Result<Self, String> {
-        let nodes = parser::parse(source).map_err(|error| {
-            let line = source.get(..error.at).unwrap_or(source).matches('\n').count() + 1;
-            format!("template: {name}:{line}: {}", error.message)
-        })?;
-        Ok(Self { name, nodes, source: source.to_owned() })
+        kenning_template::Template::parse(name, source, functions::FUNCTIONS)
+            .map(Self)
+            .map_err(|error| error.to_string())
     }
 
     /// Runs it.
     pub(crate) fn execute(&self, scope: &Scope<'_>) -> Result<String, String> {
-        exec::run(&self.nodes, scope).map_err(|error| {
-            let before = self.source.get(..error.at).unwrap_or("");
-            let line = before.matches('\n').count() + 1;
-            let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1);
-            let name = self.name;
-            format!(
-                "template: {name}:{line}:{column}: executing {name:?} at <{}>: {}",
-                error.text, error.message
-            )
-        })
+        let options = Options { missing: Missing::Zero, html: false };
+        self.0.execute(Value::Labels, scope, options).map_err(|error| error.to_string())
     }
 
     /// The label when the template is nothing but `{{.label}}`.
     pub(crate) fn single_field(&self) -> Option<&str> {
-        match self.nodes.as_slice() {
-            [Node::Action(pipe)] if pipe.variables.is_empty() => match pipe.commands.as_slice() {
-                [command] => match command.args.as_slice() {
-                    [Arg::Field(path, _)] if path.len() == 1 => path.first().map(String::as_str),
-                    _ => None,
-                },
-                _ => None,
-            },
-            _ => None,
-        }
+        self.0.single_field()
     }
 
     /// Names of the fields it mentions, each once.
     pub(crate) fn fields(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        fields_of_nodes(&self.nodes, &mut names);
-        let mut unique: Vec<String> = Vec::new();
-        for name in names {
-            if !unique.contains(&name) {
-                unique.push(name);
-            }
-        }
-        unique
-    }
-}
-
-fn fields_of_nodes(nodes: &[Node], names: &mut Vec<String>) {
-    for node in nodes {
-        match node {
-            Node::Action(pipe) => fields_of_pipe(pipe, names),
-            Node::Branch { pipe, then, otherwise, .. } => {
-                fields_of_pipe(pipe, names);
-                fields_of_nodes(then, names);
-                fields_of_nodes(otherwise, names);
-            }
-            Node::Text(_) | Node::Break | Node::Continue => {}
-        }
-    }
-}
-
-fn fields_of_pipe(pipe: &Pipe, names: &mut Vec<String>) {
-    for arg in pipe.commands.iter().flat_map(|command| &command.args) {
-        match arg {
-            Arg::Field(path, _) => names.extend(path.iter().cloned()),
-            Arg::Pipe(inner, _, _) => fields_of_pipe(inner, names),
-            _ => {}
-        }
+        self.0.fields()
     }
 }
 

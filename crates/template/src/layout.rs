@@ -163,7 +163,8 @@ fn civil(time: Nanos) -> Civil {
 }
 
 /// Writes a time.
-pub(super) fn format(layout: &str, time: Nanos) -> String {
+#[must_use]
+pub fn format(layout: &str, time: Nanos) -> String {
     let at = civil(time);
     pieces(layout).map(|piece| piece.map_or_else(String::from, |part| part_text(part, &at))).collect()
 }
@@ -210,12 +211,14 @@ fn part_text(part: Part, at: &Civil) -> String {
 }
 
 /// The text of a time without a layout (`time.Time.String`).
-pub(super) fn default_text(time: Nanos) -> String {
+#[must_use]
+pub fn default_text(time: Nanos) -> String {
     format("2006-01-02 15:04:05.999999999 -0700 MST", time)
 }
 
 /// Reads a time; `None` when the text does not follow the layout.
-pub(super) fn parse(layout: &str, text: &str) -> Option<Nanos> {
+#[must_use]
+pub fn parse(layout: &str, text: &str) -> Option<Nanos> {
     let mut reader = Reader { rest: text, ..Reader::default() };
     for piece in pieces(layout) {
         match piece {

@@ -1,7 +1,7 @@
 //! `printf`: Go's verbs for the kinds of values templates have.
 
-use super::TEXT_BYTES_MAX;
-use super::value::Value;
+use crate::TEXT_BYTES_MAX;
+use crate::value::Value;
 use kenning_query::text::{float, quote};
 
 /// Greatest width and precision. The standard library's formatter panics beyond 65535.
@@ -19,7 +19,7 @@ struct Spec {
 }
 
 /// Formats values; what does not fit its verb is written as Go complains about it.
-pub(super) fn printf(format: &str, args: &[Value]) -> Result<String, String> {
+pub fn printf(format: &str, args: &[Value]) -> Result<String, String> {
     let (mut out, mut chars, mut next) = (String::new(), format.chars().peekable(), args.iter());
     while let Some(c) = chars.next() {
         if c != '%' {

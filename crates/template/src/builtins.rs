@@ -1,10 +1,52 @@
 //! Go's built-in template functions.
 
-use super::Scope;
-use super::value::Value;
+use crate::value::Value;
+use crate::{Scope, TEXT_BYTES_MAX, printf};
+
+/// Calls one of Go's functions; the number of arguments is right.
+pub(crate) fn call(name: &str, args: &[Value], scope: &dyn Scope) -> Result<Value, String> {
+    let first = args.first().unwrap_or(&Value::Nil);
+    match name {
+        "print" => text(print(args)),
+        "println" => text(println(args)),
+        "printf" => match first {
+            Value::Str(format) => text(printf::printf(format, args.get(1..).unwrap_or(&[]))?),
+            other => Err(format!("wrong type for value; expected string; got {}", other.type_name())),
+        },
+        "html" => text(html(&print(args))),
+        "js" => text(js(&print(args))),
+        "urlquery" => text(url_encode(&print(args))),
+        "not" => Ok(Value::Bool(!first.is_true())),
+        "len" => len(first, scope),
+        "index" => index(args, scope),
+        "slice" => slice(args),
+        _ => compare(name, args),
+    }
+}
+
+fn text(text: String) -> Result<Value, String> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(format!("result longer than {TEXT_BYTES_MAX} bytes"));
+    }
+    Ok(Value::Str(text))
+}
+
+/// Query escaping: a space is a plus sign.
+pub(crate) fn url_encode(s: &str) -> String {
+    let mut out = String::with_capacity(s.len());
+    for byte in s.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte as char),
+            b' ' => out.push('+'),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
 
 /// Values next to each other, with a space between two that are not texts.
-pub(super) fn print(values: &[Value]) -> String {
+#[must_use]
+pub fn print(values: &[Value]) -> String {
     let mut out = String::new();
     let mut before_is_text = true;
     for (index, value) in values.iter().enumerate() {
@@ -19,11 +61,11 @@ pub(super) fn print(values: &[Value]) -> String {
 }
 
 /// Values with spaces between them and a line end.
-pub(super) fn println(values: &[Value]) -> String {
+pub(crate) fn println(values: &[Value]) -> String {
     values.iter().map(Value::display).collect::<Vec<_>>().join(" ") + "\n"
 }
 
-pub(super) fn html(text: &str) -> String {
+pub(crate) fn html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -39,7 +81,7 @@ pub(super) fn html(text: &str) -> String {
     out
 }
 
-pub(super) fn js(text: &str) -> String {
+pub(crate) fn js(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -54,23 +96,29 @@ pub(super) fn js(text: &str) -> String {
     out
 }
 
-pub(super) fn len(value: &Value) -> Result<Value, String> {
+pub(crate) fn len(value: &Value, scope: &dyn Scope) -> Result<Value, String> {
     let len = match value {
         Value::Str(text) => text.len(),
         Value::List(items) => items.len(),
         Value::Map(pairs) => pairs.len(),
+        Value::Texts(pairs) => pairs.len(),
+        Value::Labels => scope.labels().len(),
         other => return Err(format!("len of type {}", other.type_name())),
     };
     Ok(Value::Int(len as i64))
 }
 
 /// `index collection key key ...`
-pub(super) fn index(args: &[Value], scope: &Scope<'_>) -> Result<Value, String> {
+pub(crate) fn index(args: &[Value], scope: &dyn Scope) -> Result<Value, String> {
     let Some((first, keys)) = args.split_first() else { return Err("missing argument".to_owned()) };
     let mut value = first.clone();
     for key in keys {
         value = match (value, key) {
-            (Value::Labels, Value::Str(name)) => Value::Str(scope.fields.field(name).into_owned()),
+            (Value::Labels, Value::Str(name)) => Value::Str(scope.label(name).into_owned()),
+            (Value::Texts(pairs), Value::Str(name)) => {
+                let found = pairs.iter().find(|(known, _)| known == name);
+                Value::Str(found.map_or_else(String::new, |(_, text)| text.clone()))
+            }
             (Value::Map(pairs), Value::Str(name)) => {
                 pairs.into_iter().find(|(known, _)| known == name).map_or(Value::Nil, |(_, value)| value)
             }
@@ -89,7 +137,7 @@ pub(super) fn index(args: &[Value], scope: &Scope<'_>) -> Result<Value, String> 
 }
 
 /// `slice collection from to`
-pub(super) fn slice(args: &[Value]) -> Result<Value, String> {
+pub(crate) fn slice(args: &[Value]) -> Result<Value, String> {
     let bound = |place: usize, default: usize| match args.get(place) {
         None => Ok(default),
         Some(Value::Int(n)) => usize::try_from(*n).map_err(|_| format!("index out of range: {n}")),
@@ -110,13 +158,15 @@ pub(super) fn slice(args: &[Value]) -> Result<Value, String> {
 }
 
 /// `eq`, `ne`, `lt`, `le`, `gt` and `ge`. `eq` compares its first argument with every other one.
-pub(super) fn compare(name: &str, args: &[Value]) -> Result<Value, String> {
+pub(crate) fn compare(name: &str, args: &[Value]) -> Result<Value, String> {
     let Some((left, rest)) = args.split_first() else { return Err("missing argument".to_owned()) };
     for right in rest {
         let ordering = match (left, right) {
             (Value::Str(a), Value::Str(b)) => Some(a.cmp(b)),
             (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
             (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
+            (Value::Uint(a), Value::Uint(b)) => Some(a.cmp(b)),
+            (Value::Duration(a), Value::Duration(b)) => Some(a.cmp(b)),
             (Value::Time(a), Value::Time(b)) => Some(a.cmp(b)),
             (Value::Bool(a), Value::Bool(b)) if matches!(name, "eq" | "ne") => Some(a.cmp(b)),
             (Value::Nil, Value::Nil) if matches!(name, "eq" | "ne") => Some(std::cmp::Ordering::Equal),
