@@ -23,7 +23,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["kenning-model", "kenning-query", "kenning-promql", "kenning-template", "kenning-yaml"],
     ),
     ("kenning-pipeline", &["kenning-stdx", "kenning-model"]),
-    ("kenning-receivers", &["kenning-stdx", "kenning-model", "kenning-wire", "kenning-pipeline"]),
+    ("kenning-promconfig", &["kenning-stdx", "kenning-pipeline"]),
+    (
+        "kenning-receivers",
+        &["kenning-stdx", "kenning-model", "kenning-wire", "kenning-pipeline", "kenning-promconfig"],
+    ),
     ("kenning-ui", &[]),
     (
         "kenning-api",
@@ -52,6 +56,7 @@ const UNKNOWN_TO: &[(&str, &[&str])] = &[
     ("kenning-traceql", &["tokio", "axum", "hyper"]),
     ("kenning-rules", &["tokio", "axum", "hyper"]),
     ("kenning-template", &["tokio", "serde_json"]),
+    ("kenning-promconfig", &["axum", "hyper", "serde_json"]),
     ("kenning-receivers", &["axum"]),
     ("kenning-pipeline", &["axum", "hyper"]),
 ];

@@ -7,7 +7,8 @@
 //!
 //! Promises: a full queue refuses at once instead of growing or waiting; whatever is refused, rejected or written is
 //! counted; after [`Pipeline::drain`] nothing acknowledged is left in memory. Absent on purpose: sockets, reply codes
-//! of any protocol, decoding, and knowledge of how the store keeps data. Lacking still: processors other than limits.
+//! of any protocol, decoding, and knowledge of how the store keeps data. [`relabel`] rewrites and drops label sets. Lacking still: processors that are
+//! configured per tenant.
 
 #![cfg_attr(
     not(test),
@@ -20,6 +21,7 @@ mod commit;
 mod intake;
 mod limits;
 mod queue;
+pub mod relabel;
 mod screen;
 pub mod stats;
 pub mod telemetry;

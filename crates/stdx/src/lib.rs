@@ -6,6 +6,7 @@
 
 pub mod bytesize;
 pub mod clock;
+pub mod files;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod process;

@@ -1,0 +1,402 @@
+//! How HTTP is spoken to a target or a service: authentication, TLS, proxies, headers. Definition: Prometheus
+//! `http_config` and `tls_config`.
+
+use std::fmt;
+
+use crate::fields::{Fields, Log, text};
+use crate::units::{self, Url};
+use crate::yaml::Node;
+
+/// A text that must not be shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+/// Where a value is: written out, or in a file that is read whenever it is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the configuration.
+    Inline(Secret),
+    /// In this file; blanks around it do not count.
+    File(String),
+}
+
+/// User and password.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BasicAuth {
+    /// Who.
+    pub username: Option<Source>,
+    /// The password.
+    pub password: Option<Source>,
+}
+
+/// The `Authorization` header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorization {
+    /// The word before the credentials, `Bearer` by default.
+    pub scheme: String,
+    /// The credentials.
+    pub credentials: Option<Source>,
+}
+
+/// TLS towards a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificates to trust instead of the usual ones, as PEM.
+    pub ca: Option<Source>,
+    /// Our certificate, as PEM.
+    pub cert: Option<Source>,
+    /// Its key, as PEM.
+    pub key: Option<Source>,
+    /// The name that the server's certificate must have; the host's when empty.
+    pub server_name: String,
+    /// Takes any certificate.
+    pub insecure_skip_verify: bool,
+    /// Lowest version, such as `TLS12`.
+    pub min_version: Option<String>,
+    /// Highest version.
+    pub max_version: Option<String>,
+}
+
+/// A header that is added to requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Its name.
+    pub name: String,
+    /// Its values.
+    pub values: Vec<Source>,
+}
+
+/// An HTTP client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpClient {
+    /// User and password.
+    pub basic_auth: Option<BasicAuth>,
+    /// A token.
+    pub authorization: Option<Authorization>,
+    /// Tokens fetched from a server.
+    pub oauth2: bool,
+    /// TLS.
+    pub tls: Tls,
+    /// Follows redirects.
+    pub follow_redirects: bool,
+    /// May speak HTTP/2 over TLS.
+    pub enable_http2: bool,
+    /// A proxy to go through.
+    pub proxy_url: Option<String>,
+    /// Takes the proxy from environment variables.
+    pub proxy_from_environment: bool,
+    /// Headers to add.
+    pub headers: Vec<Header>,
+}
+
+impl Default for HttpClient {
+    fn default() -> Self {
+        Self {
+            basic_auth: None,
+            authorization: None,
+            oauth2: false,
+            tls: Tls::default(),
+            follow_redirects: true,
+            enable_http2: true,
+            proxy_url: None,
+            proxy_from_environment: false,
+            headers: Vec::new(),
+        }
+    }
+}
+
+impl HttpClient {
+    /// Every file this client reads.
+    #[must_use]
+    pub fn files(&self) -> Vec<&str> {
+        let basic = self.basic_auth.iter().flat_map(|auth| [&auth.username, &auth.password]).flatten();
+        let token = self.authorization.iter().filter_map(|auth| auth.credentials.as_ref());
+        let tls = [&self.tls.ca, &self.tls.cert, &self.tls.key].into_iter().flatten();
+        let headers = self.headers.iter().flat_map(|header| &header.values);
+        let all = basic.chain(token).chain(tls).chain(headers);
+        all.filter_map(|source| match source {
+            Source::File(path) => Some(path.as_str()),
+            Source::Inline(_) => None,
+        })
+        .collect()
+    }
+}
+
+/// `<name>` and `<name>_file` and `<name>_ref` of a mapping; how many of them are not empty.
+fn source(fields: &Fields<'_>, name: &str, file: &str, reference: &str) -> (Option<Source>, usize) {
+    let inline = fields.text_or_empty(name);
+    let file = fields.text_or_empty(file);
+    let reference = fields.text_or_empty(reference);
+    let count = [&inline, &file, &reference].into_iter().filter(|text| !text.is_empty()).count();
+    let source = match (inline.is_empty(), file.is_empty()) {
+        (false, _) => Some(Source::Inline(Secret(inline))),
+        (true, false) => Some(Source::File(file)),
+        (true, true) => None,
+    };
+    (source, count)
+}
+
+/// Reads the fields of an HTTP client out of the mapping that they are written in.
+pub(crate) fn read_client(fields: &Fields<'_>) -> HttpClient {
+    let (bearer, bearers) = source(fields, "bearer_token", "bearer_token_file", "");
+    let basic_auth = fields.map("basic_auth", "config.plain").map(|inner| read_basic(inner, fields));
+    let oauth2 = fields.map("oauth2", "config.plain").map(|inner| read_oauth2(inner, fields));
+    let written = fields.map("authorization", "config.Authorization");
+    let has_authorization = written.is_some();
+    if bearers > 1 {
+        fields.wrong("at most one of bearer_token & bearer_token_file must be configured");
+    }
+    if bearers > 0 && (basic_auth.is_some() || oauth2.is_some()) {
+        fields
+            .wrong("at most one of basic_auth, oauth2, bearer_token & bearer_token_file must be configured");
+    }
+    let authorization = match written {
+        Some(inner) => Some(read_authorization(inner, fields, bearers > 0)),
+        None => bearer
+            .map(|credentials| Authorization { scheme: "Bearer".to_owned(), credentials: Some(credentials) }),
+    };
+    let several = (has_authorization && (basic_auth.is_some() || oauth2.is_some()))
+        || (oauth2.is_some() && basic_auth.is_some());
+    if several {
+        fields.wrong("at most one of basic_auth, oauth2 & authorization must be configured");
+    }
+    let (proxy_url, proxy_from_environment) = read_proxy(fields);
+    HttpClient {
+        basic_auth,
+        authorization,
+        oauth2: oauth2.is_some(),
+        tls: read_tls(fields, "tls_config"),
+        follow_redirects: fields.boolean("follow_redirects").unwrap_or(true),
+        enable_http2: fields.boolean("enable_http2").unwrap_or(true),
+        proxy_url,
+        proxy_from_environment,
+        headers: read_headers(fields),
+    }
+}
+
+fn read_basic(inner: Fields<'_>, outer: &Fields<'_>) -> BasicAuth {
+    let (username, names) = source(&inner, "username", "username_file", "username_ref");
+    let (password, passwords) = source(&inner, "password", "password_file", "password_ref");
+    inner.finish();
+    if names > 1 {
+        outer.wrong("at most one of basic_auth username, username_file & username_ref must be configured");
+    }
+    if passwords > 1 {
+        outer.wrong("at most one of basic_auth password, password_file & password_ref must be configured");
+    }
+    BasicAuth { username, password }
+}
+
+fn read_authorization(inner: Fields<'_>, outer: &Fields<'_>, bearer: bool) -> Authorization {
+    let scheme = inner.text_or_empty("type").trim().to_owned();
+    let (credentials, count) = source(&inner, "credentials", "credentials_file", "credentials_ref");
+    inner.finish();
+    if bearer {
+        outer.wrong("authorization is not compatible with bearer_token & bearer_token_file");
+    }
+    if count > 1 {
+        outer.wrong("at most one of authorization credentials & credentials_file must be configured");
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        outer.wrong("authorization type cannot be set to \"basic\", use \"basic_auth\" instead");
+    }
+    let scheme = if scheme.is_empty() { "Bearer".to_owned() } else { scheme };
+    Authorization { scheme, credentials }
+}
+
+const JWT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+fn read_oauth2(inner: Fields<'_>, outer: &Fields<'_>) {
+    let client_id = inner.text_or_empty("client_id");
+    let (_, secrets) = source(&inner, "client_secret", "client_secret_file", "client_secret_ref");
+    let (_, keys) =
+        source(&inner, "client_certificate_key", "client_certificate_key_file", "client_certificate_key_ref");
+    let grant = inner.text_or_empty("grant_type");
+    let algorithm = inner.text_or_empty("signature_algorithm");
+    let token_url = inner.text_or_empty("token_url");
+    for name in ["client_certificate_key_id", "iss", "audience"] {
+        let _ = inner.text(name);
+    }
+    let _ = inner.get("claims");
+    let _ = (inner.texts("scopes"), inner.text_map("endpoint_params"));
+    read_tls(&inner, "tls_config");
+    read_proxy(&inner);
+    inner.finish();
+    if client_id.is_empty() {
+        outer.wrong("oauth2 client_id must be configured");
+    }
+    if token_url.is_empty() {
+        outer.wrong("oauth2 token_url must be configured");
+    }
+    if grant == JWT {
+        if keys > 1 {
+            outer.wrong(format!(
+                "at most one of oauth2 client_certificate_key, client_certificate_key_file & \
+                 client_certificate_key_ref must be configured using grant-type={JWT}"
+            ));
+        }
+        if !matches!(algorithm.as_str(), "" | "RS256" | "RS384" | "RS512") {
+            outer.wrong("valid signature algorithms are RS256, RS384 and RS512");
+        }
+    } else if secrets > 1 {
+        outer.wrong(
+            "at most one of oauth2 client_secret, client_secret_file & client_secret_ref must be configured using \
+             grant-type=client_credentials",
+        );
+    }
+}
+
+/// Reads TLS settings from the field `name`.
+pub(crate) fn read_tls(fields: &Fields<'_>, name: &str) -> Tls {
+    let Some(inner) = fields.map(name, "config.plain") else { return Tls::default() };
+    let (ca, cas) = source(&inner, "ca", "ca_file", "ca_ref");
+    let (cert, certs) = source(&inner, "cert", "cert_file", "cert_ref");
+    let (key, keys) = source(&inner, "key", "key_file", "key_ref");
+    let version = |name: &str| {
+        let version = inner.text(name).filter(|version| !version.is_empty())?;
+        if !matches!(version.as_str(), "TLS10" | "TLS11" | "TLS12" | "TLS13") {
+            inner.wrong(format!("unknown TLS version: {version}"));
+        }
+        Some(version)
+    };
+    let tls = Tls {
+        ca,
+        cert,
+        key,
+        server_name: inner.text_or_empty("server_name"),
+        insecure_skip_verify: inner.boolean("insecure_skip_verify").unwrap_or(false),
+        min_version: version("min_version"),
+        max_version: version("max_version"),
+    };
+    if cas > 1 {
+        inner.wrong("at most one of ca, ca_file & ca_ref must be configured");
+    }
+    if certs > 1 {
+        inner.wrong("at most one of cert, cert_file & cert_ref must be configured");
+    }
+    if keys > 1 {
+        inner.wrong("at most one of key and key_file must be configured");
+    }
+    if certs > 0 && keys == 0 {
+        inner.wrong(
+            "exactly one of key or key_file must be configured when a client certificate is configured",
+        );
+    }
+    if keys > 0 && certs == 0 {
+        inner.wrong("exactly one of cert or cert_file must be configured when a client key is configured");
+    }
+    inner.finish();
+    tls
+}
+
+/// A field that must hold a URL; the text and its parts.
+pub(crate) fn read_url(fields: &Fields<'_>, name: &str) -> Option<(String, Url)> {
+    let node = fields.some(name)?;
+    let text = text(node, fields.log())?;
+    match units::url(&text) {
+        Ok(url) => Some((text, url)),
+        Err(message) => {
+            fields.log().note(Some(node.line), message);
+            None
+        }
+    }
+}
+
+fn read_proxy(fields: &Fields<'_>) -> (Option<String>, bool) {
+    let url = read_url(fields, "proxy_url").map(|(text, _)| text);
+    let url_is_set = url.as_ref().is_some_and(|url| !url.is_empty());
+    let from_environment = fields.boolean("proxy_from_environment").unwrap_or(false);
+    let no_proxy = fields.text_or_empty("no_proxy");
+    let mut connect_headers = 0;
+    if let Some(headers) = fields.map("proxy_connect_header", "config.ProxyHeader") {
+        for (_, _, value) in headers.rest() {
+            connect_headers += 1;
+            let _ = list(value, headers.log());
+        }
+    }
+    if connect_headers > 0 && !from_environment && !url_is_set {
+        fields.wrong(
+            "if proxy_connect_header is configured, proxy_url or proxy_from_environment must also be configured",
+        );
+    }
+    if from_environment && url_is_set {
+        fields.wrong("if proxy_from_environment is configured, proxy_url must not be configured");
+    }
+    if from_environment && !no_proxy.is_empty() {
+        fields.wrong("if proxy_from_environment is configured, no_proxy must not be configured");
+    } else if url.is_none() && !no_proxy.is_empty() {
+        fields.wrong("if no_proxy is configured, proxy_url must also be configured");
+    }
+    (url.filter(|url| !url.is_empty()), from_environment)
+}
+
+fn list(node: &Node, log: &Log) -> Vec<String> {
+    match &node.kind {
+        crate::yaml::Kind::List(items) => items.iter().filter_map(|item| text(item, log)).collect(),
+        _ => {
+            log.note(Some(node.line), format!("cannot unmarshal {} into []config.Secret", node.tag()));
+            Vec::new()
+        }
+    }
+}
+
+/// Headers that Kenning sets itself, or that change the connection.
+const RESERVED: [&str; 18] = [
+    "Authorization",
+    "Host",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Type",
+    "User-Agent",
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Www-Authenticate",
+    "Accept-Encoding",
+    "X-Prometheus-Remote-Write-Version",
+    "X-Prometheus-Remote-Read-Version",
+    "X-Prometheus-Scrape-Timeout-Seconds",
+    "X-Amz-Date",
+    "X-Amz-Security-Token",
+    "X-Amz-Content-Sha256",
+];
+
+fn read_headers(fields: &Fields<'_>) -> Vec<Header> {
+    let Some(inner) = fields.map("http_headers", "config.Headers") else { return Vec::new() };
+    let mut headers = Vec::new();
+    for (name, _, value) in inner.rest() {
+        if let Some(reserved) = RESERVED.iter().find(|known| known.eq_ignore_ascii_case(name)) {
+            fields.wrong(format!("setting header {reserved:?} is not allowed"));
+        }
+        let Some(header) = Fields::open(value, "config.Header", fields.log()) else { continue };
+        let inline = |name: &str| header.texts(name).into_iter().map(|text| Source::Inline(Secret(text)));
+        let values = inline("values").chain(inline("secrets"));
+        let values = values.chain(header.texts("files").into_iter().map(Source::File)).collect();
+        headers.push(Header { name: name.to_owned(), values });
+        header.finish();
+    }
+    headers
+}
+
+/// Notes headers of a remote endpoint that may not be set by hand.
+pub(crate) fn check_remote_headers(fields: &Fields<'_>, authorization: &str) -> Vec<(String, String)> {
+    let headers = fields.text_map("headers");
+    for (name, _) in &headers {
+        let lower = name.to_lowercase();
+        let reserved = lower != "x-prometheus-scrape-timeout-seconds"
+            && RESERVED.iter().any(|known| known.eq_ignore_ascii_case(&lower));
+        if lower == "authorization" {
+            fields.wrong(authorization);
+        } else if reserved {
+            fields.wrong(format!("{name} is a reserved header. It must not be changed"));
+        }
+    }
+    headers
+}
