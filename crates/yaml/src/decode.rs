@@ -302,12 +302,26 @@ mod tests {
         check("name: \u{1}\n", "yaml: control characters are not allowed");
         check("name: [a\n", "yaml: line 1: did not find expected ',' or ']'");
         check("\n\nname: `a`\n", "yaml: line 3: found character that cannot start any token");
-        check("name:\tx\n\tlimit: 1\n", "yaml: line 2: found character that cannot start any token");
+        check("labels:\n\ta: b\n", "yaml: line 2: found character that cannot start any token");
         check("x: 1\nname: \"a\n", "yaml: line 2: found unexpected end of stream");
         let deep = "[".repeat(100_000);
         assert!(read(deep.as_bytes()).is_err());
         let deep = (0..2000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>();
         assert!(read(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn places() {
+        let place = |text: &str| {
+            let document = read(text.as_bytes()).unwrap();
+            let mark = document.root.as_ref().and_then(|root| root.get("a")).map(|node| node.mark).unwrap();
+            (mark.line, mark.column)
+        };
+        assert_eq!(place("b: 1\na:   x\n"), (2, 6));
+        assert_eq!(place("b: |\n  x\na: >-  # why\n\n  x | y\n  z\n"), (3, 4));
+        assert_eq!(place("a: |\n"), (1, 4));
+        assert_eq!(place("a: \"x\n\ny\nz\"\nb: 1\n"), (1, 4));
+        assert_eq!(place("b: c\na:\n"), (2, 3));
     }
 
     #[test]

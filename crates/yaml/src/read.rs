@@ -1,5 +1,6 @@
 //! Text to tree. The first document counts; that there are more is told.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -60,8 +61,49 @@ pub fn read(bytes: &[u8]) -> Result<Document, SyntaxError> {
     if text.chars().any(is_control) {
         return Err(refused("control characters are not allowed"));
     }
-    let parser = Parser::new_from_str_with_options(text, options());
-    Reader { text, parser, open: Vec::new(), anchors: HashMap::new(), nodes: 0 }.document()
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..UNDERINDENTED_LINES_MAX {
+        match Reader::new(&text).document() {
+            Err(Stopped::Underindented { line, columns }) => {
+                text = Cow::Owned(indented(&text, line, columns))
+            }
+            Err(Stopped::Refused(error)) => return Err(error),
+            Ok(document) => return Ok(document),
+        }
+    }
+    Err(refused(format!(
+        "more than {UNDERINDENTED_LINES_MAX} lines of quoted texts are not indented; indent them"
+    )))
+}
+
+/// Most lines of quoted texts that stand further left than they should. go-yaml lets them pass, our parser does not;
+/// each costs a pass.
+const UNDERINDENTED_LINES_MAX: usize = 256;
+
+/// Why reading stopped.
+enum Stopped {
+    Refused(SyntaxError),
+    /// The line of a quoted text needs so many more columns; they do not become part of its value.
+    Underindented {
+        line: usize,
+        columns: usize,
+    },
+}
+
+impl From<SyntaxError> for Stopped {
+    fn from(error: SyntaxError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// The text with spaces in front of a line.
+fn indented(text: &str, line: usize, columns: usize) -> String {
+    let start = match line {
+        0 | 1 => 0,
+        line => text.match_indices('\n').nth(line - 2).map_or(text.len(), |(at, _)| at + 1),
+    };
+    let (before, after) = text.split_at(start);
+    format!("{before}{}{after}", " ".repeat(columns))
 }
 
 fn options() -> Options {
@@ -89,18 +131,28 @@ struct Open {
 
 struct Reader<'t> {
     text: &'t str,
+    lines: Vec<&'t str>,
     parser: Parser<'t, granit_parser::StrInput<'t>>,
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
 }
 
-impl Reader<'_> {
-    fn document(mut self) -> Result<Document, SyntaxError> {
+impl<'t> Reader<'t> {
+    fn new(text: &'t str) -> Self {
+        let parser = Parser::new_from_str_with_options(text, options());
+        let lines = text.lines().collect();
+        Self { text, lines, parser, open: Vec::new(), anchors: HashMap::new(), nodes: 0 }
+    }
+
+    fn document(mut self) -> Result<Document, Stopped> {
         let mut root = None;
         loop {
             let Some(event) = self.parser.next_event() else { return Ok(Document { root, more: false }) };
-            let (event, span) = event.map_err(|error| self.refuse(&error))?;
+            let (event, span) = match event {
+                Ok(event) => event,
+                Err(error) => return Err(self.stop(&error)),
+            };
             match event {
                 Event::DocumentEnd => {
                     let more = self.more();
@@ -122,6 +174,12 @@ impl Reader<'_> {
         let mark = Mark { line: span.start.line(), column: span.start.col() + 1 };
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                let mark = match block {
+                    true => self.indicator(mark),
+                    false if span.is_empty() && style == ScalarStyle::Plain => self.behind_indicator(mark),
+                    false => mark,
+                };
                 let written = tag.as_ref().map(|tag| named(&tag.original(), tag.core_suffix(), tag.suffix()));
                 let tag = written.unwrap_or_else(|| match style {
                     ScalarStyle::Plain => resolve::plain(&text),
@@ -188,6 +246,39 @@ impl Reader<'_> {
         }
     }
 
+    fn stop(&self, error: &ScanError) -> Stopped {
+        match error.kind() {
+            ErrorKind::InvalidQuotedScalarIndent => {
+                let columns = self.open.last().map_or(1, |open| open.mark.column + 1);
+                Stopped::Underindented { line: error.marker().line(), columns }
+            }
+            _ => Stopped::Refused(self.refuse(error)),
+        }
+    }
+
+    /// Where the `|` or `>` of a block text stands; the parser only tells where its first line does.
+    fn indicator(&self, content: Mark) -> Mark {
+        for line in (1..=content.line).rev() {
+            let text = self.lines.get(line - 1).copied().unwrap_or("");
+            if let Some(column) = header(text) {
+                return Mark { line, column };
+            }
+            if line < content.line && !text.trim().is_empty() {
+                break;
+            }
+        }
+        content
+    }
+
+    /// Where a value that is not written would stand: behind its `:` or `-`.
+    fn behind_indicator(&self, mark: Mark) -> Mark {
+        let line = self.lines.get(mark.line.saturating_sub(1)).copied().unwrap_or("");
+        match line.chars().nth(mark.column.saturating_sub(1)) {
+            Some(':' | '-' | '?') => Mark { column: mark.column + 1, ..mark },
+            _ => mark,
+        }
+    }
+
     fn refuse(&self, error: &ScanError) -> SyntaxError {
         let at = error.marker();
         let mark = Mark { line: at.line(), column: at.col() + 1 };
@@ -218,6 +309,14 @@ impl Reader<'_> {
         let rest = line.get(start..).unwrap_or("").trim_start_matches('*');
         rest.split(|c: char| c.is_whitespace() || ",[]{}".contains(c)).next().unwrap_or("")
     }
+}
+
+/// The column of the `|` or `>` that ends a line, comments aside.
+fn header(line: &str) -> Option<usize> {
+    let code = line.find(" #").and_then(|at| line.get(..at)).unwrap_or(line).trim_end();
+    let start = code.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
+    let before = start.strip_suffix(['|', '>'])?;
+    Some(before.chars().count() + 1)
 }
 
 /// Which part of go-yaml finds a fault; it decides which line is named.
@@ -255,6 +354,7 @@ fn spoken(kind: &ErrorKind) -> (Fault, String) {
         | ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
         | ErrorKind::TabInIndentation => (Scanner, "found character that cannot start any token"),
+        ErrorKind::TabInPlainScalar => (Scanner, "found a tab character that violates indentation"),
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
             (Scanner, "could not find expected ':'")
         }
