@@ -37,7 +37,7 @@ pub use scan::{
 };
 pub use spans::{Span, SpanBatch, SpanEvent, SpanKind, SpanLink, SpanSource, StatusCode};
 pub use store::{
-    BatchId, Block, Expired, Flow, GridRow, GroupRow, Retention, ScanError, ScanSummary, SeriesRows, Store,
-    Write, WriteError,
+    BatchId, Block, Delete, DeleteError, Expired, Flow, GridRow, GroupRow, Retention, ScanError, ScanSummary,
+    SeriesRows, SnapshotError, Store, Write, WriteError,
 };
 pub use time::{Millis, Nanos, TimeRange};

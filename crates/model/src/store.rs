@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Batch, Exemplar, HistogramSample, LabelSet, LogBatch, MetricMetadata, Millis, Nanos, Sample, Scan,
-    SpanBatch, TenantId,
+    Batch, Exemplar, Filter, HistogramSample, LabelSet, LogBatch, MetricMetadata, Millis, Nanos, Sample,
+    Scan, SpanBatch, Table, TenantId, TimeRange,
 };
 
 /// A store of telemetry. Calls block; callers that must not block put them on threads of their own.
@@ -28,7 +28,92 @@ pub trait Store: Send + Sync + 'static {
 
     /// Drops what is older than the policy allows, in whole files where it can.
     fn expire(&self, policy: &Retention) -> Result<Expired, WriteError>;
+
+    /// Makes rows that are stored now invisible to every later scan, durably, before it returns. What is written after
+    /// the call began may stay, so deleted rows can be written again. The bytes go from the disk with later
+    /// maintenance, or by [`Store::clean`].
+    fn delete(&self, delete: &Delete) -> Result<(), DeleteError> {
+        let _ = delete;
+        Err(DeleteError::Refused { detail: "this store cannot delete by selector".to_owned() })
+    }
+
+    /// Removes the bytes of deleted rows from the disk now; gives the number of files written anew.
+    fn clean(&self) -> Result<u64, WriteError> {
+        Ok(0)
+    }
+
+    /// Makes a consistent copy named `name` beside the data: everything acknowledged before the call, and of what is
+    /// written meanwhile a prefix in the order of writing. Without `recent`, what is still in memory is left out.
+    fn snapshot(&self, name: &str, recent: bool) -> Result<(), SnapshotError> {
+        let _ = (name, recent);
+        Err(SnapshotError::Refused { detail: "this store makes no snapshots".to_owned() })
+    }
 }
+
+/// Rows to be deleted: those of a table in a range that pass a filter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delete {
+    /// Whose rows.
+    pub tenant: TenantId,
+    /// Which table. [`Table::Samples`] takes the exemplars of its series along; metadata cannot be deleted.
+    pub table: Table,
+    /// Rows stamped inside; both ends included.
+    pub time: TimeRange,
+    /// Which rows.
+    pub filter: Filter,
+}
+
+/// Why nothing was deleted.
+#[derive(Debug)]
+pub enum DeleteError {
+    /// It cannot be deleted this way, however often it is tried.
+    Refused {
+        /// Why, and what can be done.
+        detail: String,
+    },
+    /// The disk refused; trying again later can succeed. After a power cut the deletion may turn out to be done.
+    Unavailable {
+        /// What was tried and what came back.
+        detail: String,
+    },
+}
+
+impl fmt::Display for DeleteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { detail } => write!(f, "the rows cannot be deleted: {detail}"),
+            Self::Unavailable { detail } => write!(f, "the store cannot delete right now: {detail}"),
+        }
+    }
+}
+
+impl std::error::Error for DeleteError {}
+
+/// Why there is no snapshot of that name.
+#[derive(Debug)]
+pub enum SnapshotError {
+    /// The name or the store does not allow it.
+    Refused {
+        /// Why.
+        detail: String,
+    },
+    /// The disk refused; what was copied is removed at the next attempt of the same name or left without the name.
+    Unavailable {
+        /// What was tried and what came back.
+        detail: String,
+    },
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { detail } => write!(f, "the snapshot is refused: {detail}"),
+            Self::Unavailable { detail } => write!(f, "the snapshot could not be made: {detail}"),
+        }
+    }
+}
+
+impl std::error::Error for SnapshotError {}
 
 /// Names a write for ever. Greater means later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

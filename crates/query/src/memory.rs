@@ -17,10 +17,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use kenning_model::{
-    Agg, Batch, BatchId, Block, DistinctOf, Exemplar, Expired, Field, Flow, Group, GroupRow, Histogram,
-    HistogramSample, LabelSet, LogBatch, METRIC_NAME, MetricBatch, MetricMetadata, Millis, Nanos, Order,
-    Record, Retention, Sample, Scan, ScanError, ScanSummary, SeriesRows, Shape, Span, SpanBatch, SpanRow,
-    SpanSource, Store, Table, TenantId, Write, WriteError, push_start, start_at,
+    Agg, Batch, BatchId, Block, Delete, DeleteError, DistinctOf, Exemplar, Expired, Field, Flow, Group,
+    GroupRow, Histogram, HistogramSample, LabelSet, LogBatch, METRIC_NAME, MetricBatch, MetricMetadata,
+    Millis, Nanos, Order, Record, Retention, Sample, Scan, ScanError, ScanSummary, SeriesRows, Shape, Span,
+    SpanBatch, SpanRow, SpanSource, Store, Table, TenantId, Write, WriteError, push_start, start_at,
 };
 
 /// Most series or rows of one block handed to a sink.
@@ -127,9 +127,59 @@ impl Store for MemoryStore {
         let rows = state.tenants.values_mut().map(|tenant| tenant.expire(policy)).sum();
         Ok(Expired { rows, ..Expired::default() })
     }
+
+    fn delete(&self, delete: &Delete) -> Result<(), DeleteError> {
+        if delete.table == Table::Metadata {
+            return Err(DeleteError::Refused { detail: "metadata of metrics cannot be deleted".to_owned() });
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tenant) = state.tenants.get_mut(&delete.tenant) {
+            tenant.delete(delete);
+        }
+        Ok(())
+    }
 }
 
 impl Tenant {
+    fn delete(&mut self, delete: &Delete) {
+        let inside = |time: Nanos| delete.time.contains(time);
+        match delete.table {
+            Table::Samples => {
+                for (labels, series) in &mut self.series {
+                    if delete.filter.matches(labels) {
+                        series.floats.retain(|time, _| !inside(time.to_nanos()));
+                        series.histograms.retain(|time, _| !inside(time.to_nanos()));
+                    }
+                }
+                self.series.retain(|_, series| !series.floats.is_empty() || !series.histograms.is_empty());
+                self.delete_exemplars(delete);
+            }
+            Table::Exemplars => self.delete_exemplars(delete),
+            Table::Metadata => {}
+            Table::Logs => {
+                let all = std::mem::take(&mut self.logs);
+                for row in all.rows.rows().filter(|row| !inside(row.time) || !delete.filter.matches(row)) {
+                    let mut one = LogBatch::default();
+                    one.add_stream(row.stream.clone());
+                    one.push(0, row);
+                    self.logs.add(&one);
+                }
+            }
+            Table::Spans => self.spans.retain(|(span, source)| {
+                !inside(span.start) || !delete.filter.matches(&SpanRow { span, source })
+            }),
+        }
+    }
+
+    fn delete_exemplars(&mut self, delete: &Delete) {
+        for (labels, list) in &mut self.exemplars {
+            if delete.filter.matches(labels) {
+                list.retain(|exemplar| !delete.time.contains(exemplar.time.to_nanos()));
+            }
+        }
+        self.exemplars.retain(|_, list| !list.is_empty());
+    }
+
     fn add(&mut self, batch: &Batch) {
         match batch {
             Batch::Metrics(metrics) => self.add_metrics(metrics),

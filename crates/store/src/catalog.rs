@@ -43,7 +43,7 @@ impl Catalog {
     }
 
     /// Every part.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Part>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Part>> + Clone {
         self.lists.values().flatten()
     }
 

@@ -7,6 +7,7 @@
 //! wal/         write-ahead log (see [`crate::wal`])
 //! parts/       immutable files
 //! quarantine/  what could not be read, each with a reason beside it
+//! snapshots/   copies of the directory, each a data directory itself (see [`crate::snapshot`])
 //! ```
 //!
 //! Promised: a second process is refused; a directory of an unknown format is refused with the reason before a byte of
@@ -30,7 +31,8 @@ pub const QUARANTINE: &str = "quarantine";
 pub const FORMAT_VERSION: u32 = 1;
 
 const LOCK: &str = "LOCK";
-const FORMAT: &str = "FORMAT";
+/// The file that says which format the directory has.
+pub(crate) const FORMAT: &str = "FORMAT";
 const FORMAT_PREFIX: &str = "kenning data format ";
 /// Longest FORMAT file that is looked at.
 const FORMAT_MAX_LEN: u64 = 256;
@@ -117,9 +119,7 @@ impl DataDir {
             check_format(&*vfs)?;
         } else {
             check_unused(&*vfs)?;
-            let line = format!("{FORMAT_PREFIX}{FORMAT_VERSION}\n");
-            replace_file(&*vfs, Path::new(FORMAT), |file| file.write_all_at(line.as_bytes(), 0))
-                .map_err(io_error("writing FORMAT"))?;
+            write_format(&*vfs, Path::new("")).map_err(io_error("writing FORMAT"))?;
         }
         for folder in [WAL, PARTS, QUARANTINE] {
             vfs.create_dir_all(Path::new(folder)).map_err(io_error("creating a folder"))?;
@@ -133,6 +133,12 @@ impl DataDir {
     pub fn vfs(&self) -> &Arc<dyn Vfs> {
         &self.vfs
     }
+}
+
+/// Says that `folder` is a data directory of this format.
+pub(crate) fn write_format(vfs: &dyn Vfs, folder: &Path) -> io::Result<()> {
+    let line = format!("{FORMAT_PREFIX}{FORMAT_VERSION}\n");
+    replace_file(vfs, &folder.join(FORMAT), |file| file.write_all_at(line.as_bytes(), 0)).map(drop)
 }
 
 fn check_format(vfs: &dyn Vfs) -> Result<(), OpenDirError> {

@@ -19,14 +19,15 @@ use std::time::Duration;
 use kenning_codec::batch;
 use kenning_codec::bytes::{Decoder, Encoder};
 use kenning_model::{
-    Batch, BatchId, Block, Expired, Flow, Retention, Scan, ScanError, ScanSummary, Store, TenantId, Write,
-    WriteError,
+    Batch, BatchId, Block, Delete, DeleteError, Expired, Flow, Retention, Scan, ScanError, ScanSummary,
+    SnapshotError, Store, TenantId, Write, WriteError,
 };
 use kenning_stdx::clock::Clock;
 use kenning_stdx::random::Random;
 use kenning_stdx::vfs::Vfs;
 
 use crate::catalog::Catalog;
+use crate::delete;
 use crate::dir::{DataDir, OpenDirError, WAL};
 use crate::heads::Heads;
 use crate::maintain::Gate;
@@ -159,6 +160,7 @@ impl Engine {
         let env = WalEnv { vfs: Arc::clone(&vfs), clock: Arc::clone(&clock), random };
         let (wal, replay) = Wal::open(env, Path::new(WAL), wal_options).map_err(OpenError::Wal)?;
         let (catalog, unknown_parts) = recover::catalog_of(&vfs, manifest.state());
+        let unknown_tombstones = delete::apply_tombstones(manifest.state(), catalog.all());
         let orphans_removed = recover::clean_up(&*vfs, manifest.state(), &report);
         let last = wal.last_sequence().max(flushed_through);
         let engine = Self {
@@ -174,7 +176,7 @@ impl Engine {
         let replay = recover::replay(&engine, replay).map_err(OpenError::Replay)?;
         let took = engine.clock.steady().saturating_sub(started);
         lock(&engine.observed).startup =
-            Startup { took, replay, manifest: report, unknown_parts, orphans_removed };
+            Startup { took, replay, manifest: report, unknown_parts, unknown_tombstones, orphans_removed };
         Ok(engine)
     }
 
@@ -360,5 +362,17 @@ impl Store for Engine {
 
     fn expire(&self, policy: &Retention) -> Result<Expired, WriteError> {
         self.expire_parts(policy)
+    }
+
+    fn delete(&self, delete: &Delete) -> Result<(), DeleteError> {
+        self.delete_rows(delete)
+    }
+
+    fn clean(&self) -> Result<u64, WriteError> {
+        self.clean_deleted()
+    }
+
+    fn snapshot(&self, name: &str, recent: bool) -> Result<(), SnapshotError> {
+        self.take_snapshot(name, recent)
     }
 }

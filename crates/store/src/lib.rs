@@ -18,6 +18,7 @@
 
 mod answer;
 mod catalog;
+mod delete;
 pub mod dir;
 mod engine;
 mod flush;
@@ -34,6 +35,7 @@ mod quarantine;
 mod recover;
 mod retention;
 mod scan;
+pub mod snapshot;
 mod stats;
 mod traces;
 pub mod wal;

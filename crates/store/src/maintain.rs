@@ -87,7 +87,11 @@ impl Engine {
     /// thread; writers and scans go on meanwhile.
     pub fn maintain(&self) -> Result<Maintained, FlushError> {
         let flushed = if self.is_flush_due() { self.flush()? } else { false };
-        Ok(Maintained { flushed, merged: self.merge_once()? })
+        let merged = self.merge_once()?;
+        if merged == 0 {
+            self.clean_one(&mut lock(&self.gate))?;
+        }
+        Ok(Maintained { flushed, merged })
     }
 
     fn is_flush_due(&self) -> bool {
@@ -101,12 +105,15 @@ impl Engine {
     /// Writes everything in heads as parts and cuts the write-ahead log. True when there was something. Call it before
     /// a clean exit: the next start then has nothing to replay.
     pub fn flush(&self) -> Result<bool, FlushError> {
-        let mut gate = lock(&self.gate);
+        self.flush_gated(&mut lock(&self.gate))
+    }
+
+    pub(crate) fn flush_gated(&self, gate: &mut Gate) -> Result<bool, FlushError> {
         // Heads of an earlier attempt that failed come first; what has arrived since would be left behind.
         let left_behind = self.read_state().frozen.is_some();
-        let mut flushed = self.flush_once(&mut gate)?;
+        let mut flushed = self.flush_once(gate)?;
         if left_behind {
-            flushed |= self.flush_once(&mut gate)?;
+            flushed |= self.flush_once(gate)?;
         }
         Ok(flushed)
     }
@@ -230,7 +237,7 @@ impl Engine {
 
     /// Puts a durable change of parts before the eyes of scans, and has the files of removed parts go with their last
     /// reader.
-    fn publish(&self, removed: &[Arc<Part>], added: &[Arc<Part>], ends_flush: bool) {
+    pub(crate) fn publish(&self, removed: &[Arc<Part>], added: &[Arc<Part>], ends_flush: bool) {
         let ids: Vec<u64> = removed.iter().map(|part| part.info.name.id).collect();
         let mut state = self.write_state();
         // One assignment: whatever happens while the new one is made, scans see the one or the other.
@@ -261,25 +268,14 @@ impl Engine {
             bytes_max: self.options.merge_bytes_max,
         };
         let Some(parts) = merge::choose(&catalog, &limits) else { return Ok(0) };
-        let merged = self.execute_merge(&mut gate, &parts);
+        let level = parts.iter().map(|part| part.info.level).max().unwrap_or(0).saturating_add(1);
+        let merged = self.replace_parts(&mut gate, &parts, level);
         let mut observed = lock(&self.observed);
         match &merged {
             Ok(()) => observed.counts.merges += 1,
             Err(_) => observed.counts.merges_failed += 1,
         }
         merged.map(|()| parts.len())
-    }
-
-    fn execute_merge(&self, gate: &mut Gate, parts: &[Arc<Part>]) -> Result<(), FlushError> {
-        let id = gate.next_id;
-        gate.next_id += 1;
-        let merged = Arc::new(merge::execute(self.vfs(), parts, id)?);
-        let removed = parts.iter().map(|part| Edit::RemovePart { id: PartId(part.info.name.id) });
-        let edits: Vec<_> = std::iter::once(Edit::AddPart(entry_of(&merged))).chain(removed).collect();
-        // After a failed commit the file must stay: the transaction may be there after a crash.
-        gate.manifest.commit(&edits).map_err(FlushError::Commit)?;
-        self.publish(parts, &[merged], false);
-        Ok(())
     }
 
     pub(crate) fn expire_parts(&self, policy: &Retention) -> Result<Expired, WriteError> {
@@ -309,7 +305,7 @@ impl Engine {
     }
 }
 
-fn entry_of(part: &Part) -> PartEntry {
+pub(crate) fn entry_of(part: &Part) -> PartEntry {
     let info = &part.info;
     PartEntry {
         id: PartId(info.name.id),

@@ -32,7 +32,7 @@ use kenning_stdx::vfs::{File, Vfs};
 use crate::dir::replace_file;
 use crate::frame_reader::{Damage, FrameReader, Piece};
 use crate::quarantine;
-pub use edit::{Edit, PartEntry, PartId};
+pub use edit::{Edit, PartEntry, PartId, TombstoneEntry};
 
 /// Version of the manifest's format.
 pub const VERSION: u32 = 1;
@@ -63,6 +63,8 @@ pub struct ManifestState {
     pub flushed_through: u64,
     /// The highest part id ever used; new ones are above.
     pub last_part_id: u64,
+    /// Deleted rows that are still in parts, by id.
+    pub tombstones: BTreeMap<u64, TombstoneEntry>,
 }
 
 /// What was met while reading the manifest.
@@ -204,6 +206,12 @@ impl ManifestState {
                 }
                 Edit::Flushed { through } => self.flushed_through = *through,
                 Edit::PartIdsUsed { through } => self.last_part_id = self.last_part_id.max(*through),
+                Edit::AddTombstone(entry) => {
+                    self.tombstones.insert(entry.id, entry.clone());
+                }
+                Edit::RemoveTombstone { id } => {
+                    self.tombstones.remove(id);
+                }
             }
         }
         Ok(())
@@ -224,7 +232,11 @@ impl ManifestState {
                     return Err(CommitError::FlushedBackwards { through: *through, recorded });
                 }
                 Edit::Flushed { through } => recorded = *through,
-                Edit::AddPart(_) | Edit::RemovePart { .. } | Edit::PartIdsUsed { .. } => {}
+                Edit::AddPart(_)
+                | Edit::RemovePart { .. }
+                | Edit::PartIdsUsed { .. }
+                | Edit::AddTombstone(_)
+                | Edit::RemoveTombstone { .. } => {}
             }
         }
         Ok(())
@@ -243,8 +255,20 @@ impl ManifestState {
                 }
                 Edit::Flushed { through } => self.flushed_through = self.flushed_through.max(through),
                 Edit::PartIdsUsed { through } => self.last_part_id = self.last_part_id.max(through),
+                Edit::AddTombstone(entry) => {
+                    self.tombstones.insert(entry.id, entry);
+                }
+                Edit::RemoveTombstone { id } => {
+                    self.tombstones.remove(&id);
+                }
             }
         }
+    }
+
+    /// The tombstones of which every part is gone.
+    pub(crate) fn spent_tombstones(&self) -> Vec<u64> {
+        let is_spent = |entry: &&TombstoneEntry| !entry.parts.iter().any(|id| self.parts.contains_key(id));
+        self.tombstones.values().filter(is_spent).map(|entry| entry.id).collect()
     }
 
     /// The edits that lead from nothing to this state.
@@ -253,7 +277,9 @@ impl ManifestState {
             Edit::Flushed { through: self.flushed_through },
             Edit::PartIdsUsed { through: self.last_part_id },
         ];
-        facts.into_iter().chain(self.parts.values().cloned().map(Edit::AddPart)).collect()
+        let parts = self.parts.values().cloned().map(Edit::AddPart);
+        let tombstones = self.tombstones.values().cloned().map(Edit::AddTombstone);
+        facts.into_iter().chain(parts).chain(tombstones).collect()
     }
 }
 
@@ -305,6 +331,13 @@ impl Manifest {
         PartId(self.state.last_part_id + 1)
     }
 
+    /// Writes a manifest that says the same to another place, for a copy of the data directory.
+    pub(crate) fn write_copy(&mut self, path: &Path) -> io::Result<()> {
+        let owner = self.random.next_u64();
+        let (bytes, _) = file_bytes(&self.state, owner)?;
+        replace_file(&*self.vfs, path, |file| file.write_all_at(&bytes, 0)).map(drop)
+    }
+
     /// Makes all edits durable, as one, and applies them.
     pub fn commit(&mut self, edits: &[Edit]) -> Result<(), CommitError> {
         self.state.check(edits)?;
@@ -343,18 +376,24 @@ impl Manifest {
     fn rewrite(&mut self, state: &ManifestState) -> io::Result<()> {
         self.log = None;
         let owner = self.random.next_u64();
-        let mut bytes = header_bytes(owner)?;
-        let edits = state.to_edits();
-        let mut next_sequence = 1;
-        for chunk in edits.chunks(EDITS_PER_FRAME) {
-            append_frame(owner, next_sequence, &edit::encode(chunk), &mut bytes)?;
-            next_sequence += 1;
-        }
+        let (bytes, next_sequence) = file_bytes(state, owner)?;
         let file = replace_file(&*self.vfs, &self.path, |file| file.write_all_at(&bytes, 0))?;
         let len = bytes.len() as u64;
         self.log = Some(Log { file, owner, len, next_sequence, len_when_rewritten: len });
         Ok(())
     }
+}
+
+/// A whole file that says `state`, and the sequence of its next transaction.
+fn file_bytes(state: &ManifestState, owner: u64) -> io::Result<(Vec<u8>, u64)> {
+    let mut bytes = header_bytes(owner)?;
+    let edits = state.to_edits();
+    let mut next_sequence = 1;
+    for chunk in edits.chunks(EDITS_PER_FRAME) {
+        append_frame(owner, next_sequence, &edit::encode(chunk), &mut bytes)?;
+        next_sequence += 1;
+    }
+    Ok((bytes, next_sequence))
 }
 
 fn append_frame(owner: u64, sequence: u64, payload: &[u8], out: &mut Vec<u8>) -> io::Result<()> {

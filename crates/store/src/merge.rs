@@ -70,8 +70,14 @@ fn choose_level(parts: &[Arc<Part>], level: u8, limits: &Limits) -> Option<Vec<A
     groups.into_values().find(|group| group.len() >= parts_min)
 }
 
-/// Writes the rows of the parts, which stand in order of arrival, as one part.
-pub(crate) fn execute(vfs: &Arc<dyn Vfs>, parts: &[Arc<Part>], id: u64) -> Result<Part, PartError> {
+/// Writes the rows of the parts, which stand in order of arrival, as one part of a level. `None` when all of them were
+/// deleted.
+pub(crate) fn execute(
+    vfs: &Arc<dyn Vfs>,
+    parts: &[Arc<Part>],
+    id: u64,
+    level: u8,
+) -> Result<Option<Part>, PartError> {
     let first = parts.first().ok_or_else(|| damaged("nothing to merge"))?;
     let name = &first.info.name;
     let draft = match name.table {
@@ -82,10 +88,8 @@ pub(crate) fn execute(vfs: &Arc<dyn Vfs>, parts: &[Arc<Part>], id: u64) -> Resul
         PartTable::Spans => merge_spans(parts)?,
         PartTable::Metadata => None,
     };
-    let draft = draft.ok_or_else(|| damaged("the parts to merge have no rows"))?;
-    let level = parts.iter().map(|part| part.info.level).max().unwrap_or(0).saturating_add(1);
     let place = Place { tenant: &name.tenant, id, order: name.order, level };
-    Ok(write_part(vfs, &place, draft)?)
+    Ok(draft.map(|draft| write_part(vfs, &place, draft)).transpose()?)
 }
 
 /// Reads a part; damage sets it aside, so that the next choice passes over it.

@@ -78,6 +78,8 @@ pub struct Startup {
     pub manifest: ManifestReport,
     /// Parts in the manifest that this version cannot make sense of; their files are left alone.
     pub unknown_parts: u64,
+    /// Deletes in the manifest that this version cannot read; their rows are visible again.
+    pub unknown_tombstones: u64,
     /// Files of interrupted work that were removed.
     pub orphans_removed: u64,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Chance, ask, for_seeds};
-use kenning_model::{Batch, BatchId, Scan, ScanError, Store, TenantId, Write};
+use kenning_model::{Batch, BatchId, Delete, Scan, ScanError, Store, TenantId, Write};
 use kenning_query::MemoryStore;
 use kenning_stdx::clock::SimClock;
 use kenning_stdx::random::Random;
@@ -41,7 +41,7 @@ fn run(seed: u64) {
     let (oracle, mut engine) = (MemoryStore::new(), open(&vfs, seed));
     let mut id = 0;
     for step in 0..25 {
-        match chance.below(10) {
+        match chance.below(12) {
             0..=4 => {
                 let group: Vec<Write> = (0..=chance.below(2))
                     .map(|_| {
@@ -64,6 +64,12 @@ fn run(seed: u64) {
                 engine = open(&vfs, seed ^ step);
                 assert_eq!(engine.last_batch_id(), oracle.last_batch_id());
             }
+            8 | 9 => {
+                let Scan { tenant, table, time, filter, .. } = chance.scan();
+                let delete = Delete { tenant, table, time, filter };
+                assert_eq!(engine.delete(&delete).is_ok(), oracle.delete(&delete).is_ok(), "{delete:#?}");
+            }
+            10 => drop(engine.clean().unwrap()),
             _ => {}
         }
         for _ in 0..3 {

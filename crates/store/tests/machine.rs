@@ -115,6 +115,47 @@ fn scans_see_everything_once_while_data_moves() {
     });
 }
 
+/// A snapshot taken while writes go on opens as a data directory that holds a prefix of them.
+#[test]
+fn a_snapshot_under_load_restores_a_prefix() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path()).unwrap();
+    let (acknowledged, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let mut promised = Vec::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for id in 1..u64::MAX {
+                write(&engine, id, one_line(id));
+                acknowledged.store(id, Ordering::SeqCst);
+                if done.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
+        });
+        for name in ["a", "b", "c"] {
+            while acknowledged.load(Ordering::SeqCst) < 20 * (promised.len() as u64 + 1) {
+                thread::yield_now();
+            }
+            promised.push((name, acknowledged.load(Ordering::SeqCst)));
+            engine.snapshot(name, true).unwrap();
+            engine.maintain().unwrap();
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+    assert!(engine.snapshot("a", true).is_err(), "a name is used once");
+    drop(engine);
+    for (name, promised) in promised {
+        let restored = open(&folder.path().join("snapshots").join(name)).unwrap();
+        let (lines, summary) = ask(&restored, &all(Table::Logs)).unwrap();
+        assert_eq!(summary.missing, [""; 0]);
+        assert!(lines.len() as u64 >= promised, "{} of {promised}", lines.len());
+        assert_eq!(restored.last_batch_id().0, lines.len() as u64);
+        let in_order = lines.iter().zip(1..).all(|(line, id)| line.contains(&format!("line: \"{id}\"")));
+        assert!(in_order, "{lines:?}");
+        write(&restored, lines.len() as u64 + 1, one_line(0));
+    }
+}
+
 /// The bar is 500 bytes for an active series; most of it is the text of its labels.
 #[test]
 fn an_active_series_costs_little() {

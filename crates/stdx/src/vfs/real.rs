@@ -72,6 +72,10 @@ impl Vfs for RealVfs {
         fs::rename(self.resolve(from)?, self.resolve(to)?)
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(self.resolve(from)?, self.resolve(to)?)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(self.resolve(path)?)
     }

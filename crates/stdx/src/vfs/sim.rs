@@ -13,7 +13,7 @@
 //! ([`SimVfs::set_capacity`]) and bits can rot ([`SimVfs::flip_bit`]). The process may die in the middle of whatever it
 //! does ([`SimVfs::die_at`]).
 //!
-//! Lacking: permissions, links, sparse-file holes in the length sense, and any notion of time.
+//! Lacking: permissions, symbolic links, sparse-file holes in the length sense, and any notion of time.
 
 mod names;
 mod node;
@@ -52,7 +52,7 @@ pub enum OpClass {
     Sync,
     /// Syncing a directory.
     SyncDir,
-    /// Renaming.
+    /// Renaming, linking.
     Rename,
     /// Removing.
     Remove,
@@ -437,6 +437,20 @@ impl Vfs for SimVfs {
                     disk.collect();
                     Ok(())
                 }
+            },
+        )
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from, to) = (check_relative(from)?, check_relative(to)?);
+        self.run(
+            OpClass::Rename,
+            || format!("link {} {}", from.display(), to.display()),
+            |disk, fault| match (fault, disk.names.get(from)) {
+                (Some(kind), _) => struck(kind),
+                (None, Some(node @ Node::File(_))) => disk.names.create(to, node),
+                (None, Some(Node::Dir)) => Err(io::ErrorKind::IsADirectory.into()),
+                (None, None) => Err(missing(from)),
             },
         )
     }

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use kenning_model::{LabelSet, LogBatch, LogRow, Nanos, Severity, SpanId, TimeRange, TraceId};
+use kenning_model::{Field, LabelSet, LogBatch, LogRow, Nanos, Severity, SpanId, TimeRange, TraceId};
 use parquet::basic::Encoding;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 
+use crate::delete::Hidden;
 use crate::parts::columns::{Column, GroupReader, Layout, TableWriter, Values, bytes_of, spread, text_of};
 use crate::parts::labels::{SeriesRun, map_columns, on_first_rows, read_map, read_runs};
 use crate::parts::part::Draft;
@@ -149,7 +150,24 @@ pub(crate) fn read(group: &GroupReader<'_>, wanted: &Wanted<'_>) -> Result<(LogB
     if runs.is_empty() {
         return Ok(nothing);
     }
-    read_columns(group, &runs, wanted.lines)
+    let hidden = group.hidden();
+    let lines = wanted.lines || hidden.looks_at(&|field| *field == Field::Line);
+    let read = read_columns(group, &runs, lines)?;
+    Ok(if hidden.is_empty() { read } else { without_deleted(read, hidden) })
+}
+
+fn without_deleted((batch, arrivals): (LogBatch, Vec<u64>), hidden: &Hidden) -> (LogBatch, Vec<u64>) {
+    let (mut kept, mut kept_arrivals) = (LogBatch::default(), Vec::new());
+    for stream in &batch.streams {
+        kept.add_stream(stream.clone());
+    }
+    for ((row, stream), arrival) in batch.rows().zip(&batch.stream).zip(arrivals) {
+        if !hidden.hides(row.time, &row) {
+            kept.push(*stream, row);
+            kept_arrivals.push(arrival);
+        }
+    }
+    (kept, kept_arrivals)
 }
 
 fn read_columns(

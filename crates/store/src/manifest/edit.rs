@@ -37,6 +37,17 @@ pub struct PartEntry {
     pub level: u8,
 }
 
+/// Rows that parts hold and nobody is to see any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TombstoneEntry {
+    /// Its id; later ones are greater.
+    pub id: u64,
+    /// What is deleted, as `crate::delete` writes it.
+    pub body: Vec<u8>,
+    /// The parts it holds for. Data that came later is in none of them.
+    pub parts: Vec<PartId>,
+}
+
 /// A change of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
@@ -57,12 +68,21 @@ pub enum Edit {
         /// The highest id.
         through: u64,
     },
+    /// Rows are deleted from now on.
+    AddTombstone(TombstoneEntry),
+    /// A tombstone has no part left that it holds for.
+    RemoveTombstone {
+        /// Its id.
+        id: u64,
+    },
 }
 
 const TAG_ADD: u8 = 1;
 const TAG_REMOVE: u8 = 2;
 const TAG_FLUSHED: u8 = 3;
 const TAG_IDS_USED: u8 = 4;
+const TAG_ADD_TOMBSTONE: u8 = 5;
+const TAG_REMOVE_TOMBSTONE: u8 = 6;
 
 /// The bytes of a transaction: edits one after the other, integers little-endian, texts with a 32-bit length.
 pub(super) fn encode(edits: &[Edit]) -> Vec<u8> {
@@ -73,6 +93,8 @@ pub(super) fn encode(edits: &[Edit]) -> Vec<u8> {
             Edit::RemovePart { id } => encode_number(TAG_REMOVE, id.0, &mut out),
             Edit::Flushed { through } => encode_number(TAG_FLUSHED, *through, &mut out),
             Edit::PartIdsUsed { through } => encode_number(TAG_IDS_USED, *through, &mut out),
+            Edit::AddTombstone(tombstone) => encode_tombstone(tombstone, &mut out),
+            Edit::RemoveTombstone { id } => encode_number(TAG_REMOVE_TOMBSTONE, *id, &mut out),
         }
     }
     out
@@ -96,6 +118,14 @@ fn encode_part(part: &PartEntry, out: &mut Vec<u8>) {
     }
 }
 
+fn encode_tombstone(tombstone: &TombstoneEntry, out: &mut Vec<u8>) {
+    encode_number(TAG_ADD_TOMBSTONE, tombstone.id, out);
+    out.extend_from_slice(&u32::try_from(tombstone.body.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(&tombstone.body);
+    out.extend_from_slice(&(tombstone.parts.len() as u64).to_le_bytes());
+    tombstone.parts.iter().for_each(|id| out.extend_from_slice(&id.0.to_le_bytes()));
+}
+
 /// Reads a transaction back; `None` when the bytes are not one.
 pub(super) fn decode(bytes: &[u8]) -> Option<Vec<Edit>> {
     let mut cursor = Cursor(bytes);
@@ -106,6 +136,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Vec<Edit>> {
             TAG_REMOVE => Edit::RemovePart { id: PartId(cursor.u64()?) },
             TAG_FLUSHED => Edit::Flushed { through: cursor.u64()? },
             TAG_IDS_USED => Edit::PartIdsUsed { through: cursor.u64()? },
+            TAG_ADD_TOMBSTONE => Edit::AddTombstone(cursor.tombstone()?),
+            TAG_REMOVE_TOMBSTONE => Edit::RemoveTombstone { id: cursor.u64()? },
             _ => return None,
         });
     }
@@ -127,11 +159,23 @@ impl<'a> Cursor<'a> {
         Some(u64::from_le_bytes(*value))
     }
 
-    fn text(&mut self) -> Option<&'a str> {
+    fn bytes(&mut self) -> Option<&'a [u8]> {
         let (len, rest) = self.0.split_first_chunk()?;
-        let (text, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)?;
+        let (bytes, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)?;
         self.0 = rest;
-        std::str::from_utf8(text).ok()
+        Some(bytes)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    fn tombstone(&mut self) -> Option<TombstoneEntry> {
+        let id = self.u64()?;
+        let body = self.bytes()?.to_vec();
+        let count = usize::try_from(self.u64()?).ok().filter(|count| *count <= self.0.len() / 8)?;
+        let parts = (0..count).map(|_| self.u64().map(PartId)).collect::<Option<Vec<_>>>()?;
+        Some(TombstoneEntry { id, body, parts })
     }
 
     fn part(&mut self) -> Option<PartEntry> {
@@ -168,12 +212,16 @@ mod tests {
                 level,
             })
         });
-        let other = (0..3, any::<u64>()).prop_map(|(which, number)| match which {
+        let other = (0..4, any::<u64>()).prop_map(|(which, number)| match which {
             0 => Edit::RemovePart { id: PartId(number) },
             1 => Edit::Flushed { through: number },
-            _ => Edit::PartIdsUsed { through: number },
+            2 => Edit::PartIdsUsed { through: number },
+            _ => Edit::RemoveTombstone { id: number },
         });
-        prop::collection::vec(prop_oneof![part, other], 0..8)
+        let tombstone = (any::<u64>(), any::<Vec<u8>>(), any::<Vec<u64>>()).prop_map(|(id, body, parts)| {
+            Edit::AddTombstone(TombstoneEntry { id, body, parts: parts.into_iter().map(PartId).collect() })
+        });
+        prop::collection::vec(prop_oneof![part, other, tombstone], 0..8)
     }
 
     proptest! {

@@ -91,7 +91,8 @@ pub(crate) fn read(
     Ok(runs
         .into_iter()
         .map(|run| {
-            let list = rows.by_ref().take(run.rows.len()).collect();
+            let mut list: Vec<Exemplar> = rows.by_ref().take(run.rows.len()).collect();
+            list.retain(|exemplar| !group.hidden().hides(exemplar.time.to_nanos(), &run.labels));
             (run, list)
         })
         .collect())

@@ -174,11 +174,12 @@ pub(crate) fn histograms(
 ) -> Result<Vec<Vec<(Millis, Histogram)>>, PartError> {
     let mut rows = Rows::read(group, &runs.iter().map(|run| run.rows.clone()).collect::<Vec<_>>())?;
     let mut lists = Vec::with_capacity(runs.len());
-    for times in times(group, runs)? {
+    for (run, times) in runs.iter().zip(times(group, runs)?) {
         let mut list = Vec::with_capacity(times.len());
         for time in times {
             list.push((time, rows.next()?));
         }
+        group.hidden().retain(&run.labels, &mut list);
         lists.push(list);
     }
     Ok(lists)

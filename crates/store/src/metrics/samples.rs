@@ -124,7 +124,7 @@ pub(crate) fn runs(group: &GroupReader<'_>, range: TimeRange) -> Result<Vec<Seri
     read_runs(group.column(SERIES)?, group.column(LABEL_NAMES)?, group.column(LABEL_VALUES)?)
 }
 
-/// The times of these runs' rows, one list per run.
+/// The times of these runs' rows, deleted ones too, one list per run.
 pub(crate) fn times(group: &GroupReader<'_>, runs: &[SeriesRun]) -> Result<Vec<Vec<Millis>>, PartError> {
     let ranges: Vec<_> = runs.iter().map(|run| run.rows.clone()).collect();
     let times = group.column_rows(TIME, &ranges)?.into_i64()?;
@@ -147,13 +147,14 @@ pub(crate) fn samples(
     let doubles = spread(&at_double, double.into_f64()?);
     let mut values = scales.into_iter().zip(integers).zip(doubles);
     let mut lists = Vec::with_capacity(runs.len());
-    for times in times(group, runs)? {
+    for (run, times) in runs.iter().zip(times(group, runs)?) {
         let mut list = Vec::with_capacity(times.len());
         for time in times {
             let ((scale, integer), double) =
                 values.next().ok_or_else(|| damaged("a value column is short"))?;
             list.push((time, value_of(scale, integer, double)?));
         }
+        group.hidden().retain(&run.labels, &mut list);
         lists.push(list);
     }
     Ok(lists)

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kenning_model::{
-    Block, DistinctOf, Exemplar, Flow, Histogram, HistogramSample, LabelSet, Millis, Sample, ScanError,
-    SeriesRows, Shape,
+    Block, DistinctOf, Exemplar, Flow, Histogram, HistogramSample, LabelSet, Millis, Nanos, Sample,
+    ScanError, SeriesRows, Shape,
 };
 
 use super::head::Series;
@@ -242,19 +242,22 @@ fn distinct_series(view: &SampleView, work: &mut Work<'_>) -> Result<Sets, ScanE
     Ok(sets)
 }
 
-/// Looks at times only when the range cuts through the part.
+/// Looks at times only when the range cuts through the part, or rows of it were deleted.
 fn retain_in_range(
     group: &GroupReader<'_>,
     part: &Part,
     runs: &mut Vec<SeriesRun>,
     work: &mut Work<'_>,
 ) -> Result<(), PartError> {
-    let range = work.scan.time;
-    if range.contains(part.info.time.start) && range.contains(part.info.time.end) {
+    let (range, hidden) = (work.scan.time, group.hidden());
+    if range.contains(part.info.time.start) && range.contains(part.info.time.end) && hidden.is_empty() {
         return Ok(());
     }
     let mut times = samples::times(group, runs)?.into_iter();
-    runs.retain(|_| times.next().is_some_and(|list| list.iter().any(|time| range.contains(time.to_nanos()))));
+    runs.retain(|run| {
+        let is_seen = |time: Nanos| range.contains(time) && !hidden.hides(time, &run.labels);
+        times.next().is_some_and(|list| list.iter().any(|time| is_seen(time.to_nanos())))
+    });
     Ok(())
 }
 

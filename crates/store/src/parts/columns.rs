@@ -24,6 +24,7 @@ use parquet::schema::types::ColumnPath;
 use super::blocks::{CheckedFile, SUMS_KEY, sums_text};
 use super::name::PartName;
 use super::{PartError, damaged};
+use crate::delete::Hidden;
 
 /// Zstandard level of every column: higher levels were measured and are not worth their time.
 const ZSTD_LEVEL: i32 = 1;
@@ -275,6 +276,7 @@ fn write_column(writer: &mut SerializedColumnWriter<'_>, column: &Column) -> Res
 pub(crate) struct TableReader {
     file: CheckedFile,
     reader: SerializedFileReader<CheckedFile>,
+    hidden: Hidden,
 }
 
 impl TableReader {
@@ -302,7 +304,12 @@ impl TableReader {
         }
         let sums = value_of(SUMS_KEY).ok_or_else(|| damaged("the checksums are missing"))?;
         file.set_sums(sums).map_err(|error| PartError::Damaged(error.to_string()))?;
-        Ok(Self { file, reader })
+        Ok(Self { file, reader, hidden: Hidden::default() })
+    }
+
+    /// The same without deleted rows.
+    pub(crate) fn hiding(self, hidden: Hidden) -> Self {
+        Self { hidden, ..self }
     }
 
     /// Number of row groups.
@@ -317,16 +324,22 @@ impl TableReader {
 
     /// One row group.
     pub(crate) fn group(&self, index: usize) -> Result<GroupReader<'_>, PartError> {
-        Ok(GroupReader { group: self.reader.get_row_group(index)? })
+        Ok(GroupReader { group: self.reader.get_row_group(index)?, hidden: &self.hidden })
     }
 }
 
 /// Reads columns of one row group.
 pub(crate) struct GroupReader<'a> {
     group: Box<dyn RowGroupReader + 'a>,
+    hidden: &'a Hidden,
 }
 
 impl GroupReader<'_> {
+    /// Which rows were deleted. Those who make rows of columns take them out.
+    pub(crate) fn hidden(&self) -> &Hidden {
+        self.hidden
+    }
+
     /// Rows of the group.
     pub(crate) fn rows(&self) -> usize {
         usize::try_from(self.metadata().num_rows()).unwrap_or(0)

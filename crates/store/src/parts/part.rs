@@ -11,6 +11,7 @@ use kenning_stdx::vfs::{File, Vfs};
 use super::columns::{TableReader, Written};
 use super::name::PartName;
 use super::{PartError, PartTable};
+use crate::delete::Hidden;
 use crate::dir::{PARTS, replace_file};
 use crate::quarantine;
 
@@ -34,19 +35,31 @@ pub(crate) struct Part {
     pub(crate) info: PartInfo,
     vfs: Arc<dyn Vfs>,
     damage: Mutex<Option<String>>,
+    hidden: Mutex<Hidden>,
     retired: AtomicBool,
 }
 
 impl Part {
     pub(crate) fn new(vfs: Arc<dyn Vfs>, info: PartInfo) -> Self {
-        Self { info, vfs, damage: Mutex::new(None), retired: AtomicBool::new(false) }
+        let (damage, hidden) = (Mutex::new(None), Mutex::default());
+        Self { info, vfs, damage, hidden, retired: AtomicBool::new(false) }
+    }
+
+    /// What of its rows was deleted. Readers look at it when they open the part.
+    pub(crate) fn hidden(&self) -> Hidden {
+        self.hidden.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn change_hidden(&self, change: impl FnOnce(&Hidden) -> Hidden) {
+        let mut hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        *hidden = change(&hidden);
     }
 
     /// Opens the file; fails at once when the part is known to be damaged.
     pub(crate) fn open(&self) -> Result<TableReader, PartError> {
         match self.damage() {
             Some(reason) => Err(PartError::Damaged(reason)),
-            None => TableReader::open(&*self.vfs, &self.info.name),
+            None => Ok(TableReader::open(&*self.vfs, &self.info.name)?.hiding(self.hidden())),
         }
     }
 

@@ -136,8 +136,12 @@ pub(crate) fn read(
     for _ in 0..group.rows() {
         let (span, source, arrival) = columns.next().ok_or_else(|| damaged("a span column is short"))??;
         let source = intern(&mut batch, &mut sources, source)?;
-        batch.spans.push(Span { source, ..span });
-        arrivals.push(arrival);
+        let span = Span { source, ..span };
+        let is_deleted = |source| group.hidden().hides(span.start, &SpanRow { span: &span, source });
+        if !batch.source_of(&span).is_some_and(|source| is_deleted(source)) {
+            batch.spans.push(span);
+            arrivals.push(arrival);
+        }
     }
     Ok((batch, arrivals))
 }
