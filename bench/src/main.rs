@@ -10,6 +10,7 @@
 mod exposition;
 mod logs;
 mod process;
+mod queries;
 mod spans;
 mod start;
 mod visible;
@@ -37,12 +38,13 @@ const ALL: &[Measurement] = &[
     ("scrape", exposition::measure),
     ("logs", logs::measure),
     ("spans", spans::measure),
+    ("queries", queries::measure),
 ];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(binary) = arguments.next().map(PathBuf::from) else {
-        eprintln!("usage: kenning-bench KENNING_BINARY [start|visible|scrape|logs|spans ...]");
+        eprintln!("usage: kenning-bench KENNING_BINARY [start|visible|scrape|logs|spans|queries ...]");
         return ExitCode::from(2);
     };
     let wanted: Vec<String> = arguments.collect();

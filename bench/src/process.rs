@@ -76,21 +76,28 @@ pub struct Kenning {
     pub otlp_http: String,
     /// From spawn to the ready line.
     pub time_to_ready: Duration,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl Kenning {
     /// Starts on a directory of its own.
     pub fn start(binary: &Path, config: Option<&str>) -> Result<Self, Failure> {
         let dir = tempfile::tempdir()?;
+        let mut started = Self::start_in(binary, config, &dir.path().join("data"))?;
+        started._dir = Some(dir);
+        Ok(started)
+    }
+
+    /// Starts on a given data directory, which stays.
+    pub fn start_in(binary: &Path, config: Option<&str>, data: &Path) -> Result<Self, Failure> {
         let mut command = Command::new(binary);
         command.args(["serve", "--listen", "127.0.0.1:0", "--otlp-grpc-listen", "127.0.0.1:0"]);
-        command.args(["--otlp-http-listen", "127.0.0.1:0", "--data-dir"]).arg(dir.path().join("data"));
+        command.args(["--otlp-http-listen", "127.0.0.1:0", "--data-dir"]).arg(data);
         for limit in ["samples_per_second", "log_bytes_per_second", "spans_per_second"] {
             command.args(["--set", &format!("limits.ingest.{limit}=unlimited")]);
         }
         if let Some(text) = config {
-            let path = dir.path().join("kenning.yaml");
+            let path = data.with_extension("yaml");
             fs::write(&path, text)?;
             command.arg("--config").arg(path);
         }
@@ -109,7 +116,7 @@ impl Kenning {
             otlp_http: address("otlp_http_listen"),
             process: Watched { child },
             time_to_ready,
-            _dir: dir,
+            _dir: None,
         })
     }
 }
