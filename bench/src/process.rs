@@ -57,12 +57,51 @@ impl Watched {
             }
         }
     }
+
+    /// Kills it as a crash would.
+    pub fn kill_hard(&self) -> Result<(), Failure> {
+        Command::new("kill").args(["-KILL", &self.child.id().to_string()]).status()?;
+        Ok(())
+    }
+
+    /// Asks it to stop and waits for that; gives the CPU seconds of its whole life.
+    pub fn stop(mut self) -> Result<f64, Failure> {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        let deadline = Instant::now() + SETTLE_MAX;
+        // A child that has ended and was not waited for still tells its times.
+        while Instant::now() < deadline && !self.has_ended()? {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let cpu = self.cpu_seconds()?;
+        self.child.wait()?;
+        Ok(cpu)
+    }
+
+    fn has_ended(&self) -> Result<bool, Failure> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        Ok(stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+    }
+}
+
+/// Bytes of all files in a folder.
+pub fn folder_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        let _ = self.child.wait();
+        // The number of a child that was waited for may be another's by now.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+            let _ = self.child.wait();
+        }
     }
 }
 
@@ -76,6 +115,7 @@ pub struct Kenning {
     pub otlp_http: String,
     /// From spawn to the ready line.
     pub time_to_ready: Duration,
+    /// Goes with the server when it is its own.
     _dir: Option<tempfile::TempDir>,
 }
 
@@ -83,21 +123,24 @@ impl Kenning {
     /// Starts on a directory of its own.
     pub fn start(binary: &Path, config: Option<&str>) -> Result<Self, Failure> {
         let dir = tempfile::tempdir()?;
-        let mut started = Self::start_in(binary, config, &dir.path().join("data"))?;
-        started._dir = Some(dir);
-        Ok(started)
+        let mut server = Self::start_in(binary, dir.path(), config, &[])?;
+        server._dir = Some(dir);
+        Ok(server)
     }
 
-    /// Starts on a given data directory, which stays.
-    pub fn start_in(binary: &Path, config: Option<&str>, data: &Path) -> Result<Self, Failure> {
+    /// Starts on a directory that stays, with more settings (`name=value`).
+    pub fn start_in(binary: &Path, dir: &Path, config: Option<&str>, sets: &[&str]) -> Result<Self, Failure> {
         let mut command = Command::new(binary);
         command.args(["serve", "--listen", "127.0.0.1:0", "--otlp-grpc-listen", "127.0.0.1:0"]);
-        command.args(["--otlp-http-listen", "127.0.0.1:0", "--data-dir"]).arg(data);
+        command.args(["--otlp-http-listen", "127.0.0.1:0", "--data-dir"]).arg(dir.join("data"));
         for limit in ["samples_per_second", "log_bytes_per_second", "spans_per_second"] {
             command.args(["--set", &format!("limits.ingest.{limit}=unlimited")]);
         }
+        for set in sets {
+            command.args(["--set", set]);
+        }
         if let Some(text) = config {
-            let path = data.with_extension("yaml");
+            let path = dir.join("kenning.yaml");
             fs::write(&path, text)?;
             command.arg("--config").arg(path);
         }

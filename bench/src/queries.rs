@@ -70,13 +70,13 @@ fn run(binary: &Path, load: &Load) -> Result<Vec<Row>, Failure> {
     let note = data.with_extension("end");
     let mut rows = Vec::new();
     if !note.exists() {
-        let server = Kenning::start_in(binary, None, &data)?;
+        let server = Kenning::start_in(binary, &data, None, &[])?;
         let end = fill(&server, load)?;
         rows.extend(ask_all(&server, load, end, "just written")?);
         std::fs::write(&note, end.to_string())?;
     }
     let end: i64 = std::fs::read_to_string(&note)?.parse()?;
-    let server = Kenning::start_in(binary, None, &data)?;
+    let server = Kenning::start_in(binary, &data, None, &[])?;
     server.process.settle()?;
     rows.extend(ask_all(&server, load, end, "from parts")?);
     rows.push(Row {
@@ -100,7 +100,8 @@ fn fill(server: &Kenning, load: &Load) -> Result<i64, Failure> {
     for first in (0..load.steps).step_by(steps_at_once) {
         for (series, values) in load.series.chunks(per_request).zip(values.chunks_mut(per_request)) {
             let steps = first..(first + steps_at_once).min(load.steps);
-            bodies.push(encode_write_request(&batch(series, values, start, steps, &mut random)));
+            let raw = encode_write_request(&batch(series, values, start, steps, &mut random));
+            bodies.push(snap::raw::Encoder::new().compress_vec(&raw)?);
             if bodies.len() == REQUESTS_AT_ONCE {
                 post_all(&url, "application/x-protobuf", &std::mem::take(&mut bodies))?;
             }
@@ -135,7 +136,13 @@ fn batch(
 }
 
 fn ask_all(server: &Kenning, load: &Load, end: i64, state: &str) -> Result<Vec<Row>, Failure> {
-    load.queries.iter().map(|query| ask(server, query, end / 1000, load.name, state)).collect()
+    let row = |query: &Query| {
+        ask(server, query, end / 1000, load.name, state).unwrap_or_else(|error| Row {
+            work: format!("{} `{}`, {}, {state}", query.name, query.text, load.name),
+            result: format!("failed: {error}"),
+        })
+    };
+    Ok(load.queries.iter().map(row).collect())
 }
 
 fn ask(server: &Kenning, query: &Query, end: i64, load: &str, state: &str) -> Result<Row, Failure> {
@@ -159,8 +166,12 @@ fn ask(server: &Kenning, query: &Query, end: i64, load: &str, state: &str) -> Re
                 .query("start", (end - 600).to_string())
                 .query("end", end.to_string()),
         };
-        let mut answer = request.call()?;
-        Ok(answer.body_mut().with_config().limit(1 << 30).read_to_vec()?.len())
+        let mut answer = request.config().http_status_as_error(false).build().call()?;
+        let body = answer.body_mut().with_config().limit(1 << 30).read_to_vec()?;
+        if !answer.status().is_success() {
+            return Err(format!("{text}: {}", String::from_utf8_lossy(&body)).into());
+        }
+        Ok(body.len())
     };
     let bytes = get()?;
     let cpu = server.process.cpu_seconds()?;

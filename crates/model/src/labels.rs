@@ -148,7 +148,19 @@ impl PartialOrd for LabelSet {
 /// Pair by pair, names before values, as Prometheus orders series.
 impl Ord for LabelSet {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.iter().cmp(other.iter())
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
+        // As long as names and values end at the same places, one comparison of the text stands for all of theirs.
+        let (ends, others) = (&self.0.ends, &other.0.ends);
+        let same = ends.iter().zip(others).take_while(|(a, b)| a == b).count();
+        let start = same.checked_sub(1).and_then(|last| ends.get(last)).map_or(0, |end| *end as usize);
+        let (text, other_text) = (self.0.text.as_bytes(), other.0.text.as_bytes());
+        let common = text.get(..start).cmp(&other_text.get(..start));
+        common.then_with(|| match (ends.get(same), others.get(same)) {
+            (Some(a), Some(b)) => text.get(start..*a as usize).cmp(&other_text.get(start..*b as usize)),
+            (a, b) => a.is_some().cmp(&b.is_some()),
+        })
     }
 }
 
@@ -218,6 +230,19 @@ mod tests {
         assert_eq!(set.iter().collect::<Vec<_>>(), expect);
         assert_eq!(set.to_builder().build(), set);
         assert_eq!(LabelSet::from_borrowed(&mut pairs.to_vec()), set);
+    }
+
+    #[test]
+    fn sets_order_pair_by_pair() {
+        let texts = ["a", "ab", "b", "ba"];
+        let mut sets = vec![LabelSet::empty()];
+        for (a, b) in texts.iter().flat_map(|a| texts.iter().map(move |b| (a, b))) {
+            sets.push(LabelSet::from_pairs([(a, b)]));
+            sets.extend(texts.iter().map(|c| LabelSet::from_pairs([(a, b), (c, &"x")])));
+        }
+        for (a, b) in sets.iter().flat_map(|a| sets.iter().map(move |b| (a, b))) {
+            assert_eq!(a.cmp(b), a.iter().cmp(b.iter()), "{a:?} {b:?}");
+        }
     }
 
     #[test]

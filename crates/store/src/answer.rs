@@ -38,6 +38,7 @@ pub(crate) fn answer(
                 samples: select(&snapshot, scan, PartTable::Samples),
                 histograms: select(&snapshot, scan, PartTable::Histograms),
                 heads: snapshot.heads,
+                open: &engine.open_parts,
             };
             scan_samples(&view, &mut work, sink)?;
         }

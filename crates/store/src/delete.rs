@@ -245,7 +245,7 @@ fn may_hold(part: &Arc<Part>, filter: &Filter) -> Result<bool, PartError> {
     }
     let found = part.open().and_then(|reader| {
         for index in 0..reader.groups() {
-            let runs = crate::metrics::samples::runs(&reader.group(index)?, TimeRange::ALL)?;
+            let runs = crate::metrics::samples::all_runs(&reader.group(index)?)?;
             if runs.iter().any(|run| may_match(filter, &run.labels)) {
                 return Ok(true);
             }

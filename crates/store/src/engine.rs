@@ -34,6 +34,7 @@ use crate::maintain::Gate;
 use crate::manifest::{Manifest, OpenManifestError};
 use crate::options::Options;
 use crate::parts::PartTable;
+use crate::parts::cache::PartCache;
 use crate::parts::part::Part;
 use crate::recover;
 use crate::stats::{Commits, Counts, EngineStats, Startup, TableStats};
@@ -124,6 +125,7 @@ pub struct Engine {
     pub(crate) gate: Mutex<Gate>,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) state: RwLock<State>,
+    pub(crate) open_parts: PartCache,
     pub(crate) observed: Mutex<Observed>,
     last: AtomicU64,
 }
@@ -170,6 +172,7 @@ impl Engine {
             gate: Mutex::new(Gate::new(manifest)),
             writer: Mutex::new(Writer { wal, last, payloads: Vec::new() }),
             state: RwLock::new(State { catalog: Arc::new(catalog), ..State::default() }),
+            open_parts: PartCache::default(),
             observed: Mutex::default(),
             last: AtomicU64::new(last),
         };

@@ -5,6 +5,7 @@
 //! its reason and named in every answer that should have held its rows.
 
 pub(crate) mod blocks;
+pub(crate) mod cache;
 pub(crate) mod columns;
 pub(crate) mod labels;
 pub(crate) mod name;

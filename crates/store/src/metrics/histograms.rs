@@ -1,11 +1,11 @@
 //! Parts of native histograms: every field a column, lists as repeated columns.
 
-use kenning_model::{BucketSpan, CounterReset, Histogram, LabelSet, Millis, TimeRange};
+use kenning_model::{BucketSpan, CounterReset, Histogram, LabelSet, Millis};
 use parquet::basic::Encoding;
 
-use super::{SeriesList, Span};
+use super::{SeriesList, Span, samples};
 use crate::parts::columns::{Column, GroupReader, Layout, TableReader, TableWriter, Values, cut_rows};
-use crate::parts::labels::{SeriesRun, map_columns, on_first_rows, read_runs};
+use crate::parts::labels::{SeriesRun, map_columns, on_first_rows};
 use crate::parts::part::Draft;
 use crate::parts::{PartError, PartTable, damaged};
 
@@ -42,8 +42,6 @@ pub(crate) const LAYOUT: Layout = Layout {
     bounded: &["time"],
     blooms: &[],
 };
-
-const TIME: usize = 3;
 
 /// Writes series in label order.
 pub(crate) struct HistogramWriter {
@@ -152,29 +150,14 @@ fn reset_of(number: i32) -> Result<CounterReset, PartError> {
     }
 }
 
-/// The series of a row group that may have rows in a range.
-pub(crate) fn runs(group: &GroupReader<'_>, range: TimeRange) -> Result<Vec<SeriesRun>, PartError> {
-    if let Some((min, max)) = group.bounds(TIME)
-        && !TimeRange::from_millis(Millis(min), Millis(max)).overlaps(range)
-    {
-        return Ok(Vec::new());
-    }
-    read_runs(group.column(0)?, group.column(1)?, group.column(2)?)
-}
-
-/// The times of these runs' rows, one list per run.
-pub(crate) fn times(group: &GroupReader<'_>, runs: &[SeriesRun]) -> Result<Vec<Vec<Millis>>, PartError> {
-    super::samples::times(group, runs)
-}
-
 /// The histograms of these runs, one list per run.
 pub(crate) fn histograms(
     group: &GroupReader<'_>,
-    runs: &[SeriesRun],
+    runs: &[&SeriesRun],
 ) -> Result<Vec<Vec<(Millis, Histogram)>>, PartError> {
     let mut rows = Rows::read(group, &runs.iter().map(|run| run.rows.clone()).collect::<Vec<_>>())?;
     let mut lists = Vec::with_capacity(runs.len());
-    for (run, times) in runs.iter().zip(times(group, runs)?) {
+    for (run, times) in runs.iter().zip(samples::times(group, runs)?) {
         let mut list = Vec::with_capacity(times.len());
         for time in times {
             list.push((time, rows.next()?));
@@ -254,8 +237,8 @@ pub(crate) fn read_all(reader: &TableReader) -> Result<SeriesList<Histogram>, Pa
     let mut all = Vec::new();
     for index in 0..reader.groups() {
         let group = reader.group(index)?;
-        let runs = runs(&group, TimeRange::ALL)?;
-        let lists = histograms(&group, &runs)?;
+        let runs = samples::all_runs(&group)?;
+        let lists = histograms(&group, &runs.iter().collect::<Vec<_>>())?;
         all.extend(runs.into_iter().map(|run| run.labels).zip(lists));
     }
     Ok(all)

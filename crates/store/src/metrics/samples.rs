@@ -1,11 +1,13 @@
 //! Parts of float samples.
 
+use std::ops::Range;
+
 use kenning_codec::decimal;
 use kenning_model::{LabelSet, Millis, TimeRange};
 use parquet::basic::Encoding;
 
 use super::{SeriesList, Span};
-use crate::parts::columns::{Column, GroupReader, Layout, TableReader, TableWriter, Values, spread};
+use crate::parts::columns::{Column, GroupReader, Layout, TableReader, TableWriter, Values};
 use crate::parts::labels::{SeriesRun, map_columns, on_first_rows, read_runs};
 use crate::parts::part::Draft;
 use crate::parts::{PartError, PartTable, damaged};
@@ -114,57 +116,119 @@ impl SampleWriter {
     }
 }
 
-/// The series of a row group that may have rows in a range; nothing when its bounds exclude the range.
-pub(crate) fn runs(group: &GroupReader<'_>, range: TimeRange) -> Result<Vec<SeriesRun>, PartError> {
-    if let Some((min, max)) = group.bounds(TIME)
-        && !TimeRange::from_millis(Millis(min), Millis(max)).overlaps(range)
-    {
-        return Ok(Vec::new());
-    }
+/// Bytes of a decoded row while it is being put together: levels and values of four columns.
+pub(crate) const ROW_BYTES: usize = 48;
+
+/// False when the footer says that no row lies in the range.
+pub(crate) fn may_overlap(group: &GroupReader<'_>, range: TimeRange) -> bool {
+    bounds(group).is_none_or(|bounds| bounds.overlaps(range))
+}
+
+/// True when the footer says that every row lies in the range.
+pub(crate) fn is_inside(group: &GroupReader<'_>, range: TimeRange) -> bool {
+    bounds(group).is_some_and(|bounds| range.contains(bounds.start) && range.contains(bounds.end))
+}
+
+fn bounds(group: &GroupReader<'_>) -> Option<TimeRange> {
+    group.bounds(TIME).map(|(min, max)| TimeRange::from_millis(Millis(min), Millis(max)))
+}
+
+/// The series of a row group.
+pub(crate) fn all_runs(group: &GroupReader<'_>) -> Result<Vec<SeriesRun>, PartError> {
     read_runs(group.column(SERIES)?, group.column(LABEL_NAMES)?, group.column(LABEL_VALUES)?)
 }
 
 /// The times of these runs' rows, deleted ones too, one list per run.
-pub(crate) fn times(group: &GroupReader<'_>, runs: &[SeriesRun]) -> Result<Vec<Vec<Millis>>, PartError> {
-    let ranges: Vec<_> = runs.iter().map(|run| run.rows.clone()).collect();
+pub(crate) fn times(group: &GroupReader<'_>, runs: &[&SeriesRun]) -> Result<Vec<Vec<Millis>>, PartError> {
+    let ranges = joined(runs.iter().map(|run| run.rows.clone()));
     let times = group.column_rows(TIME, &ranges)?.into_i64()?;
     let mut times = times.into_iter().map(Millis);
     Ok(runs.iter().map(|run| times.by_ref().take(run.rows.len()).collect()).collect())
 }
 
-/// The samples of these runs, one list per run.
-pub(crate) fn samples(
+/// The samples of these runs in a range of time, one list per run. Only their rows are decoded.
+pub(crate) fn samples_in(
     group: &GroupReader<'_>,
-    runs: &[SeriesRun],
+    runs: &[&SeriesRun],
+    range: TimeRange,
 ) -> Result<Vec<Vec<(Millis, f64)>>, PartError> {
-    let ranges: Vec<_> = runs.iter().map(|run| run.rows.clone()).collect();
+    let ranges = joined(runs.iter().map(|run| run.rows.clone()));
+    let times = group.column_rows(TIME, &ranges)?.into_i64()?;
+    let mut wanted = Vec::with_capacity(runs.len());
+    let mut rest = times.as_slice();
+    for run in runs {
+        let (of_run, after) =
+            rest.split_at_checked(run.rows.len()).ok_or_else(|| damaged("the time column is short"))?;
+        rest = after;
+        // Rows of a series lie in order of time.
+        let from = of_run.partition_point(|time| Millis(*time).to_nanos() < range.start);
+        let to = of_run.partition_point(|time| Millis(*time).to_nanos() <= range.end).max(from);
+        wanted.push((run.rows.start + from..run.rows.start + to, of_run.get(from..to).unwrap_or_default()));
+    }
+    let ranges = joined(wanted.iter().map(|(rows, _)| rows.clone()));
     let read = |column| group.column_rows(column, &ranges);
-    let (scale, integer, double) = (read(SCALE)?, read(VALUE_I)?, read(VALUE_F)?);
-    let (at_scale, at_integer, at_double) =
-        (scale.definition.clone(), integer.definition.clone(), double.definition.clone());
-    let scales = spread(&at_scale, scale.into_i32()?);
-    let integers = spread(&at_integer, integer.into_i64()?);
-    let doubles = spread(&at_double, double.into_f64()?);
-    let mut values = scales.into_iter().zip(integers).zip(doubles);
+    let mut values = ValueColumns::new(read(SCALE)?, read(VALUE_I)?, read(VALUE_F)?)?;
     let mut lists = Vec::with_capacity(runs.len());
-    for (run, times) in runs.iter().zip(times(group, runs)?) {
-        let mut list = Vec::with_capacity(times.len());
-        for time in times {
-            let ((scale, integer), double) =
-                values.next().ok_or_else(|| damaged("a value column is short"))?;
-            list.push((time, value_of(scale, integer, double)?));
-        }
+    for (run, (_, times)) in runs.iter().zip(&wanted) {
+        let mut list = values.join(times)?;
         group.hidden().retain(&run.labels, &mut list);
         lists.push(list);
     }
     Ok(lists)
 }
 
-fn value_of(scale: Option<i32>, integer: Option<i64>, double: Option<f64>) -> Result<f64, PartError> {
-    match (scale.map(u8::try_from), integer, double) {
-        (Some(Ok(scale)), Some(integer), None) => Ok(decimal::decode(integer, scale)),
-        (None, None, Some(double)) => Ok(double),
-        _ => Err(damaged("a sample has no value or two")),
+/// Ranges without empty ones, neighbours joined, so that readers are not asked for each series alone.
+fn joined(ranges: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for range in ranges.filter(|range| !range.is_empty()) {
+        match joined.last_mut().filter(|last| last.end == range.start) {
+            Some(last) => last.end = range.end,
+            None => joined.push(range),
+        }
+    }
+    joined
+}
+
+/// The three columns that hold a value, read from the first row on.
+struct ValueColumns {
+    /// 1 where a row has a scaled integer, else 0.
+    is_integer: Vec<i16>,
+    row: usize,
+    scales: std::vec::IntoIter<i32>,
+    integers: std::vec::IntoIter<i64>,
+    doubles: std::vec::IntoIter<f64>,
+}
+
+impl ValueColumns {
+    fn new(scale: Column, integer: Column, double: Column) -> Result<Self, PartError> {
+        let apart = |integer: &[i16], double: &[i16]| {
+            integer.len() == double.len() && integer.iter().zip(double).all(|(i, d)| i + d == 1)
+        };
+        if scale.definition != integer.definition || !apart(&integer.definition, &double.definition) {
+            return Err(damaged("a sample has no value or two"));
+        }
+        let is_integer = integer.definition.clone();
+        let (scales, integers) = (scale.into_i32()?.into_iter(), integer.into_i64()?.into_iter());
+        Ok(Self { is_integer, row: 0, scales, integers, doubles: double.into_f64()?.into_iter() })
+    }
+
+    /// The next rows' values with their times.
+    fn join(&mut self, times: &[i64]) -> Result<Vec<(Millis, f64)>, PartError> {
+        let short = || damaged("a value column is short");
+        let rows = self.is_integer.get(self.row..self.row + times.len()).ok_or_else(short)?;
+        self.row += times.len();
+        let mut list = Vec::with_capacity(times.len());
+        for (time, is_integer) in times.iter().zip(rows) {
+            let value = if *is_integer > 0 {
+                let (scale, integer) = self.scales.next().zip(self.integers.next()).ok_or_else(short)?;
+                let scale = u8::try_from(scale).map_err(|_| damaged("a sample has no value or two"))?;
+                decimal::decode(integer, scale)
+            } else {
+                self.doubles.next().ok_or_else(short)?
+            };
+            list.push((Millis(*time), value));
+        }
+        Ok(list)
     }
 }
 
@@ -173,8 +237,8 @@ pub(crate) fn read_all(reader: &TableReader) -> Result<SeriesList<f64>, PartErro
     let mut all = Vec::new();
     for index in 0..reader.groups() {
         let group = reader.group(index)?;
-        let runs = runs(&group, TimeRange::ALL)?;
-        let lists = samples(&group, &runs)?;
+        let runs = all_runs(&group)?;
+        let lists = samples_in(&group, &runs.iter().collect::<Vec<_>>(), TimeRange::ALL)?;
         all.extend(runs.into_iter().map(|run| run.labels).zip(lists));
     }
     Ok(all)

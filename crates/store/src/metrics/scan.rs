@@ -11,11 +11,13 @@ use kenning_model::{
 use super::head::Series;
 use super::metadata::MetadataKey;
 use super::{exemplars, histograms, metadata, samples};
+use crate::parts::PartError;
+use crate::parts::cache::{GroupSeries, Opened, PartCache};
 use crate::parts::columns::GroupReader;
 use crate::parts::labels::SeriesRun;
 use crate::parts::part::Part;
-use crate::parts::{PartError, PartTable};
 use crate::scan::distinct::{Sets, Texts};
+use crate::scan::prune::SeriesFilter;
 use crate::scan::work::Work;
 use crate::scan::{BLOCK_LEN_MAX, ENTRY_BYTES};
 
@@ -26,10 +28,11 @@ type Sink<'a> = &'a mut dyn FnMut(Block) -> Flow;
 
 /// What a scan of samples looks at: parts in their order, then copies of the matching series of the heads, oldest head
 /// first.
-pub(crate) struct SampleView {
+pub(crate) struct SampleView<'a> {
     pub(crate) samples: Vec<Arc<Part>>,
     pub(crate) histograms: Vec<Arc<Part>>,
     pub(crate) heads: Vec<Vec<Series>>,
+    pub(crate) open: &'a PartCache,
 }
 
 /// A series as it is gathered, in order of arrival.
@@ -39,54 +42,124 @@ struct Points {
     histograms: Vec<(Millis, Histogram)>,
 }
 
+/// What one part or head has of a series.
+enum Piece<'a> {
+    Floats(Vec<(Millis, f64)>),
+    Histograms(Vec<(Millis, Histogram)>),
+    Head(&'a Series),
+}
+
+/// The pieces of one part or head, in label order.
+type Pieces<'a> = Vec<(LabelSet, Piece<'a>)>;
+
 /// Answers a scan of samples.
-pub(crate) fn scan_samples(view: &SampleView, work: &mut Work<'_>, sink: Sink<'_>) -> Result<(), ScanError> {
+pub(crate) fn scan_samples(
+    view: &SampleView<'_>,
+    work: &mut Work<'_>,
+    sink: Sink<'_>,
+) -> Result<(), ScanError> {
     match work.scan.shape.clone() {
         Shape::Distinct(of) => {
             let sets = distinct_series(view, work)?;
             emit_distinct(&of, sets, work, sink)
         }
         Shape::Rows | Shape::Group(_) | Shape::Grid { .. } => {
-            let mut series = HashMap::new();
+            let mut sources: Vec<Pieces<'_>> = Vec::new();
             for part in &view.samples {
-                work.read_part(part, |work, reader| {
-                    for index in 0..reader.groups() {
-                        gather_samples(&reader.group(index)?, &mut series, work)?;
-                    }
-                    Ok(())
-                })?;
+                sources.push(gather_part(part, view.open, work, gather_samples)?);
             }
             for part in &view.histograms {
-                work.read_part(part, |work, reader| {
-                    for index in 0..reader.groups() {
-                        gather_histograms(&reader.group(index)?, &mut series, work)?;
-                    }
-                    Ok(())
-                })?;
+                sources.push(gather_part(part, view.open, work, gather_histograms)?);
             }
-            for head in view.heads.iter().flatten() {
-                gather_head(head, &mut series, work)?;
+            for head in &view.heads {
+                sources
+                    .push(head.iter().map(|series| (series.labels.clone(), Piece::Head(series))).collect());
             }
-            emit_series(series, work, sink)
+            for source in sources.iter_mut().filter(|source| !source.is_sorted_by(|a, b| a.0 <= b.0)) {
+                source.sort_by(|a, b| a.0.cmp(&b.0));
+            }
+            emit_series(sources, work, sink)
         }
     }
 }
 
+/// Takes the rows of one row group that a scan asks for.
+type Gather =
+    fn(&GroupReader<'_>, &[&SeriesRun], &mut Pieces<'static>, &mut Work<'_>) -> Result<(), PartError>;
+
+/// What a part has for a scan. What was read before damage was met stays.
+fn gather_part(
+    part: &Arc<Part>,
+    cache: &PartCache,
+    work: &mut Work<'_>,
+    gather: Gather,
+) -> Result<Pieces<'static>, ScanError> {
+    let mut pieces = Vec::new();
+    work.read_open(part, cache, |work, open| {
+        for index in 0..open.groups() {
+            let group = open.group(index)?;
+            if !samples::may_overlap(&group, work.scan.time) {
+                continue;
+            }
+            let series = series_of(open, index, &group, work)?;
+            let chosen = choose(&series, work);
+            if !chosen.is_empty() {
+                gather(&group, &chosen, &mut pieces, work)?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(pieces)
+}
+
+/// The series of a row group; reading them the first time takes space for their columns.
+fn series_of(
+    open: &Opened,
+    index: usize,
+    group: &GroupReader<'_>,
+    work: &mut Work<'_>,
+) -> Result<Arc<GroupSeries>, PartError> {
+    open.series(index, || {
+        let space = open_group(group, work)?;
+        let runs = samples::all_runs(group)?;
+        work.refund(space);
+        Ok(runs)
+    })
+}
+
+/// The series that pass the filter.
+fn choose<'a>(series: &'a GroupSeries, work: &Work<'_>) -> Vec<&'a SeriesRun> {
+    let filter = SeriesFilter::new(&work.scan.filter);
+    let mut chosen = Vec::new();
+    for metric in &series.metrics {
+        let runs = series.runs.get(metric.clone()).unwrap_or_default();
+        if runs.first().is_some_and(|run| filter.passes_name(&run.labels)) {
+            chosen.extend(runs.iter().filter(|run| filter.passes_rest(&run.labels)));
+        }
+    }
+    chosen
+}
+
 fn gather_samples(
     group: &GroupReader<'_>,
-    series: &mut HashMap<LabelSet, Points>,
+    runs: &[&SeriesRun],
+    pieces: &mut Pieces<'static>,
     work: &mut Work<'_>,
 ) -> Result<(), PartError> {
-    let space = open_group(group, work)?;
-    let mut runs = samples::runs(group, work.scan.time)?;
-    runs.retain(|run| work.scan.filter.matches(&run.labels));
-    for (run, list) in runs.iter().zip(samples::samples(group, &runs)?) {
-        work.summary.rows += list.len() as u64;
-        let inside: Vec<_> =
-            list.into_iter().filter(|(time, _)| work.scan.time.contains(time.to_nanos())).collect();
-        if !inside.is_empty() {
-            work.charge(inside.len() * size_of::<Sample>())?;
-            points_of(series, &run.labels, work)?.floats.extend(inside);
+    let rows: usize = runs.iter().map(|run| run.rows.len()).sum();
+    let space = rows.saturating_mul(samples::ROW_BYTES);
+    work.check()?;
+    work.charge(space)?;
+    work.summary.rows += rows as u64;
+    for (run, list) in runs.iter().zip(samples::samples_in(group, runs, work.scan.time)?) {
+        if list.is_empty() {
+            continue;
+        }
+        work.charge(ENTRY_BYTES + list.len() * size_of::<Sample>())?;
+        // A series that reaches over the border of two row groups goes on.
+        match pieces.last_mut().filter(|(labels, _)| *labels == run.labels) {
+            Some((_, Piece::Floats(floats))) => floats.extend(list),
+            _ => pieces.push((run.labels.clone(), Piece::Floats(list))),
         }
     }
     work.refund(space);
@@ -95,20 +168,21 @@ fn gather_samples(
 
 fn gather_histograms(
     group: &GroupReader<'_>,
-    series: &mut HashMap<LabelSet, Points>,
+    runs: &[&SeriesRun],
+    pieces: &mut Pieces<'static>,
     work: &mut Work<'_>,
 ) -> Result<(), PartError> {
     let space = open_group(group, work)?;
-    let mut runs = histograms::runs(group, work.scan.time)?;
-    runs.retain(|run| work.scan.filter.matches(&run.labels));
-    for (run, list) in runs.iter().zip(histograms::histograms(group, &runs)?) {
+    for (run, list) in runs.iter().zip(histograms::histograms(group, runs)?) {
         work.summary.rows += list.len() as u64;
         let inside: Vec<_> =
             list.into_iter().filter(|(time, _)| work.scan.time.contains(time.to_nanos())).collect();
-        if !inside.is_empty() {
-            work.charge(inside.iter().map(|(_, histogram)| histogram.heap_bytes()).sum())?;
-            points_of(series, &run.labels, work)?.histograms.extend(inside);
+        if inside.is_empty() {
+            continue;
         }
+        let bytes: usize = inside.iter().map(|(_, histogram)| histogram.heap_bytes()).sum();
+        work.charge(ENTRY_BYTES + bytes)?;
+        pieces.push((run.labels.clone(), Piece::Histograms(inside)));
     }
     work.refund(space);
     Ok(())
@@ -120,33 +194,6 @@ fn open_group(group: &GroupReader<'_>, work: &mut Work<'_>) -> Result<usize, Sca
     let space = group.decompressed_bytes();
     work.charge(space)?;
     Ok(space)
-}
-
-fn gather_head(
-    head: &Series,
-    series: &mut HashMap<LabelSet, Points>,
-    work: &mut Work<'_>,
-) -> Result<(), ScanError> {
-    work.summary.rows += head.floats.len() as u64;
-    let range = work.scan.time;
-    work.charge(head.floats.len() * size_of::<Sample>())?;
-    if head.has_rows(range) {
-        let points = points_of(series, &head.labels, work)?;
-        points.floats.extend(head.floats_in(range));
-        points.histograms.extend(head.histograms_in(range).cloned());
-    }
-    Ok(())
-}
-
-fn points_of<'a>(
-    series: &'a mut HashMap<LabelSet, Points>,
-    labels: &LabelSet,
-    work: &mut Work<'_>,
-) -> Result<&'a mut Points, ScanError> {
-    if !series.contains_key(labels) {
-        work.charge(ENTRY_BYTES + labels.heap_bytes())?;
-    }
-    Ok(series.entry(labels.clone()).or_default())
 }
 
 /// Sorts by time and keeps the first of each time in order of arrival; gives the number of those that had another value.
@@ -175,13 +222,24 @@ pub(crate) fn sort_histograms(histograms: &mut Vec<(Millis, Histogram)>) -> u64 
     conflicts
 }
 
-fn emit_series(series: HashMap<LabelSet, Points>, work: &Work<'_>, sink: Sink<'_>) -> Result<(), ScanError> {
-    let mut series: Vec<_> = series.into_iter().collect();
-    series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    series.truncate(work.scan.limit.unwrap_or(usize::MAX));
-    let mut block = Vec::new();
-    let mut block_samples = 0;
-    for (labels, points) in series {
+/// Joins the pieces of each series and hands the series out in label order.
+fn emit_series(sources: Vec<Pieces<'_>>, work: &mut Work<'_>, sink: Sink<'_>) -> Result<(), ScanError> {
+    let mut sources: Vec<_> = sources.into_iter().map(|source| source.into_iter().peekable()).collect();
+    let mut left = work.scan.limit.unwrap_or(usize::MAX);
+    let (mut block, mut block_samples) = (Vec::new(), 0);
+    while left > 0 {
+        let first = sources.iter_mut().filter_map(|source| source.peek().map(|(labels, _)| labels)).min();
+        let Some(labels) = first.cloned() else { break };
+        let mut points = Points::default();
+        for source in &mut sources {
+            while let Some((_, piece)) = source.next_if(|(of, _)| *of == labels) {
+                points.add(piece, work);
+            }
+        }
+        if points.floats.is_empty() && points.histograms.is_empty() {
+            continue;
+        }
+        left -= 1;
         let rows = finish_series(labels, points);
         block_samples += rows.samples.len() + rows.histograms.len();
         block.push(rows);
@@ -194,6 +252,23 @@ fn emit_series(series: HashMap<LabelSet, Points>, work: &Work<'_>, sink: Sink<'_
         }
     }
     work.emit(block, None, Block::Series, sink)
+}
+
+impl Points {
+    fn add(&mut self, piece: Piece<'_>, work: &mut Work<'_>) {
+        match piece {
+            Piece::Floats(list) if self.floats.is_empty() => self.floats = list,
+            Piece::Floats(list) => self.floats.extend(list),
+            Piece::Histograms(list) => self.histograms.extend(list),
+            Piece::Head(series) => {
+                let range = work.scan.time;
+                work.summary.rows += (series.floats.len() + series.histograms.len()) as u64;
+                self.floats.reserve(series.floats.len());
+                self.floats.extend(series.floats_in(range));
+                self.histograms.extend(series.histograms_in(range).cloned());
+            }
+        }
+    }
 }
 
 /// A float and a histogram at one time are one sample too many: the float stays.
@@ -217,20 +292,20 @@ fn finish_series(labels: LabelSet, mut points: Points) -> SeriesRows {
 }
 
 /// The label sets that have rows in the range.
-fn distinct_series(view: &SampleView, work: &mut Work<'_>) -> Result<Sets, ScanError> {
+fn distinct_series(view: &SampleView<'_>, work: &mut Work<'_>) -> Result<Sets, ScanError> {
     let mut sets = Sets::default();
     for part in view.samples.iter().chain(&view.histograms) {
-        let is_float = part.info.name.table == PartTable::Samples;
-        work.read_part(part, |work, reader| {
-            for index in 0..reader.groups() {
-                let group = reader.group(index)?;
-                let space = open_group(&group, work)?;
-                let runs = if is_float { samples::runs } else { histograms::runs };
-                let mut runs = runs(&group, work.scan.time)?;
-                runs.retain(|run| !sets.contains(&run.labels) && work.scan.filter.matches(&run.labels));
-                retain_in_range(&group, part, &mut runs, work)?;
-                runs.iter().try_for_each(|run| sets.add(&run.labels, work))?;
-                work.refund(space);
+        work.read_open(part, view.open, |work, open| {
+            for index in 0..open.groups() {
+                let group = open.group(index)?;
+                if !samples::may_overlap(&group, work.scan.time) {
+                    continue;
+                }
+                let series = series_of(open, index, &group, work)?;
+                let mut chosen = choose(&series, work);
+                chosen.retain(|run| !sets.contains(&run.labels));
+                retain_in_range(&group, &mut chosen, work)?;
+                chosen.iter().try_for_each(|run| sets.add(&run.labels, work))?;
             }
             Ok(())
         })?;
@@ -242,22 +317,23 @@ fn distinct_series(view: &SampleView, work: &mut Work<'_>) -> Result<Sets, ScanE
     Ok(sets)
 }
 
-/// Looks at times only when the range cuts through the part, or rows of it were deleted.
+/// Looks at times only when the range cuts through the row group, or rows of it were deleted.
 fn retain_in_range(
     group: &GroupReader<'_>,
-    part: &Part,
-    runs: &mut Vec<SeriesRun>,
+    runs: &mut Vec<&SeriesRun>,
     work: &mut Work<'_>,
 ) -> Result<(), PartError> {
     let (range, hidden) = (work.scan.time, group.hidden());
-    if range.contains(part.info.time.start) && range.contains(part.info.time.end) && hidden.is_empty() {
+    if (samples::is_inside(group, range) && hidden.is_empty()) || runs.is_empty() {
         return Ok(());
     }
+    let space = open_group(group, work)?;
     let mut times = samples::times(group, runs)?.into_iter();
     runs.retain(|run| {
         let is_seen = |time: Nanos| range.contains(time) && !hidden.hides(time, &run.labels);
         times.next().is_some_and(|list| list.iter().any(|time| is_seen(time.to_nanos())))
     });
+    work.refund(space);
     Ok(())
 }
 

@@ -322,6 +322,15 @@ impl TableReader {
         self.file.bytes_read()
     }
 
+    /// One row group, without rows that were deleted since the part was opened.
+    pub(crate) fn group_hiding<'a>(
+        &'a self,
+        index: usize,
+        hidden: &'a Hidden,
+    ) -> Result<GroupReader<'a>, PartError> {
+        Ok(GroupReader { group: self.reader.get_row_group(index)?, hidden })
+    }
+
     /// One row group.
     pub(crate) fn group(&self, index: usize) -> Result<GroupReader<'_>, PartError> {
         Ok(GroupReader { group: self.reader.get_row_group(index)?, hidden: &self.hidden })

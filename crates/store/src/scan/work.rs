@@ -6,6 +6,7 @@ use kenning_model::{Block, Flow, Scan, ScanError, ScanSummary};
 
 use super::BLOCK_LEN_MAX;
 use crate::parts::PartError;
+use crate::parts::cache::{Opened, PartCache};
 use crate::parts::columns::TableReader;
 use crate::parts::part::Part;
 
@@ -55,6 +56,29 @@ impl<'a> Work<'a> {
             self.summary.bytes += reader.bytes_read();
             done
         });
+        self.finish_part(part, done)
+    }
+
+    /// As [`Self::read_part`], with a part that stays open for later scans.
+    pub(crate) fn read_open(
+        &mut self,
+        part: &Arc<Part>,
+        cache: &PartCache,
+        read: impl FnOnce(&mut Self, &Opened) -> Result<(), PartError>,
+    ) -> Result<(), ScanError> {
+        self.check()?;
+        let done = cache.open(part).and_then(|open| {
+            let before = open.bytes_read();
+            let done = read(self, &open);
+            self.summary.bytes += open.bytes_read() - before;
+            done
+        });
+        let done = self.finish_part(part, done);
+        cache.trim();
+        done
+    }
+
+    fn finish_part(&mut self, part: &Arc<Part>, done: Result<(), PartError>) -> Result<(), ScanError> {
         match done {
             Ok(()) => Ok(()),
             Err(PartError::Scan(error)) => Err(error),
