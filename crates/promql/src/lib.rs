@@ -49,6 +49,8 @@ pub struct Options {
     /// True when the start times that samples carry tell resets to `rate`, `irate`, `increase` and `resets`, and fill
     /// `start_timestamp`. Prometheus: the feature flag `use-start-timestamps`.
     pub start_timestamps: bool,
+    /// Evaluates by the plain definitions, without shortcuts: slower, with the same answers. What tests compare with.
+    pub plain: bool,
     /// Most warnings, and most infos, of an answer; one more line says how many there were beyond. Prometheus: 10.
     pub annotations_max: usize,
 }
@@ -60,6 +62,7 @@ impl Default for Options {
             subquery_step_ms: 60_000,
             type_and_unit_labels: false,
             start_timestamps: true,
+            plain: false,
             annotations_max: 10,
         }
     }

@@ -94,6 +94,11 @@ impl Evaluator<'_> {
     ) -> Evaluated<Vec<Column>> {
         let groups = Groups::new(columns, &plan.grouping);
         self.charge_columns(groups.labels.len(), steps)?;
+        let is_floats = !self.options.plain && columns.iter().all(Column::has_no_histogram);
+        if is_floats && let Some(results) = self.float_reduction(columns, &plan.op, &groups, steps)? {
+            self.release_columns(columns, steps);
+            return Ok(results);
+        }
         let blank = |labels: &LabelSet| Column {
             labels: labels.clone(),
             drop_name: false,
@@ -123,6 +128,73 @@ impl Evaluator<'_> {
         self.release_columns(columns, steps);
         results.retain(|column| !column.is_blank());
         Ok(results)
+    }
+
+    /// As [`Self::reduction`] for floats, series by series instead of instant by instant. Each group still gets its
+    /// values in the order of the series, so sums round alike. `None` for operators that need all values at once.
+    fn float_reduction(
+        &mut self,
+        columns: &[Column],
+        op: &AggregateOp,
+        groups: &Groups,
+        steps: Steps,
+    ) -> Evaluated<Option<Vec<Column>>> {
+        let input = (columns, groups, steps);
+        let sum = |value| {
+            let mut sum = Sum::default();
+            sum.add(value);
+            sum
+        };
+        let extreme = |is_better: fn(f64, f64) -> bool| {
+            move |best: &mut f64, value: f64| {
+                if best.is_nan() || is_better(value, *best) {
+                    *best = value;
+                }
+            }
+        };
+        let results = match op {
+            AggregateOp::Sum => self.fold(input, sum, Sum::add, Sum::value),
+            AggregateOp::Avg => self.fold(input, Mean::new, Mean::add, Mean::value),
+            AggregateOp::Count => self.fold(input, |_| 1.0, |count, _| *count += 1.0, |count| count),
+            AggregateOp::Group => self.fold(input, |_| (), |(), _| (), |()| 1.0),
+            AggregateOp::Min => self.fold(input, |value| value, extreme(|new, best| new < best), |best| best),
+            AggregateOp::Max => self.fold(input, |value| value, extreme(|new, best| new > best), |best| best),
+            _ => return Ok(None),
+        };
+        results.map(Some)
+    }
+
+    /// One cell per group and instant, filled from the first value on.
+    fn fold<T: Copy>(
+        &mut self,
+        (columns, groups, steps): (&[Column], &Groups, Steps),
+        start: impl Fn(f64) -> T,
+        add: impl Fn(&mut T, f64),
+        finish: impl Fn(T) -> f64,
+    ) -> Evaluated<Vec<Column>> {
+        let bytes = groups.labels.len().saturating_mul(steps.len).saturating_mul(size_of::<Option<T>>());
+        self.charge(bytes)?;
+        let mut drops = vec![false; groups.labels.len()];
+        let mut cells: Vec<Vec<Option<T>>> = groups.labels.iter().map(|_| vec![None; steps.len]).collect();
+        for (column, group) in columns.iter().zip(&groups.of) {
+            self.check_cancel()?;
+            let Some((cells, drops)) = cells.get_mut(*group).zip(drops.get_mut(*group)) else { continue };
+            *drops |= column.drop_name && !column.is_blank();
+            for (cell, point) in cells.iter_mut().zip(&column.points) {
+                let Some(Point::Float(value)) = point else { continue };
+                match cell {
+                    Some(state) => add(state, *value),
+                    None => *cell = Some(start(*value)),
+                }
+            }
+        }
+        let columns = groups.labels.iter().zip(drops).zip(cells).map(|((labels, drop_name), cells)| {
+            let points = cells.into_iter().map(|cell| cell.map(|state| Point::Float(finish(state))));
+            Column { labels: labels.clone(), drop_name, points: points.collect() }
+        });
+        let columns = columns.filter(|column| !column.is_blank()).collect();
+        self.release(bytes);
+        Ok(columns)
     }
 
     fn count_values(

@@ -15,6 +15,7 @@ mod over_range;
 mod over_time;
 mod rate;
 mod select;
+mod sliding;
 mod time;
 
 use std::sync::Arc;
@@ -92,6 +93,10 @@ impl Column {
         if let Some(slot) = self.points.get_mut(i) {
             *slot = Some(point);
         }
+    }
+
+    fn has_no_histogram(&self) -> bool {
+        !self.points.iter().any(|point| matches!(point, Some(Point::Histogram(_))))
     }
 
     fn is_blank(&self) -> bool {

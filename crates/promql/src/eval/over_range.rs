@@ -8,6 +8,7 @@ use kenning_query::{LimitKind, QueryError, SourceSpan};
 use super::over_time as over;
 use super::rate;
 use super::select::{Loaded, within};
+use super::sliding;
 use super::{Column, Evaluated, Evaluator, Point, Steps};
 use crate::Series;
 use crate::annotation::Annotations;
@@ -86,9 +87,9 @@ impl Window<'_> {
     }
 }
 
-/// Series over ranges, ready for windows.
-struct Input {
-    series: Vec<Loaded>,
+/// Which ranges belong to the instants of an evaluation.
+#[derive(Clone, Copy)]
+pub(super) struct Frame {
     when: When,
     width: i64,
     extension: Option<Extension>,
@@ -96,24 +97,42 @@ struct Input {
     margin: (i64, i64),
 }
 
-impl Input {
+impl Frame {
+    fn new(range: &Range, lookback: i64) -> Self {
+        let (extension, margin) = match &range.source {
+            RangeSource::Selector { extension: Some(Extension::Anchored), .. } => {
+                (Some(Extension::Anchored), (lookback, 0))
+            }
+            RangeSource::Selector { extension: Some(Extension::Smoothed), .. } => {
+                (Some(Extension::Smoothed), (lookback, lookback))
+            }
+            _ => (None, (0, 0)),
+        };
+        Self { when: range.when, width: range.width, extension, margin }
+    }
+
     /// The range that belongs to an instant.
-    fn range(&self, time: i64) -> (i64, i64) {
+    pub(super) fn range(&self, time: i64) -> (i64, i64) {
         let end = self.when.of(time);
         (end.saturating_sub(self.width), end)
+    }
+
+    /// True when a range's samples are those inside of it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.extension.is_none()
     }
 }
 
 /// The samples of a window as positions in their series. Windows move forward only, so every sample is passed once.
 #[derive(Clone, Copy, Debug, Default)]
-struct Bounds {
-    from: usize,
-    to: usize,
+pub(super) struct Bounds {
+    pub from: usize,
+    pub to: usize,
 }
 
 impl Bounds {
     /// The samples in `(start, end]`.
-    fn advance<'a, T>(&mut self, samples: &'a [(i64, T)], start: i64, end: i64) -> &'a [(i64, T)] {
+    pub(super) fn advance<'a, T>(&mut self, samples: &'a [(i64, T)], start: i64, end: i64) -> &'a [(i64, T)] {
         let passed = |at: usize, border: i64| samples.get(at).is_some_and(|(time, _)| *time <= border);
         while passed(self.from, start) {
             self.from += 1;
@@ -132,32 +151,36 @@ impl Bounds {
 }
 
 impl Evaluator<'_> {
-    fn input(&mut self, range: &Range, steps: Steps) -> Evaluated<Input> {
-        let lookback = self.options.lookback_ms;
-        let (extension, margin) = match &range.source {
-            RangeSource::Selector { extension: Some(Extension::Anchored), .. } => {
-                (Some(Extension::Anchored), (lookback, 0))
-            }
-            RangeSource::Selector { extension: Some(Extension::Smoothed), .. } => {
-                (Some(Extension::Smoothed), (lookback, lookback))
-            }
-            _ => (None, (0, 0)),
-        };
+    /// The series of a range vector, one by one, without the markers of their ends.
+    fn each_series(
+        &mut self,
+        range: &Range,
+        steps: Steps,
+        each: &mut dyn FnMut(&mut Self, &Loaded) -> Evaluated<()>,
+    ) -> Evaluated<()> {
+        let frame = Frame::new(range, self.options.lookback_ms);
         let (first, last) = (range.when.of(steps.start), range.when.of(steps.last()));
-        let start = first.saturating_sub(range.width).saturating_sub(margin.0);
-        let mut series = match &range.source {
-            RangeSource::Selector { filter, resets, .. } => {
-                self.load(filter, *resets, start.saturating_add(1), last.saturating_add(margin.1))?
-            }
-            RangeSource::Subquery { operand, step } => self.subquery(operand, *step, start, last)?,
-        };
-        for one in &mut series {
+        let start = first.saturating_sub(range.width).saturating_sub(frame.margin.0);
+        let mut take = |this: &mut Self, mut one: Loaded| {
+            let bytes = one.bytes();
             one.drop_stale();
-            if !self.options.start_timestamps {
+            if !this.options.start_timestamps {
                 one.forget_starts();
             }
+            each(this, &one)?;
+            this.release(bytes);
+            Ok(())
+        };
+        match &range.source {
+            RangeSource::Selector { filter, resets, .. } => {
+                let span = (start.saturating_add(1), last.saturating_add(frame.margin.1));
+                self.load_each(filter, *resets, span, &mut take)
+            }
+            RangeSource::Subquery { operand, step } => {
+                let series = self.subquery(operand, *step, start, last)?;
+                series.into_iter().try_for_each(|one| take(self, one))
+            }
         }
-        Ok(Input { series, when: range.when, width: range.width, extension, margin })
     }
 
     /// Evaluates an expression on a grid of its own: multiples of the step after `start` up to `end`.
@@ -197,7 +220,7 @@ impl Evaluator<'_> {
                     None => {}
                 }
             }
-            self.charge(16 * (loaded.floats.len() + loaded.histograms.len()))?;
+            self.charge(loaded.bytes())?;
             series.push(loaded);
         }
         Ok(series)
@@ -205,15 +228,15 @@ impl Evaluator<'_> {
 
     /// A range vector as the answer of a query.
     pub(super) fn raw_range(&mut self, range: &Range, steps: Steps) -> Evaluated<Vec<Series>> {
-        let input = self.input(range, steps)?;
-        let (start, end) = input.range(steps.start);
+        let frame = Frame::new(range, self.options.lookback_ms);
+        let (start, end) = frame.range(steps.start);
         let mut answer = Vec::new();
-        for one in &input.series {
-            let from = start.saturating_sub(input.margin.0);
-            let to = end.saturating_add(input.margin.1);
+        self.each_series(range, steps, &mut |this, one| {
+            let from = start.saturating_sub(frame.margin.0);
+            let to = end.saturating_add(frame.margin.1);
             let (floats, histograms) = (within(&one.floats, from, to), within(&one.histograms, from, to));
-            self.stats.samples += (floats.len() + histograms.len()) as u64;
-            let extended = match input.extension {
+            this.stats.samples += (floats.len() + histograms.len()) as u64;
+            let extended = match frame.extension {
                 None => floats.to_vec(),
                 Some(extension) if histograms.is_empty() => rate::extend(floats, start, end, extension),
                 Some(Extension::Anchored) => {
@@ -232,12 +255,14 @@ impl Evaluator<'_> {
             let mut points: Vec<_> = extended.iter().map(|(t, v)| (Millis(*t), Point::Float(*v))).collect();
             points.extend(histograms.iter().map(|(t, h)| (Millis(*t), Point::Histogram(h.clone()))));
             points.sort_by_key(|(time, _)| *time);
+            this.charge(points.len() * size_of::<(Millis, Point)>())?;
             if !points.is_empty() {
                 let labels =
                     if one.drop_name { super::without_metadata(&one.labels) } else { one.labels.clone() };
                 answer.push(Series { labels, points });
             }
-        }
+            Ok(())
+        })?;
         answer.sort_by(|a, b| a.labels.cmp(&b.labels));
         merge_neighbours(answer)
     }
@@ -245,31 +270,38 @@ impl Evaluator<'_> {
     pub(super) fn over_range(&mut self, call: &OverRange, steps: Steps) -> Evaluated<Vec<Column>> {
         let params: Vec<_> =
             call.params.iter().map(|param| self.scalar(param, steps)).collect::<Result<_, _>>()?;
-        let input = self.input(&call.range, steps)?;
+        let frame = Frame::new(&call.range, self.options.lookback_ms);
         let keeps_name = matches!(call.function, RangeFunction::First | RangeFunction::Last);
         let mut columns = Vec::new();
-        for one in &input.series {
-            self.charge_columns(1, steps)?;
-            let points = self.windows(call, &input, one, &params, steps)?;
+        self.each_series(&call.range, steps, &mut |this, one| {
+            this.charge_columns(1, steps)?;
+            let shortcut = if this.options.plain { None } else { sliding::windows(call, &frame, one, steps) };
+            let points = match shortcut {
+                Some((points, samples)) => {
+                    this.stats.samples += samples;
+                    points
+                }
+                None => this.windows(call, &frame, one, &params, steps)?,
+            };
             let drop_name = one.drop_name || !keeps_name;
             let column = Column { labels: one.labels.clone(), drop_name, points };
             if column.is_blank() {
-                self.release_columns(&[column], steps);
-                continue;
+                this.release_columns(&[column], steps);
+                return Ok(());
             }
             if matches!(call.function, RangeFunction::Rate | RangeFunction::Increase) {
-                self.check_counter(&column, call.span);
+                this.check_counter(&column, call.span);
             }
             columns.push(column);
-        }
-        self.release_loaded(&input.series);
+            Ok(())
+        })?;
         Ok(columns)
     }
 
     fn windows(
         &mut self,
         call: &OverRange,
-        input: &Input,
+        frame: &Frame,
         loaded: &Loaded,
         params: &[Vec<f64>],
         steps: Steps,
@@ -278,8 +310,8 @@ impl Evaluator<'_> {
         let mut values = vec![f64::NAN; params.len()];
         let (mut float_bounds, mut histogram_bounds) = (Bounds::default(), Bounds::default());
         for ((i, time), slot) in steps.iter().zip(&mut points) {
-            let (start, end) = input.range(time);
-            let (from, to) = (start.saturating_sub(input.margin.0), end.saturating_add(input.margin.1));
+            let (start, end) = frame.range(time);
+            let (from, to) = (start.saturating_sub(frame.margin.0), end.saturating_add(frame.margin.1));
             let floats = float_bounds.advance(&loaded.floats, from, to);
             let histograms = histogram_bounds.advance(&loaded.histograms, from, to);
             if floats.is_empty() && histograms.is_empty() {
@@ -297,7 +329,7 @@ impl Evaluator<'_> {
                 start,
                 end,
                 time,
-                extension: input.extension,
+                extension: frame.extension,
                 metric: loaded.labels.metric_name(),
                 params: &values,
                 span: call.span,
@@ -329,18 +361,20 @@ impl Evaluator<'_> {
         labels: &LabelSet,
         steps: Steps,
     ) -> Evaluated<Vec<Column>> {
-        let input = self.input(range, steps)?;
+        let frame = Frame::new(range, self.options.lookback_ms);
         self.charge_columns(1, steps)?;
-        let absent = |(_, time)| {
-            let (start, end) = input.range(time);
-            let there = |one: &Loaded| {
-                !within(&one.floats, start, end).is_empty() || !within(&one.histograms, start, end).is_empty()
-            };
-            if input.series.iter().any(there) { None } else { Some(Point::Float(1.0)) }
-        };
-        let column =
-            Column { labels: labels.clone(), drop_name: true, points: steps.iter().map(absent).collect() };
-        self.release_loaded(&input.series);
+        let mut points = vec![Some(Point::Float(1.0)); steps.len];
+        self.each_series(range, steps, &mut |_, one| {
+            let (mut floats, mut histograms) = (Bounds::default(), Bounds::default());
+            for ((_, time), point) in steps.iter().zip(&mut points) {
+                let (start, end) = frame.range(time);
+                let there = !floats.advance(&one.floats, start, end).is_empty()
+                    || !histograms.advance(&one.histograms, start, end).is_empty();
+                *point = point.take().filter(|_| !there);
+            }
+            Ok(())
+        })?;
+        let column = Column { labels: labels.clone(), drop_name: true, points };
         Ok(if column.is_blank() { Vec::new() } else { vec![column] })
     }
 }

@@ -67,6 +67,19 @@ fn float_rate(window: &Window<'_>, counter: bool, per_second: bool, notes: &mut 
     Some(growth * extrapolation(window, floats, origin, slope, per_second)?)
 }
 
+/// As [`rate`] of floats without start times, given the values before each reset in the window, in order.
+pub(super) fn rate_with_resets(
+    window: &Window<'_>,
+    lost: impl Iterator<Item = f64>,
+    counter: bool,
+    per_second: bool,
+) -> Option<f64> {
+    let [(_, first), .., (_, last)] = window.floats else { return None };
+    let growth = lost.fold(last - first, |growth, lost| growth + lost);
+    let slope = Some((*first, growth)).filter(|_| counter);
+    Some(growth * extrapolation(window, window.floats, None, slope, per_second)?)
+}
+
 fn histogram_rate(
     window: &Window<'_>,
     counter: bool,

@@ -25,7 +25,7 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         let histograms = self.histograms.iter().map(|(_, histogram)| histogram.heap_bytes() + 32);
         let starts = size_of::<i64>() * (self.starts.len() + self.histogram_starts.len());
         size_of::<Self>() + 16 * self.floats.len() + histograms.sum::<usize>() + starts
@@ -115,28 +115,43 @@ impl Evaluator<'_> {
         start: i64,
         end: i64,
     ) -> Evaluated<Vec<Loaded>> {
+        let mut loaded = Vec::new();
+        self.load_each(filter, resets, (start, end), &mut |_, one| {
+            loaded.push(one);
+            Ok(())
+        })?;
+        Ok(loaded)
+    }
+
+    /// As [`Self::load`], one by one in label order as the store hands them over. What `each` does not keep it releases.
+    pub(super) fn load_each(
+        &mut self,
+        filter: &Filter,
+        resets: Resets,
+        (start, end): (i64, i64),
+        each: &mut dyn FnMut(&mut Self, Loaded) -> Evaluated<()>,
+    ) -> Evaluated<()> {
         let time = TimeRange::from_millis(Millis(start), Millis(end));
         let mut scan = Scan::rows(self.context.tenant.clone(), Table::Samples, time, filter.clone());
         scan.bytes_max = self.context.limits.memory_bytes_max.saturating_sub(self.memory);
         scan.cancel = self.context.cancel.clone();
-        let (mut loaded, mut failed) = (Vec::new(), None);
+        let mut failed = None;
         let store = self.store;
         let summary = store.scan(&scan, &mut |block| {
             let Block::Series(rows) = block else { return Flow::More };
             for row in rows {
                 let one = convert(row, resets);
-                if let Err(error) = self.take(&one) {
+                if let Err(error) = self.take(&one).and_then(|()| each(self, one)) {
                     failed = Some(error);
                     return Flow::Stop;
                 }
-                loaded.push(one);
             }
             Flow::More
         })?;
         self.missing.extend(summary.missing);
         match failed {
             Some(error) => Err(error),
-            None => Ok(loaded),
+            None => Ok(()),
         }
     }
 
@@ -188,24 +203,24 @@ impl Evaluator<'_> {
         let lookback = self.options.lookback_ms;
         let (first, last) = (selector.when.of(steps.start), selector.when.of(steps.last()));
         let start = first.saturating_sub(lookback).saturating_add(1);
-        let loaded = self.load(&selector.filter, selector.resets, start, last)?;
         let mut columns = Vec::new();
-        for one in &loaded {
-            self.charge_columns(1, steps)?;
-            let mut cursor = Cursor::new(one);
+        self.load_each(&selector.filter, selector.resets, (start, last), &mut |this, one| {
+            this.charge_columns(1, steps)?;
+            let mut cursor = Cursor::new(&one);
             let points: Vec<_> = steps
                 .iter()
                 .map(|(_, time)| cursor.at(selector.when.of(time), lookback).map(&value))
                 .collect();
-            self.stats.samples += points.iter().flatten().count() as u64;
-            let column = Column { labels: one.labels.clone(), drop_name: false, points };
+            this.stats.samples += points.iter().flatten().count() as u64;
+            this.release(one.bytes());
+            let column = Column { labels: one.labels, drop_name: false, points };
             if column.is_blank() {
-                self.release_columns(&[column], steps);
+                this.release_columns(&[column], steps);
             } else {
                 columns.push(column);
             }
-        }
-        self.release_loaded(&loaded);
+            Ok(())
+        })?;
         Ok(columns)
     }
 
