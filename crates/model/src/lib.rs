@@ -27,8 +27,8 @@ pub use ids::{InvalidTenant, SpanId, TenantId, TraceId};
 pub use labels::{LabelSet, LabelSetBuilder, METRIC_NAME};
 pub use logs::{LogBatch, LogRow, Severity, TextColumn};
 pub use metrics::{
-    Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, Sample, UNKNOWN_START, push_start,
-    retain_with_starts, start_at,
+    DeltaData, DeltaPoint, Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, Sample,
+    UNKNOWN_START, push_start, retain_with_starts, start_at,
 };
 pub use reject::{Reason, Rejected};
 pub use scan::{

@@ -120,6 +120,33 @@ pub struct MetricBatch {
     pub starts: Vec<Millis>,
     /// As `starts`, for `histograms`.
     pub histogram_starts: Vec<Millis>,
+    /// Points of delta temporality among the samples and histograms. The pipeline makes totals of them before anything
+    /// is stored, so that stores never see one.
+    pub deltas: Vec<DeltaPoint>,
+}
+
+/// A point that says what was counted since the one before, not since the beginning. Definition: OpenTelemetry metrics
+/// data model, "Temporality".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeltaPoint {
+    /// Since when its amount was counted; [`UNKNOWN_START`] when not told.
+    pub start: Millis,
+    /// Where its amounts stand.
+    pub data: DeltaData,
+}
+
+/// The amounts of a [`DeltaPoint`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeltaData {
+    /// `count` samples of the batch from `first` on: one of a number, all of a classic histogram.
+    Samples {
+        /// Index of the first.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+    /// The native histogram of the batch at this index.
+    Histogram(u32),
 }
 
 /// The start time of a counter that nobody told. Zero is what remote write and OTLP send then, and what Prometheus's
@@ -203,6 +230,7 @@ impl MetricBatch {
         self.series.iter().map(|s| s.heap_bytes() + 8).sum::<usize>()
             + self.samples.len() * size_of::<Sample>()
             + (self.starts.len() + self.histogram_starts.len()) * size_of::<Millis>()
+            + self.deltas.len() * size_of::<DeltaPoint>()
             + self.histograms.iter().map(|h| h.histogram.heap_bytes() + 16).sum::<usize>()
             + self.exemplars.iter().map(|e| e.labels.heap_bytes() + 32).sum::<usize>()
             + self.metadata.iter().map(|m| m.metric.len() + m.help.len() + m.unit.len() + 80).sum::<usize>()

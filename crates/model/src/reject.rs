@@ -33,13 +33,15 @@ pub enum Reason {
     TooManySeries,
     /// Same series and time as a stored sample, other value.
     DuplicateSample,
+    /// A change (delta) stamped at or before one of its stream that was counted already.
+    OutOfOrder,
     /// A kind of data that is not supported.
     Unsupported,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Malformed,
         Self::NotUtf8,
         Self::WrongType,
@@ -54,6 +56,7 @@ impl Reason {
         Self::TooNew,
         Self::TooManySeries,
         Self::DuplicateSample,
+        Self::OutOfOrder,
         Self::Unsupported,
     ];
 
@@ -75,6 +78,7 @@ impl Reason {
             Self::TooNew => "too_new",
             Self::TooManySeries => "too_many_series",
             Self::DuplicateSample => "duplicate_sample",
+            Self::OutOfOrder => "out_of_order",
             Self::Unsupported => "unsupported",
         }
     }

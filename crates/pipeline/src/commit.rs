@@ -23,7 +23,7 @@ pub struct PipelineOptions {
     /// Limits of tenants.
     pub limits: LimitsTable,
     /// Bytes of batches that may wait or be written at once; beyond it requests are refused as overloaded. The setting
-    /// `limits.ingest.queue_bytes`.
+    /// `limits.ingest.queue`.
     pub queue_bytes: usize,
     /// Most batches in one group.
     pub group_batches: usize,

@@ -5,17 +5,18 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use kenning_model::{Batch, Nanos, Rejected, Signal, TenantId, WriteError};
+use kenning_model::{Batch, MetricBatch, Millis, Nanos, Rejected, Signal, TenantId, WriteError};
 use kenning_stdx::clock::Clock;
 use kenning_stdx::random::Random;
 use tokio::sync::oneshot;
 
 use crate::bucket::Bucket;
 use crate::cardinality::{Active, Caps};
+use crate::delta::{Totals, Undo};
 use crate::limits::{Limits, LimitsTable};
 use crate::queue::{PushError, Queue};
 use crate::screen::Screen;
-use crate::stats::{ByCause, ByReason, ByTenant, Cause, Stats};
+use crate::stats::{ByCause, ByReason, ByTenant, Cause, OfTenant, Stats};
 use crate::telemetry::{Counter, Gauge, OTHER};
 
 /// Tenants whose rates and series are kept apart; later ones share one account named `other`.
@@ -198,6 +199,8 @@ pub struct Ticket {
     shared: Arc<Shared>,
     signal: Signal,
     receipt: Receipt,
+    /// Totals that go back when the batch is not written.
+    undo: Undo,
 }
 
 enum TicketState {
@@ -241,15 +244,21 @@ impl Intake {
         let units = rate_units(&batch);
         let result = account.charge(signal, units, shared.clock.steady()).and_then(|()| {
             let mut rejected = already_rejected;
-            let batch = shared.screen(&account, batch, &mut rejected);
+            let (batch, undo) = shared.screen(&account, batch, &mut rejected);
             let metrics = MetricCounts::of(&batch);
             let receipt = Receipt { stored: batch.len() as u64, metrics, rejected };
-            let state = shared.enqueue(tenant, batch).inspect_err(|_| account.refund(signal, units))?;
-            Ok((state, receipt))
+            match shared.enqueue(tenant, batch) {
+                Ok(state) => Ok((state, receipt, undo)),
+                Err(refusal) => {
+                    account.refund(signal, units);
+                    account.take_back(undo);
+                    Err(refusal)
+                }
+            }
         });
         match result {
-            Ok((state, receipt)) => {
-                Ok(Ticket { state, account, shared: self.shared.clone(), signal, receipt })
+            Ok((state, receipt, undo)) => {
+                Ok(Ticket { state, account, shared: self.shared.clone(), signal, receipt, undo })
             }
             Err(refusal) => {
                 shared.count_refusal(&account, signal, &refusal);
@@ -305,6 +314,7 @@ impl Ticket {
                 Ok(self.receipt)
             }
             Err(refusal) => {
+                self.account.take_back(self.undo);
                 self.shared.count_refusal(&self.account, self.signal, &refusal);
                 Err(refusal)
             }
@@ -326,7 +336,7 @@ impl Shared {
         accounts.entry(tenant.clone()).or_insert_with(open).clone()
     }
 
-    fn screen(&self, account: &Account, batch: Batch, rejected: &mut Rejected) -> Batch {
+    fn screen(&self, account: &Account, mut batch: Batch, rejected: &mut Rejected) -> (Batch, Undo) {
         let signal = batch.signal();
         let active = account.active_of(signal);
         let screen = Screen {
@@ -335,9 +345,15 @@ impl Shared {
             steady: self.clock.steady(),
             active,
         };
+        let undo = match &mut batch {
+            Batch::Metrics(metrics) if !metrics.deltas.is_empty() => {
+                account.add_up(metrics, &screen, rejected)
+            }
+            _ => Undo::default(),
+        };
         let batch = screen.apply(batch, rejected);
         account.count_active(signal, lock(active).len());
-        batch
+        (batch, undo)
     }
 
     fn enqueue(&self, tenant: &TenantId, batch: Batch) -> Result<TicketState, Refusal> {
@@ -354,11 +370,9 @@ impl Shared {
                 retry_after: OVERLOADED_RETRY,
                 what: "the queue before the store is full",
             },
-            PushError::TooLarge => Refusal::TooLarge {
-                bytes,
-                limit: self.queue.capacity(),
-                setting: "limits.ingest.queue_bytes",
-            },
+            PushError::TooLarge => {
+                Refusal::TooLarge { bytes, limit: self.queue.capacity(), setting: "limits.ingest.queue" }
+            }
             PushError::Closed => Refusal::unavailable("the node is stopping"),
         })
     }
@@ -383,6 +397,8 @@ struct Account {
     limits: Limits,
     rates: [Option<Mutex<Bucket>>; 3],
     active: [Mutex<Active>; 3],
+    totals: Mutex<Totals>,
+    delta_streams: Arc<Gauge>,
     stored: [Arc<Counter>; 3],
     active_gauges: [Arc<Gauge>; 3],
 }
@@ -398,6 +414,8 @@ impl Account {
                 let secret = Random::from_os().next_u64();
                 Mutex::new(Active::new(caps(&limits, signal), secret, now))
             }),
+            totals: Mutex::new(Totals::new(limits.delta_series, limits.delta_idle, now)),
+            delta_streams: stats.delta_streams.with(&OfTenant(label.clone())),
             stored: Signal::ALL.map(|signal| stats.stored.with(&labels(signal))),
             active_gauges: Signal::ALL.map(|signal| stats.active.with(&labels(signal))),
             label,
@@ -421,6 +439,21 @@ impl Account {
         let [metrics, logs, traces] = &self.rates;
         if let Some(bucket) = pick(signal, metrics, logs, traces) {
             lock(bucket).refund(units);
+        }
+    }
+
+    /// Makes totals of the batch's changes.
+    fn add_up(&self, batch: &mut MetricBatch, screen: &Screen<'_>, rejected: &mut Rejected) -> Undo {
+        let in_window = |time: Millis| screen.time(time.to_nanos()).is_ok();
+        let mut totals = lock(&self.totals);
+        let undo = totals.apply(batch, screen.steady, in_window, rejected);
+        self.delta_streams.set(totals.len() as u64);
+        undo
+    }
+
+    fn take_back(&self, undo: Undo) {
+        if !undo.is_empty() {
+            lock(&self.totals).undo(undo);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Between receipt and store: limits, then group commit.
 //!
 //! A receiver decodes a request into a [`kenning_model::Batch`] and offers it to an [`Intake`]. The intake charges the
-//! tenant's rate, drops the items that break a limit (each counted under its reason, the good ones kept), puts the rest
+//! tenant's rate, makes totals of changes (delta temporality), drops the items that break a limit (each counted under its reason, the good ones kept), puts the rest
 //! into a queue bounded in bytes, and answers after one committer thread has handed it to the store together with
 //! everything else that waited: an acknowledgement means durable and visible.
 //!
@@ -18,6 +18,7 @@
 mod bucket;
 mod cardinality;
 mod commit;
+mod delta;
 mod intake;
 mod limits;
 mod queue;

@@ -7,6 +7,8 @@ use kenning_model::TenantId;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const KIB: usize = 1024;
+/// Exporters send every minute or more often, batch jobs once an hour.
+const DELTA_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Ingest limits of one tenant. `None` lifts a limit.
 ///
@@ -41,6 +43,10 @@ pub struct Limits {
     pub new_series_per_hour: Option<u64>,
     /// Log streams that got a record within the last hour or so.
     pub streams: Option<usize>,
+    /// Streams of delta temporality whose totals are kept; lifted, two million are.
+    pub delta_series: Option<usize>,
+    /// How long such a total is kept after its last point.
+    pub delta_idle: Duration,
 }
 
 impl Default for Limits {
@@ -60,6 +66,8 @@ impl Default for Limits {
             series_per_metric: Some(100_000),
             new_series_per_hour: Some(500_000),
             streams: Some(20_000),
+            delta_series: Some(100_000),
+            delta_idle: DELTA_IDLE,
         }
     }
 }
@@ -83,6 +91,8 @@ impl Limits {
             series_per_metric: None,
             new_series_per_hour: None,
             streams: None,
+            delta_series: None,
+            delta_idle: DELTA_IDLE,
         }
     }
 }

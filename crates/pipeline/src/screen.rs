@@ -28,7 +28,7 @@ pub struct Screen<'a> {
 }
 
 /// Why an item goes, and the story for its sender.
-type Verdict = Result<(), (Reason, String)>;
+pub type Verdict = Result<(), (Reason, String)>;
 
 impl Screen<'_> {
     /// Keeps what the limits allow; counts the rest in `rejected`.
@@ -93,7 +93,8 @@ impl Screen<'_> {
         batch
     }
 
-    fn time(&self, time: Nanos) -> Verdict {
+    /// Whether a stamp lies in the accepted window.
+    pub fn time(&self, time: Nanos) -> Verdict {
         let age = i128::from(self.now.0) - i128::from(time.0);
         let nanos = |limit: Duration| i128::try_from(limit.as_nanos()).unwrap_or(i128::MAX);
         if let Some(past) = self.limits.past.filter(|past| age > nanos(*past)) {

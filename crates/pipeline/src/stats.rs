@@ -53,6 +53,17 @@ impl Labels for ByTenant {
     }
 }
 
+/// The label `tenant`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OfTenant(pub Arc<str>);
+
+impl Labels for OfTenant {
+    const NAMES: &'static [&'static str] = &["tenant"];
+    fn values(&self) -> Vec<String> {
+        vec![self.0.to_string()]
+    }
+}
+
 /// Labels `tenant`, `signal` and `reason`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ByReason {
@@ -100,6 +111,8 @@ pub struct Stats {
     pub refused: Arc<Metric<ByCause, Counter>>,
     /// Active series and streams.
     pub active: Arc<Metric<ByTenant, Gauge>>,
+    /// Streams of delta temporality that are being added up.
+    pub delta_streams: Arc<Metric<OfTenant, Gauge>>,
     /// Bytes waiting or being written.
     pub queue_bytes: Arc<Gauge>,
     /// Bound of the above.
@@ -125,6 +138,7 @@ impl Stats {
             rejected: registry.counter(REJECTED),
             refused: registry.counter(REFUSED),
             active: registry.gauge(ACTIVE),
+            delta_streams: registry.gauge(DELTA_STREAMS),
             queue_bytes: gauge(QUEUE_BYTES),
             queue_limit_bytes: gauge(QUEUE_LIMIT_BYTES),
             group_batches: histogram(GROUP_BATCHES, COUNTS),
@@ -153,6 +167,11 @@ const REFUSED: Declaration = Declaration {
 const ACTIVE: Declaration = Declaration {
     name: "kenning_ingest_active_streams",
     help: "Metric series and log streams seen within the last hour or so",
+    unit: "",
+};
+const DELTA_STREAMS: Declaration = Declaration {
+    name: "kenning_ingest_delta_streams",
+    help: "Streams of delta temporality whose totals are kept in memory",
     unit: "",
 };
 const QUEUE_BYTES: Declaration = Declaration {

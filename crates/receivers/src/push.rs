@@ -23,13 +23,15 @@ use http_body_util::Full;
 use kenning_model::{Batch, MetricBatch, Nanos, Rejected, Signal, TenantId};
 use kenning_pipeline::{Intake, MetricCounts, Receipt};
 use kenning_wire::compression::Encoding;
-use kenning_wire::otlp::{self, Format, OtlpOptions};
+use kenning_wire::otlp::{self, Format};
 use kenning_wire::{DecodeError, DecodeLimits, Decoded, loki, prometheus};
 
 use crate::body::{self, BodyLimits, Budget};
 use crate::ingest::{DecodeResult, Ingest};
 use crate::outcome::{Failure, only_over_series_limit, retry_seconds};
 use crate::stats::{ByProtocol, Stats};
+
+pub use kenning_wire::otlp::{DeltaTemporality, LabelNaming, OtlpOptions, TranslationStrategy};
 
 /// An answer.
 pub type Reply = Response<Full<Bytes>>;

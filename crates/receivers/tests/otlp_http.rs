@@ -227,3 +227,36 @@ async fn a_declared_length_over_the_limit_is_refused_before_the_body_is_asked_fo
     let answer = raw(node.http, head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413 ") && !answer.contains("100 Continue"), "{answer}");
 }
+
+/// A point of delta temporality of the counter `c`: 1 counted between these nanoseconds.
+fn delta_json(start: i64, time: i64) -> String {
+    format!(
+        r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"c","sum":{{"aggregationTemporality":1,
+            "isMonotonic":true,"dataPoints":[{{"startTimeUnixNano":"{start}","timeUnixNano":"{time}","asInt":"1"}}]}}}}]}}]}}]}}"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deltas_are_added_up_and_a_failed_write_loses_none() {
+    let node = Node::start_default().await;
+    let second = 1_000_000_000;
+    let begin = node.now() - 10 * second;
+    let post = async |n: i64| {
+        let body = delta_json(begin + n * second, begin + (n + 1) * second);
+        let answer = node.post("/v1/metrics", &[("content-type", "application/json")], body).await;
+        (answer.status, answer.text())
+    };
+    assert_eq!(post(0).await.0, 200);
+    assert_eq!(post(1).await.0, 200);
+    node.store.fail(true);
+    assert_eq!(post(2).await.0, 503);
+    node.store.fail(false);
+    assert_eq!(post(2).await.0, 200, "the retry is taken");
+    let (status, told) = post(2).await;
+    assert_eq!(status, 400, "what was counted is not counted again: {told}");
+    assert!(told.contains("out_of_order"), "{told}");
+    let stored = node.store.series();
+    assert_eq!(stored[0].samples.iter().map(|sample| sample.value).collect::<Vec<_>>(), [1.0, 2.0, 3.0]);
+    assert!(stored[0].starts.iter().all(|start| start.to_nanos().0 / second == begin / second));
+    assert_eq!(node.counted("kenning_ingest_delta_streams", &["default"]), 1.0);
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kenning_api::{Api, ApiParts, App, IngestOverview, QueryGate, Readiness, Refused, ScrapeTarget};
 use kenning_model::{Signal, Store, TenantId};
 use kenning_pipeline::telemetry::{Family, PointValue, Registry, text};
-use kenning_pipeline::{Drained, Intake, Limits, LimitsTable, Pipeline, PipelineOptions};
+use kenning_pipeline::{Drained, Intake, Pipeline, PipelineOptions};
 use kenning_receivers::body::Budget;
 use kenning_receivers::otlp_grpc::GrpcService;
 use kenning_receivers::push::{PushOptions, PushService};
@@ -323,14 +323,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn pipeline_options(settings: &Settings) -> PipelineOptions {
-    let mut limits = LimitsTable::from(settings.ingest.clone());
-    // Nobody else can write there, and what we say about ourselves under overload must not be the first to go.
-    limits.tenants.insert(TenantId::self_tenant(), Limits { past: None, future: None, ..Limits::default() });
     let defaults = PipelineOptions::default();
     // A group is one append to one segment; half leaves room for how batches grow when they are written.
     let segment = usize::try_from(settings.wal_segment_bytes / 2).unwrap_or(usize::MAX);
     PipelineOptions {
-        limits,
+        limits: settings.ingest_limits(),
         queue_bytes: settings.ingest_queue_bytes,
         group_bytes: defaults.group_bytes.min(segment),
         ..defaults
@@ -358,7 +355,8 @@ impl Rim {
         let tenant =
             tenant.map_err(|error| StartError::new(format!("tenant = {}", settings.tenant), error))?;
         let stats = ReceiverStats::new(registry);
-        let options = PushOptions { tenant: tenant.clone(), ..PushOptions::default() };
+        let otlp = settings.otlp.clone();
+        let options = PushOptions { tenant: tenant.clone(), otlp, ..PushOptions::default() };
         let own_options = PushOptions { tenant: TenantId::self_tenant(), ..PushOptions::default() };
         let context = ScrapeContext {
             net: Arc::new(TcpNet),

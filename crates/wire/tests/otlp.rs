@@ -4,12 +4,12 @@ mod corpus;
 
 use std::io::Read;
 
-use kenning_model::{LogBatch, MetricBatch, SpanBatch};
+use kenning_model::{CounterReset, DeltaData, LogBatch, MetricBatch, MetricKind, Millis, SpanBatch};
 use kenning_model::{Nanos, Reason, Severity, SpanKind, StatusCode, Value, ValueRef};
 use kenning_wire::compression::{Encoding, decompress};
 use kenning_wire::otlp::{
-    Format, OtlpOptions, TranslationStrategy, decode_logs, decode_metrics, decode_traces, encode_logs,
-    encode_traces,
+    DeltaTemporality, Format, LabelNaming, OtlpOptions, TranslationStrategy, decode_logs, decode_metrics,
+    decode_traces, encode_logs, encode_traces,
 };
 use kenning_wire::{DecodeError, DecodeLimits, Decoded};
 
@@ -82,9 +82,189 @@ fn numbers() {
            {"name":"d","sum":{"aggregationTemporality":1,"isMonotonic":true,"dataPoints":[{"asInt":"1"},{"asInt":"2"}]}},
            {"name":"u","sum":{"aggregationTemporality":"AGGREGATION_TEMPORALITY_CUMULATIVE","dataPoints":[{"asInt":"3"}]}},
            {"name":"","gauge":{"dataPoints":[{"asInt":1}]}}"#,
-        &["{__name__: n_total, job: x} 1 @0", "{__name__: u, job: x} 3 @0"],
-        &[(Reason::Missing, 2), (Reason::Unsupported, 2)],
+        &[
+            "{__name__: n_total, job: x} 1 @0",
+            "{__name__: d_total, job: x} 1 @0",
+            "{__name__: d_total, job: x} 2 @0",
+            "{__name__: u, job: x} 3 @0",
+        ],
+        &[(Reason::Missing, 2)],
     );
+}
+
+/// Decodes with options that `set` changes.
+fn with(json: &str, set: impl FnOnce(&mut OtlpOptions)) -> Decoded<MetricBatch> {
+    let mut options = options();
+    set(&mut options);
+    decode_metrics(json.as_bytes(), Format::Json, &DecodeLimits::default(), &options).unwrap()
+}
+
+const DELTAS: &str = r#"{"name":"s","sum":{"aggregationTemporality":1,"isMonotonic":true,"dataPoints":[
+        {"startTimeUnixNano":"1000000","timeUnixNano":"2000000","asInt":"1"},{"timeUnixNano":"3000000"}]}},
+    {"name":"h","histogram":{"aggregationTemporality":1,"dataPoints":[{"timeUnixNano":"2000000","count":"3","sum":1,
+        "bucketCounts":["1","2"],"explicitBounds":[1]}]}},
+    {"name":"e","exponentialHistogram":{"aggregationTemporality":1,"dataPoints":[{"timeUnixNano":"2000000","count":"1",
+        "positive":{"bucketCounts":["1"]}}]}}"#;
+
+#[test]
+fn points_of_delta_temporality_are_marked() {
+    let batch = with(&of_metrics(DELTAS), |_| ()).batch;
+    let samples = |first, count| DeltaData::Samples { first, count };
+    let marked: Vec<_> = batch.deltas.iter().map(|point| (point.start.0, point.data.clone())).collect();
+    assert_eq!(marked, [(1, samples(0, 1)), (0, samples(1, 4)), (0, DeltaData::Histogram(0))]);
+    assert_eq!(batch.metadata[0].kind, MetricKind::Counter);
+    assert_eq!(batch.starts, [Millis(1)]);
+}
+
+#[test]
+fn delta_temporality_may_be_refused_or_stored_as_it_is() {
+    let refused = with(&of_metrics(DELTAS), |options| options.delta = DeltaTemporality::Reject);
+    let reasons: Vec<_> = refused.rejected.iter().map(|(reason, count, _)| (reason, count)).collect();
+    assert_eq!((refused.batch.len(), reasons), (0, vec![(Reason::Unsupported, 4)]));
+    let batch = with(&of_metrics(DELTAS), |options| options.delta = DeltaTemporality::AsIs).batch;
+    assert_eq!((batch.samples.len(), batch.deltas.len(), batch.histograms.len()), (5, 0, 1));
+    assert_eq!(batch.histograms[0].histogram.reset, CounterReset::Gauge);
+    assert!(batch.metadata.iter().all(|metadata| metadata.kind == MetricKind::Unknown));
+}
+
+#[test]
+fn start_times_are_kept_for_what_is_counted() {
+    let stamps = r#""startTimeUnixNano":"5000000","timeUnixNano":"9000000""#;
+    let json = format!(
+        r#"{{"name":"g","gauge":{{"dataPoints":[{{{stamps},"asInt":1}}]}}}},
+           {{"name":"c","sum":{{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{{{stamps},"asInt":1}}]}}}},
+           {{"name":"q","summary":{{"dataPoints":[{{{stamps}}}]}}}},
+           {{"name":"e","exponentialHistogram":{{"aggregationTemporality":2,"dataPoints":[{{{stamps}}}]}}}}"#
+    );
+    let batch = metrics(&of_metrics(&json)).unwrap().batch;
+    assert_eq!(batch.starts, [0, 5, 5, 5].map(Millis));
+    assert_eq!(batch.histogram_starts, [Millis(5)]);
+}
+
+#[test]
+fn explicit_histograms_with_custom_buckets() {
+    let check = |point: &str, expect: &[&str], rejected: u64| {
+        let json = format!(
+            r#"{{"name":"h","histogram":{{"aggregationTemporality":2,"dataPoints":[{{{point}}}]}}}}"#
+        );
+        let decoded = with(&of_metrics(&json), |options| options.convert_histograms_to_nhcb = true);
+        assert_eq!(shown(&decoded.batch), expect, "{point}");
+        assert_eq!(decoded.rejected.total(), rejected, "{point}: {}", decoded.rejected);
+        decoded.batch.histograms.into_iter().next().map(|sample| sample.histogram)
+    };
+    let histogram = check(
+        r#""count":"5","sum":2,"bucketCounts":["0","2","3"],"explicitBounds":[0.5,10]"#,
+        &["{__name__: h, job: x} count=5 sum=2 zero=0 [BucketSpan { offset: 1, length: 2 }] [2.0, 3.0] @0"],
+        0,
+    );
+    let histogram = histogram.unwrap();
+    assert_eq!((histogram.schema, histogram.custom_bounds), (-53, vec![0.5, 10.0]));
+    check(
+        r#""count":"5","sum":2"#,
+        &["{__name__: h, job: x} count=5 sum=2 zero=0 [BucketSpan { offset: 0, length: 1 }] [5.0] @0"],
+        0,
+    );
+    for bad in [
+        r#""count":"1","bucketCounts":["1"],"explicitBounds":[1]"#,
+        r#""count":"1","bucketCounts":["1","0","0"],"explicitBounds":[2,1]"#,
+        r#""count":"1","bucketCounts":["1","0"],"explicitBounds":["Infinity"]"#,
+        r#""count":"2","bucketCounts":["1","0"],"explicitBounds":[1]"#,
+    ] {
+        check(bad, &[], 1);
+    }
+}
+
+/// A gauge of a resource and a scope with attributes of every sort.
+const DESCRIBED: &str = r#"{"resourceMetrics":[{"resource":{"attributes":[
+    {"key":"service.name","value":{"stringValue":"x"}},{"key":"service.namespace","value":{"stringValue":"n"}},
+    {"key":"service.instance.id","value":{"stringValue":"i"}},{"key":"host.name","value":{"stringValue":"h"}},
+    {"key":"os","value":{"stringValue":"linux"}}]},
+    "scopeMetrics":[{"schemaUrl":"u","scope":{"name":"s","version":"1","attributes":[{"key":"a.b","value":{"intValue":"2"}},
+    {"key":"name","value":{"stringValue":"posing"}}]},
+    "metrics":[{"name":"g","gauge":{"dataPoints":[{"asInt":1,"attributes":[{"key":"os","value":{"stringValue":"own"}}]}]}}]}]}]}"#;
+
+#[test]
+fn resources_and_scopes_become_labels_when_asked() {
+    let check = |set: fn(&mut OtlpOptions), gauge: &str, info: &str| {
+        let shown = shown(&with(DESCRIBED, set).batch);
+        assert_eq!(
+            shown,
+            [format!("{{__name__: g, {gauge}}} 1 @0"), format!("{{__name__: target_info, {info}}} 1 @0")]
+        );
+    };
+    let info = "host_name: h, instance: i, job: n/x, os: linux";
+    check(|_| (), "instance: i, job: n/x, os: own", info);
+    check(
+        |options| options.promote_resource_attributes = ["host.name".to_owned(), "os".to_owned()].into(),
+        "host_name: h, instance: i, job: n/x, os: own",
+        info,
+    );
+    check(
+        |options| options.promote_all_resource_attributes = true,
+        "host_name: h, instance: i, job: n/x, os: own, service_instance_id: i, service_name: x, service_namespace: n",
+        info,
+    );
+    check(
+        |options| {
+            options.promote_all_resource_attributes = true;
+            options.ignore_resource_attributes =
+                ["service.name", "service.namespace", "service.instance.id"].map(str::to_owned).into();
+        },
+        "host_name: h, instance: i, job: n/x, os: own",
+        info,
+    );
+    check(
+        |options| options.keep_identifying_resource_attributes = true,
+        "instance: i, job: n/x, os: own",
+        "host_name: h, instance: i, job: n/x, os: linux, service_instance_id: i, service_name: x, service_namespace: n",
+    );
+    check(
+        |options| options.promote_scope_metadata = true,
+        "instance: i, job: n/x, os: own, otel_scope_a_b: 2, otel_scope_name: s, otel_scope_schema_url: u, otel_scope_version: 1",
+        info,
+    );
+    check(
+        |options| {
+            options.promote_all_resource_attributes = true;
+            options.naming = TranslationStrategy::NoTranslation;
+        },
+        "host.name: h, instance: i, job: n/x, os: own, service.instance.id: i, service.name: x, service.namespace: n",
+        "host.name: h, instance: i, job: n/x, os: linux",
+    );
+}
+
+#[test]
+fn target_info_spans_the_request() {
+    let times = |stamps: &[i64]| {
+        let points: Vec<_> =
+            stamps.iter().map(|ms| format!(r#"{{"timeUnixNano":"{}","asInt":1}}"#, ms * 1_000_000)).collect();
+        let json = DESCRIBED.replace(
+            r#"[{"asInt":1,"attributes":[{"key":"os","value":{"stringValue":"own"}}]}]"#,
+            &format!("[{}]", points.join(",")),
+        );
+        let decoded = with(&json, |_| ());
+        let rest = decoded.batch.samples.iter().skip(stamps.len());
+        rest.map(|sample| sample.time.0).collect::<Vec<_>>()
+    };
+    assert_eq!(times(&[7]), [7]);
+    assert_eq!(times(&[400_000, 100_000]), [100_000, 250_000, 400_000]);
+    assert_eq!(times(&[100_000, 410_000]), [100_000, 250_000, 400_000, 410_000]);
+    assert!(times(&[1, 4_000_000_000_000]).len() < 600, "a stray stamp costs little");
+}
+
+#[test]
+fn a_nameless_attribute_costs_its_point_only() {
+    check_metrics(
+        r#"{"name":"a","gauge":{"dataPoints":[{"asInt":1,"attributes":[{"key":"__","value":{"stringValue":"v"}}]},{"asInt":2}]}}"#,
+        &["{__name__: a, job: x} 2 @0"],
+        &[(Reason::BadLabelName, 1)],
+    );
+}
+
+#[test]
+fn exemplars_without_a_time_take_that_of_their_point() {
+    let json = r#"{"name":"a","gauge":{"dataPoints":[{"timeUnixNano":"7000000","asInt":1,"exemplars":[{"asInt":"1"}]}]}}"#;
+    assert_eq!(metrics(&of_metrics(json)).unwrap().batch.exemplars[0].time, Millis(7));
 }
 
 #[test]
@@ -249,22 +429,45 @@ fn names_follow_prometheus_tables() {
 fn label_names_follow_prometheus_tables() {
     let Some(cases) = corpus::json("promql/otlp_naming/label_namer.json") else { return };
     for case in cases.as_array().unwrap() {
-        let label = case["label"].as_str().unwrap();
-        // Prometheus' defaults: underscores preserved, a leading single one prefixed.
-        let both = [
-            "sanitizedMultipleUnderscoresAndUnderscoreLabelSanitization",
-            "sanitizedMultipleUnderscores",
-            "sanitizedUnderscoreLabelSanitization",
-            "sanitized",
-        ];
-        let want = both.iter().find_map(|key| case[*key].as_str());
-        let json = format!(
-            r#"{{"name":"a","gauge":{{"dataPoints":[{{"asInt":1,"attributes":[{{"key":{},"value":{{"stringValue":"v"}}}}]}}]}}}}"#,
+        let name = |strategy: TranslationStrategy, prefix_underscore: bool, preserve_multiple: bool| {
+            let json = format!(
+                r#"{{"name":"a","gauge":{{"dataPoints":[{{"asInt":1,"attributes":[{{"key":{},"value":{{"stringValue":"v"}}}}]}}]}}}}"#,
+                case["label"]
+            );
+            let decoded = with(&of_metrics(&json), |options| {
+                options.naming = strategy;
+                options.label_naming = LabelNaming { prefix_underscore, preserve_multiple };
+            });
+            let labels = decoded.batch.series.first()?.clone();
+            labels.iter().find(|(_, value)| *value == "v").map(|(name, _)| name.to_owned())
+        };
+        // A column that a case does not have holds what the next simpler one does.
+        for (keys, prefix, preserve) in [
+            (&["sanitized"][..], false, false),
+            (&["sanitizedMultipleUnderscores", "sanitized"], false, true),
+            (&["sanitizedUnderscoreLabelSanitization", "sanitized"], true, false),
+            (
+                &[
+                    "sanitizedMultipleUnderscoresAndUnderscoreLabelSanitization",
+                    "sanitizedMultipleUnderscores",
+                    "sanitizedUnderscoreLabelSanitization",
+                    "sanitized",
+                ],
+                true,
+                true,
+            ),
+        ] {
+            let want = keys.iter().find_map(|key| case[*key].as_str());
+            let got = name(TranslationStrategy::UnderscoreEscapingWithSuffixes, prefix, preserve);
+            assert_eq!(got.as_deref(), want, "{} {keys:?}", case["label"]);
+        }
+        let want = case["wantUTF8Error"].is_null().then(|| case["label"].as_str().unwrap());
+        assert_eq!(
+            name(TranslationStrategy::NoTranslation, true, true).as_deref(),
+            want,
+            "{}",
             case["label"]
         );
-        let decoded = metrics(&of_metrics(&json)).unwrap();
-        let found = decoded.batch.series[0].iter().find(|(_, value)| *value == "v").map(|(name, _)| name);
-        assert_eq!(found, want, "{label}");
     }
 }
 
@@ -300,15 +503,11 @@ fn the_specifications_examples() {
 
     assert!(!logs(&events).unwrap().batch.is_empty());
     let decoded = metrics(&metric).unwrap();
-    // The examples' sums and histograms are delta, but for the gauge.
-    assert_eq!(
-        decoded.rejected.iter().map(|(reason, n, _)| (reason, n)).collect::<Vec<_>>(),
-        [(Reason::Unsupported, 3)]
-    );
-    assert_eq!(
-        shown(&decoded.batch),
-        ["{__name__: my_gauge_ratio, job: my.service, my_gauge_attr: some value} 10 @1544712660300"]
-    );
+    assert!(decoded.rejected.is_empty(), "{}", decoded.rejected);
+    let gauge = "{__name__: my_gauge_ratio, job: my.service, my_gauge_attr: some value} 10 @1544712660300";
+    assert!(shown(&decoded.batch).contains(&gauge.to_owned()));
+    // The examples' counter and histograms are of delta temporality.
+    assert_eq!(decoded.batch.deltas.len(), 3);
 }
 
 #[test]

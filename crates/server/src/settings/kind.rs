@@ -1,7 +1,9 @@
 //! How values of settings are written.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use kenning_receivers::push::{DeltaTemporality, TranslationStrategy};
 use kenning_stdx::bytesize::{ByteSize, TimeSpan};
 
 /// A way to write values of type `T`.
@@ -18,6 +20,12 @@ pub(super) struct Count;
 pub(super) struct Bytes;
 /// A time such as `10m`.
 pub(super) struct Span;
+/// `true` or `false`.
+pub(super) struct Flag;
+/// Texts, as a list in YAML or separated by commas.
+pub(super) struct List;
+/// One of a few words.
+pub(super) struct Word;
 /// Any of the above, or `unlimited`.
 pub(super) struct OrUnlimited<K>(std::marker::PhantomData<K>);
 
@@ -81,3 +89,48 @@ impl<T, K: Kind<T>> Kind<Option<T>> for OrUnlimited<K> {
         value.as_ref().map_or_else(|| "unlimited".to_owned(), K::show)
     }
 }
+
+impl Kind<bool> for Flag {
+    fn parse(text: &str) -> Result<bool, String> {
+        text.parse().map_err(|_| format!("cannot read \"{text}\" as true or false"))
+    }
+
+    fn show(value: &bool) -> String {
+        value.to_string()
+    }
+}
+
+impl Kind<Arc<[String]>> for List {
+    fn parse(text: &str) -> Result<Arc<[String]>, String> {
+        // Lists in YAML come as JSON.
+        if text.starts_with('[') {
+            let list: Vec<String> =
+                serde_json::from_str(text).map_err(|_| format!("cannot read {text} as a list of texts"))?;
+            return Ok(list.into());
+        }
+        Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn show(value: &Arc<[String]>) -> String {
+        value.join(", ")
+    }
+}
+
+macro_rules! words {
+    ($($word:ty),*) => {$(
+        impl Kind<$word> for Word {
+            fn parse(text: &str) -> Result<$word, String> {
+                let found = <$word>::ALL.into_iter().find(|word| word.as_str().eq_ignore_ascii_case(text));
+                found.ok_or_else(|| {
+                    format!("\"{text}\" is none of {}", <$word>::ALL.map(<$word>::as_str).join(", "))
+                })
+            }
+
+            fn show(value: &$word) -> String {
+                value.as_str().to_owned()
+            }
+        }
+    )*};
+}
+
+words!(TranslationStrategy, DeltaTemporality);

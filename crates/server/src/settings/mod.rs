@@ -8,10 +8,13 @@ mod layer;
 mod scrape;
 mod table;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kenning_pipeline::Limits as IngestLimits;
+use kenning_model::{Nanos, TenantId};
+use kenning_pipeline::{Limits as IngestLimits, LimitsTable};
 use kenning_query::Limits as QueryLimits;
+use kenning_receivers::push::OtlpOptions;
 use kenning_receivers::scrape::ScrapeJob;
 
 pub use layer::{Layer, Mistake, Mistakes};
@@ -28,8 +31,12 @@ pub struct Settings {
     pub otlp_grpc_listen: String,
     /// OTLP over HTTP; empty for none.
     pub otlp_http_listen: String,
+    /// How OpenTelemetry's model becomes Prometheus' and Loki's.
+    pub otlp: OtlpOptions,
     /// The tenant that everything received belongs to.
     pub tenant: String,
+    /// Settings below `limits.ingest` that hold for one tenant in place of those for all: key and value.
+    pub tenants: BTreeMap<String, Vec<(String, String)>>,
     /// How long metrics are kept.
     pub retention_metrics: Option<Duration>,
     /// How long logs are kept.
@@ -70,7 +77,9 @@ impl Default for Settings {
             listen: "127.0.0.1:7070".to_owned(),
             otlp_grpc_listen: "127.0.0.1:4317".to_owned(),
             otlp_http_listen: "127.0.0.1:4318".to_owned(),
+            otlp: OtlpOptions::new(Nanos(0)),
             tenant: "default".to_owned(),
+            tenants: BTreeMap::new(),
             retention_metrics: Some(days(31)),
             retention_logs: Some(days(31)),
             retention_traces: Some(days(31)),
@@ -122,11 +131,41 @@ impl Settings {
     /// The settings in force as YAML. There are no secrets among them yet; when there are, the table leaves them out.
     #[must_use]
     pub fn to_yaml(&self) -> String {
-        TABLE.iter().map(|setting| format!("{}: {}\n", setting.key, (setting.get)(self))).collect()
+        let own = self.tenants.iter().flat_map(|(tenant, pairs)| {
+            pairs.iter().map(move |(key, value)| format!("tenants.{tenant}.{key}: {value}\n"))
+        });
+        TABLE.iter().map(|setting| format!("{}: {}\n", setting.key, (setting.get)(self))).chain(own).collect()
+    }
+
+    /// What each tenant may send.
+    #[must_use]
+    pub fn ingest_limits(&self) -> LimitsTable {
+        let mut table = LimitsTable::from(self.ingest.clone());
+        // Nobody else can write there, and what we say about ourselves under overload must not be the first to go.
+        let own = IngestLimits { past: None, future: None, ..IngestLimits::default() };
+        table.tenants.insert(TenantId::self_tenant(), own);
+        for (name, pairs) in &self.tenants {
+            let Ok(tenant) = TenantId::parse(name) else { continue };
+            let mut settings = Self { ingest: table.of(&tenant).clone(), ..Self::default() };
+            // Checked when they were read.
+            pairs.iter().for_each(|(key, value)| drop(set(&mut settings, key, value)));
+            table.tenants.insert(tenant, settings.ingest);
+        }
+        table
     }
 }
 
+/// Prefix of settings that hold for one tenant, as `tenants.<name>.limits.ingest.<limit>`.
+const TENANTS: &str = "tenants.";
+/// The settings that a tenant may have of its own.
+const TENANT_LIMITS: &str = "limits.ingest.";
+/// One queue serves all tenants.
+const NOT_OF_A_TENANT: &str = "limits.ingest.queue";
+
 fn set(settings: &mut Settings, key: &str, value: &str) -> Result<(), String> {
+    if let Some(rest) = key.strip_prefix(TENANTS) {
+        return set_for_tenant(settings, rest, value);
+    }
     match TABLE.iter().find(|setting| setting.key == key) {
         Some(setting) => (setting.set)(settings, value),
         None => Err(match closest(key) {
@@ -134,6 +173,22 @@ fn set(settings: &mut Settings, key: &str, value: &str) -> Result<(), String> {
             None => "is not a setting".to_owned(),
         }),
     }
+}
+
+fn set_for_tenant(settings: &mut Settings, rest: &str, value: &str) -> Result<(), String> {
+    let split = rest.find(&format!(".{TENANT_LIMITS}")).and_then(|at| rest.split_at_checked(at));
+    let Some((tenant, key)) = split.map(|(tenant, key)| (tenant, key.trim_start_matches('.'))) else {
+        return Err(format!(
+            "only {TENANT_LIMITS}* can be set for one tenant: {TENANTS}<name>.{TENANT_LIMITS}..."
+        ));
+    };
+    TenantId::parse(tenant).map_err(|error| format!("\"{tenant}\" cannot be a tenant: {error}"))?;
+    if key == NOT_OF_A_TENANT {
+        return Err("holds for all tenants together".to_owned());
+    }
+    set(&mut Settings::default(), key, value)?;
+    settings.tenants.entry(tenant.to_owned()).or_default().push((key.to_owned(), value.to_owned()));
+    Ok(())
 }
 
 /// The setting whose last word is the same, or that begins the same.
@@ -164,6 +219,40 @@ mod tests {
         check(&[("store.wal.segment", "1MiB")], Ok(|s| s.wal_segment_bytes == 1 << 20));
         check(&[("listen", "127.0.0.1:0")], Ok(|s| s.listen == "127.0.0.1:0"));
         check(&[("limits.query.points", "5")], Ok(|s| s.query.points_max == 5));
+    }
+
+    #[test]
+    fn otlp_is_read_in_the_words_of_prometheus() {
+        check(
+            &[("otlp.translation_strategy", "NoTranslation")],
+            Ok(|s| s.otlp.naming.as_str() == "NoTranslation"),
+        );
+        check(&[("otlp.translation_strategy", "Dots")], Err("NoUTF8EscapingWithSuffixes"));
+        check(&[("otlp.delta", "as_is")], Ok(|s| s.otlp.delta.as_str() == "as_is"));
+        let promoted: fn(&Settings) -> bool = |s| *s.otlp.promote_resource_attributes == ["a.b", "c"];
+        check(&[("otlp.promote_resource_attributes", "a.b, c")], Ok(promoted));
+        let yaml = "otlp:\n  promote_resource_attributes: [a.b, c]\n  convert_histograms_to_nhcb: true\n";
+        let layer = Layer::from_yaml("kenning.yaml", yaml);
+        let settings = layer.and_then(|layer| Settings::from_layers(&[layer]));
+        assert!(settings.is_ok_and(|s| promoted(&s) && s.otlp.convert_histograms_to_nhcb));
+    }
+
+    #[test]
+    fn tenants_have_limits_of_their_own() {
+        let yaml = "limits: {ingest: {labels: 9}}\ntenants: {acme: {limits: {ingest: {series: 7}}}}\n";
+        let layer = Layer::from_yaml("kenning.yaml", yaml);
+        let table = layer.and_then(|layer| Settings::from_layers(&[layer])).map(|s| s.ingest_limits());
+        let of = |name: &str| {
+            let tenant = TenantId::parse(name).ok();
+            let limits = tenant.zip(table.as_ref().ok()).map(|(tenant, table)| table.of(&tenant).clone());
+            limits.map(|limits| (limits.series, limits.labels))
+        };
+        assert_eq!(of("acme"), Some((Some(7), Some(9))));
+        assert_eq!(of("other"), Some((Some(500_000), Some(9))));
+        check(&[("tenants.a.limits.ingest.series", "many")], Err("tenants.a.limits.ingest.series"));
+        check(&[("tenants.a.limits.ingest.queue", "1MiB")], Err("all tenants"));
+        check(&[("tenants.a/b.limits.ingest.series", "1")], Err("cannot be a tenant"));
+        check(&[("tenants.a.listen", "x")], Err("limits.ingest"));
     }
 
     #[test]

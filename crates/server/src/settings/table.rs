@@ -1,7 +1,7 @@
 //! Every setting: key, help, and how it is read and shown. `docs/configuration.md` lists the same, checked by a test.
 
 use super::Settings;
-use super::kind::{Bytes, Count, Kind, OrUnlimited, Span, Text};
+use super::kind::{Bytes, Count, Flag, Kind, List, OrUnlimited, Span, Text, Word};
 
 /// One setting.
 pub struct Setting {
@@ -44,6 +44,67 @@ pub const TABLE: &[Setting] = &[
     ),
     setting!("otlp.grpc_listen", Text, otlp_grpc_listen, "Address of OTLP over gRPC; empty for none"),
     setting!("otlp.http_listen", Text, otlp_http_listen, "Address of OTLP over HTTP; empty for none"),
+    setting!(
+        "otlp.translation_strategy",
+        Word,
+        otlp.naming,
+        "How OpenTelemetry names become Prometheus names: UnderscoreEscapingWithSuffixes, \
+         UnderscoreEscapingWithoutSuffixes, NoUTF8EscapingWithSuffixes or NoTranslation"
+    ),
+    setting!(
+        "otlp.delta",
+        Word,
+        otlp.delta,
+        "Points of delta temporality: cumulate (added up), reject or as_is (stored with unknown type)"
+    ),
+    setting!(
+        "otlp.promote_resource_attributes",
+        List,
+        otlp.promote_resource_attributes,
+        "Resource attributes that become labels of every metric series"
+    ),
+    setting!(
+        "otlp.promote_all_resource_attributes",
+        Flag,
+        otlp.promote_all_resource_attributes,
+        "All resource attributes become labels, but for the ignored ones"
+    ),
+    setting!(
+        "otlp.ignore_resource_attributes",
+        List,
+        otlp.ignore_resource_attributes,
+        "Resource attributes that do not when all others do"
+    ),
+    setting!(
+        "otlp.keep_identifying_resource_attributes",
+        Flag,
+        otlp.keep_identifying_resource_attributes,
+        "target_info also has service.name, service.namespace and service.instance.id"
+    ),
+    setting!(
+        "otlp.promote_scope_metadata",
+        Flag,
+        otlp.promote_scope_metadata,
+        "Name, version, schema URL and attributes of the scope become labels otel_scope_*"
+    ),
+    setting!(
+        "otlp.convert_histograms_to_nhcb",
+        Flag,
+        otlp.convert_histograms_to_nhcb,
+        "Explicit histograms become native histograms with custom buckets"
+    ),
+    setting!(
+        "otlp.label_name_underscore_sanitization",
+        Flag,
+        otlp.label_naming.prefix_underscore,
+        "Label names that begin with one underscore get key in front"
+    ),
+    setting!(
+        "otlp.label_name_preserve_multiple_underscores",
+        Flag,
+        otlp.label_naming.preserve_multiple,
+        "Runs of underscores in label names stay as they are"
+    ),
     setting!("tenant", Text, tenant, "Tenant that everything received belongs to"),
     setting!("retention.metrics", SpanLimit, retention_metrics, "How long metrics are kept"),
     setting!("retention.logs", SpanLimit, retention_logs, "How long logs are kept"),
@@ -102,6 +163,18 @@ pub const TABLE: &[Setting] = &[
         "Series never seen before, per hour"
     ),
     setting!("limits.ingest.streams", CountLimit, ingest.streams, "Active log streams per tenant"),
+    setting!(
+        "limits.ingest.delta_series",
+        CountLimit,
+        ingest.delta_series,
+        "Streams of delta temporality that are added up, per tenant"
+    ),
+    setting!(
+        "limits.ingest.delta_idle",
+        Span,
+        ingest.delta_idle,
+        "How long the total of such a stream is kept after its last point"
+    ),
     setting!(
         "limits.ingest.queue",
         Bytes,

@@ -15,6 +15,7 @@ pub(super) type Pairs<'a> = Vec<(&'a str, ValueRef<'a>)>;
 pub(super) struct Scope<'a> {
     pub name: &'a str,
     pub version: &'a str,
+    pub schema_url: &'a str,
     pub attributes: Pairs<'a>,
 }
 
@@ -78,9 +79,11 @@ fn resource_into<'a>(
 fn scope_of<'a>(mut group: Reader<'a>, limits: &DecodeLimits) -> Result<Result<Scope<'a>, Fault>, Fault> {
     let mut scope = Ok(Scope::default());
     while let Some(field) = group.next()? {
-        if field.number == 1 {
-            scope = scope.and_then(|scope| scope_into(scope, &field, limits));
-        }
+        scope = scope.and_then(|scope| match field.number {
+            1 => scope_into(scope, &field, limits),
+            3 => Ok(Scope { schema_url: field.text("scope_group.schema_url")?, ..scope }),
+            _ => Ok(scope),
+        });
     }
     Ok(scope)
 }

@@ -294,7 +294,11 @@ const METRICS: &[Entry] = &[many(
         many(
             "scopeMetrics",
             2,
-            Shape::Group(&[one("scope", 1, Shape::Message(SCOPE)), many("metrics", 2, Shape::Group(METRIC))]),
+            Shape::Group(&[
+                one("scope", 1, Shape::Message(SCOPE)),
+                many("metrics", 2, Shape::Group(METRIC)),
+                one("schemaUrl", 3, Shape::Text),
+            ]),
         ),
     ]),
 )];

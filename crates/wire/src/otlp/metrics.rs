@@ -1,8 +1,9 @@
 //! `ExportMetricsServiceRequest` to series, translated as Prometheus' OTLP receiver does. Definition:
 //! opentelemetry-proto `metrics.proto`; OpenTelemetry specification "Prometheus and OpenMetrics Compatibility".
 //!
-//! An item is a data point. Differs from Prometheus: `target_info` gets one sample a request (at the latest stamp of
-//! its resource) instead of one every 2.5 minutes of the request's span; a number point without a value is refused.
+//! An item is a data point. Differs from Prometheus: a number point without a value is refused; a point with an
+//! attribute whose name has no letter or digit is refused alone, not with its whole metric; exemplars without a time get
+//! that of their point; `target_info` gets samples for the last day of a request's span, not for all of it.
 
 mod point;
 
@@ -10,20 +11,23 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use kenning_model::{
-    BucketSpan, CounterReset, Exemplar, Histogram, HistogramSample, LabelSet, METRIC_NAME, MetricBatch,
-    MetricKind, MetricMetadata, Millis, Reason, Rejected, Sample, ValueRef,
+    BucketSpan, BucketWriter, CounterReset, DeltaData, DeltaPoint, Exemplar, Histogram, HistogramSample,
+    LabelSet, METRIC_NAME, MetricBatch, MetricKind, MetricMetadata, Millis, Reason, Rejected, Sample,
+    UNKNOWN_START, ValueRef,
 };
 
 use super::OtlpOptions;
 use super::common::{Pairs, Scope, count_item, for_each_resource, for_each_scope};
-use super::naming::{NameKind, label_name, metric_name, unit_name};
+use super::naming::{NameKind, label_name_with, metric_name, unit_name};
 use crate::error::{DecodeError, Decoded, Fault};
 use crate::intern::{LabelTable, check_labels};
 use crate::limits::DecodeLimits;
 use crate::prometheus::STALE_NAN;
 use crate::protobuf::{Field, Reader};
 use crate::text::cut;
-use point::{Buckets, ExponentialPoint, HistogramPoint, NumberPoint, PointExemplar, SummaryPoint};
+use point::{
+    Buckets, Common, ExponentialPoint, HistogramPoint, NumberPoint, PointExemplar, Stamps, SummaryPoint,
+};
 
 /// Width of the zero bucket where the sender names none, as Prometheus assumes.
 const ZERO_THRESHOLD_DEFAULT: f64 = 1e-128;
@@ -31,10 +35,43 @@ const ZERO_THRESHOLD_DEFAULT: f64 = 1e-128;
 const SCALE_MAX: i32 = 8;
 /// And no coarser.
 const SCALE_MIN: i32 = -4;
-/// Runs of empty buckets up to this long are written out instead of starting a new span.
-const GAP_FILLED_MAX: i64 = 2;
+/// Distance between samples of `target_info` within one request: half of the time that a query looks back.
+const TARGET_INFO_EVERY_MS: i64 = 150_000;
+/// Most samples of `target_info` of one resource in one request: a day of them. A stray stamp must not cost millions.
+const TARGET_INFO_MAX: i64 = 576;
+/// `AGGREGATION_TEMPORALITY_DELTA`
+const DELTA: u64 = 1;
+/// `AGGREGATION_TEMPORALITY_CUMULATIVE`
+const CUMULATIVE: u64 = 2;
 /// Most characters of exemplar labels with filtered attributes; OpenMetrics' limit.
 const EXEMPLAR_CHARS_MAX: usize = 128;
+
+/// What becomes of points that say what was counted since the point before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeltaTemporality {
+    /// They are marked, and the pipeline adds them up to totals.
+    #[default]
+    Cumulate,
+    /// They are counted as `unsupported`, as Prometheus does by default.
+    Reject,
+    /// They are stored as they are, of unknown type (Prometheus' feature `otlp-native-delta-ingestion`).
+    AsIs,
+}
+
+impl DeltaTemporality {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Cumulate, Self::Reject, Self::AsIs];
+
+    /// The word of the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cumulate => "cumulate",
+            Self::Reject => "reject",
+            Self::AsIs => "as_is",
+        }
+    }
+}
 
 type Labels<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
@@ -49,6 +86,7 @@ pub(super) fn decode(
         table: LabelTable::default(),
         batch: MetricBatch::default(),
         described: HashSet::new(),
+        informed: HashSet::new(),
         rejected: Rejected::default(),
         seen: 0,
     };
@@ -70,6 +108,8 @@ struct Decoder<'l> {
     table: LabelTable,
     batch: MetricBatch,
     described: HashSet<String>,
+    /// Samples of `target_info`, since resources that come twice must not have them twice.
+    informed: HashSet<(u32, Millis)>,
     rejected: Rejected,
     seen: usize,
 }
@@ -80,10 +120,10 @@ struct Target<'a> {
     identity: Vec<(&'static str, String)>,
     /// Promoted attributes under their label names.
     promoted: Labels<'a>,
-    /// Attributes that describe without identifying, for `target_info`.
+    /// Attributes for `target_info`; empty when nothing but the identity is known.
     descriptive: Pairs<'a>,
-    /// Latest stamp of a stored point.
-    latest: Option<Millis>,
+    /// Earliest and latest stamp of a stored point.
+    span: Option<(Millis, Millis)>,
 }
 
 /// A metric without its points.
@@ -128,19 +168,39 @@ impl<'a> Target<'a> {
         if let Some(instance) = text("service.instance.id") {
             identity.push(("instance", instance));
         }
-        let promoted =
-            resource.iter().filter(|(key, _)| options.promote_resource_attributes.iter().any(|p| p == key));
+        let promoted = resource.iter().filter(|(key, _)| options.promotes(key));
         let promoted = promoted
-            .filter_map(|(key, value)| Some((label_name(key, options.naming)?, text_of(value.clone()))));
-        let promoted = promoted.collect();
+            .filter_map(|(key, value)| Some((options.label_name(key)?, text_of(value.clone()))))
+            .collect();
         let identifies =
             |key: &str| matches!(key, "service.name" | "service.namespace" | "service.instance.id");
-        let descriptive = resource.into_iter().filter(|(key, _)| !identifies(key)).collect();
-        Self { identity, promoted, descriptive, latest: None }
+        let mut descriptive = resource;
+        if descriptive.iter().all(|(key, _)| identifies(key)) {
+            descriptive.clear();
+        } else if !options.keep_identifying_resource_attributes {
+            descriptive.retain(|(key, _)| !identifies(key));
+        }
+        Self { identity, promoted, descriptive, span: None }
     }
 
     fn saw(&mut self, time: Millis) {
-        self.latest = self.latest.max(Some(time));
+        let (first, last) = self.span.unwrap_or((time, time));
+        self.span = Some((first.min(time), last.max(time)));
+    }
+}
+
+impl OtlpOptions {
+    fn promotes(&self, key: &str) -> bool {
+        let listed = |list: &[String]| list.iter().any(|name| name == key);
+        if self.promote_all_resource_attributes {
+            !listed(&self.ignore_resource_attributes)
+        } else {
+            listed(&self.promote_resource_attributes)
+        }
+    }
+
+    fn label_name<'k>(&self, key: &'k str) -> Option<Cow<'k, str>> {
+        label_name_with(key, self.naming, self.label_naming)
     }
 }
 
@@ -186,8 +246,9 @@ impl Decoder<'_> {
             count_item(&mut self.seen, self.limits)?;
             let before = self.mark();
             match self.point(target, metric, &field) {
-                Ok(time) => {
-                    target.saw(time);
+                Ok(common) => {
+                    target.saw(common.time);
+                    self.mark_delta(metric, &common, before);
                     stored = true;
                 }
                 Err(fault) => {
@@ -209,8 +270,24 @@ impl Decoder<'_> {
 
     fn roll_back(&mut self, [samples, histograms, exemplars]: [usize; 3]) {
         self.batch.samples.truncate(samples);
+        self.batch.starts.truncate(samples);
         self.batch.histograms.truncate(histograms);
+        self.batch.histogram_starts.truncate(histograms);
         self.batch.exemplars.truncate(exemplars);
+    }
+
+    /// Tells the pipeline that what was stored since `before` holds changes.
+    fn mark_delta(&mut self, metric: &Metric<'_>, common: &Common<'_>, [samples, histograms, _]: [usize; 3]) {
+        if metric.data.temporality != DELTA || self.options.delta != DeltaTemporality::Cumulate {
+            return;
+        }
+        let count = (self.batch.samples.len() - samples) as u32;
+        let data = if self.batch.histograms.len() > histograms {
+            DeltaData::Histogram(histograms as u32)
+        } else {
+            DeltaData::Samples { first: samples as u32, count }
+        };
+        self.batch.deltas.push(DeltaPoint { start: common.start, data });
     }
 
     /// A point of a histogram becomes many samples; the limit on items holds for these too.
@@ -234,7 +311,7 @@ impl Decoder<'_> {
         target: &Target<'a>,
         metric: &Metric<'a>,
         field: &Field<'a>,
-    ) -> Result<Millis, Fault> {
+    ) -> Result<Common<'a>, Fault> {
         match metric.data.form {
             Form::Gauge | Form::Sum => self.number(target, metric, field),
             Form::Histogram => self.histogram(target, metric, field),
@@ -248,7 +325,7 @@ impl Decoder<'_> {
         target: &Target<'a>,
         metric: &Metric<'a>,
         field: &Field<'a>,
-    ) -> Result<Millis, Fault> {
+    ) -> Result<Common<'a>, Fault> {
         let point = NumberPoint::read(field, self.limits)?;
         let value = match (point.common.no_value, point.value) {
             (true, _) => STALE_NAN,
@@ -257,13 +334,16 @@ impl Decoder<'_> {
                 return Err(Fault::new(Reason::Missing, field.at, "data_point.value", "is missing"));
             }
         };
-        let labels = self.labels(target, metric, point.common.attributes);
+        let labels = self.labels(target, metric, &point.common, field.at)?;
         let series = self.series(&labels, &metric.name, None, field.at)?;
-        self.sample(series, point.common.time, value);
-        for exemplar in &point.common.exemplars {
-            self.exemplar(series, exemplar, field.at)?;
-        }
-        Ok(point.common.time)
+        let stamps = match metric.data.form {
+            // What is not counted has not begun.
+            Form::Gauge => Stamps { start: UNKNOWN_START, ..point.common.stamps() },
+            _ => point.common.stamps(),
+        };
+        self.sample(series, stamps, value);
+        self.exemplars(&point.common, field.at, |_| series)?;
+        Ok(point.common)
     }
 
     fn histogram<'a>(
@@ -271,33 +351,36 @@ impl Decoder<'_> {
         target: &Target<'a>,
         metric: &Metric<'a>,
         field: &Field<'a>,
-    ) -> Result<Millis, Fault> {
+    ) -> Result<Common<'a>, Fault> {
         let point = HistogramPoint::read(field, self.limits)?;
-        let (time, stale) = (point.common.time, point.common.no_value);
+        if self.options.convert_histograms_to_nhcb {
+            let histogram = custom_buckets(&point, field.at)?;
+            return self.native(target, metric, point.common, histogram, field.at);
+        }
+        let (common, stale) = (&point.common, point.common.no_value);
         let shown = |value: f64| if stale { STALE_NAN } else { value };
-        let labels = self.labels(target, metric, point.common.attributes);
+        let labels = self.labels(target, metric, common, field.at)?;
         if let Some(sum) = point.sum {
             let series = self.series(&labels, &format!("{}_sum", metric.name), None, field.at)?;
-            self.sample(series, time, shown(sum));
+            self.sample(series, common.stamps(), shown(sum));
         }
         let series = self.series(&labels, &format!("{}_count", metric.name), None, field.at)?;
-        self.sample(series, time, shown(point.count as f64));
+        self.sample(series, common.stamps(), shown(point.count as f64));
         let name = format!("{}_bucket", metric.name);
         let mut below = 0u64;
         let mut buckets = Vec::with_capacity(point.bounds.len() + 1);
         for (bound, count) in point.bounds.iter().map(|bits| f64::from_bits(*bits)).zip(&point.counts) {
             below = below.saturating_add(*count);
             let series = self.series(&labels, &name, Some(("le", &float_text(bound))), field.at)?;
-            self.sample(series, time, shown(below as f64));
+            self.sample(series, common.stamps(), shown(below as f64));
             buckets.push((bound, series));
         }
-        let series = self.series(&labels, &name, Some(("le", "+Inf")), field.at)?;
-        self.sample(series, time, shown(point.count as f64));
-        for exemplar in &point.common.exemplars {
-            let bucket = buckets.iter().find(|(bound, _)| exemplar.value <= *bound);
-            self.exemplar(bucket.map_or(series, |(_, series)| *series), exemplar, field.at)?;
-        }
-        Ok(time)
+        let last = self.series(&labels, &name, Some(("le", "+Inf")), field.at)?;
+        self.sample(last, common.stamps(), shown(point.count as f64));
+        self.exemplars(common, field.at, |value| {
+            buckets.iter().find(|(bound, _)| value <= *bound).map_or(last, |(_, series)| *series)
+        })?;
+        Ok(point.common)
     }
 
     fn exponential<'a>(
@@ -305,17 +388,30 @@ impl Decoder<'_> {
         target: &Target<'a>,
         metric: &Metric<'a>,
         field: &Field<'a>,
-    ) -> Result<Millis, Fault> {
+    ) -> Result<Common<'a>, Fault> {
         let point = ExponentialPoint::read(field, self.limits)?;
         let histogram = native(&point, field.at)?;
-        let labels = self.labels(target, metric, point.common.attributes);
-        let series = self.series(&labels, &metric.name, None, field.at)?;
-        let time = point.common.time;
-        self.batch.histograms.push(HistogramSample { series, time, histogram });
-        for exemplar in &point.common.exemplars {
-            self.exemplar(series, exemplar, field.at)?;
+        self.native(target, metric, point.common, histogram, field.at)
+    }
+
+    fn native<'a>(
+        &mut self,
+        target: &Target<'a>,
+        metric: &Metric<'a>,
+        common: Common<'a>,
+        mut histogram: Histogram,
+        at: usize,
+    ) -> Result<Common<'a>, Fault> {
+        let labels = self.labels(target, metric, &common, at)?;
+        let series = self.series(&labels, &metric.name, None, at)?;
+        if metric.data.temporality == DELTA && self.options.delta == DeltaTemporality::AsIs {
+            // It goes up and down, and no drop is a reset.
+            histogram.reset = CounterReset::Gauge;
         }
-        Ok(time)
+        let sample = HistogramSample { series, time: common.time, histogram };
+        self.batch.push_histogram(sample, common.start);
+        self.exemplars(&common, at, |_| series)?;
+        Ok(common)
     }
 
     fn summary<'a>(
@@ -323,25 +419,26 @@ impl Decoder<'_> {
         target: &Target<'a>,
         metric: &Metric<'a>,
         field: &Field<'a>,
-    ) -> Result<Millis, Fault> {
+    ) -> Result<Common<'a>, Fault> {
         let point = SummaryPoint::read(field, self.limits)?;
-        let (time, stale) = (point.common.time, point.common.no_value);
+        let (common, stale) = (&point.common, point.common.no_value);
         let shown = |value: f64| if stale { STALE_NAN } else { value };
-        let labels = self.labels(target, metric, point.common.attributes);
+        let labels = self.labels(target, metric, common, field.at)?;
         let series = self.series(&labels, &format!("{}_sum", metric.name), None, field.at)?;
-        self.sample(series, time, shown(point.sum));
+        self.sample(series, common.stamps(), shown(point.sum));
         let series = self.series(&labels, &format!("{}_count", metric.name), None, field.at)?;
-        self.sample(series, time, shown(point.count as f64));
+        self.sample(series, common.stamps(), shown(point.count as f64));
         for (quantile, value) in &point.quantiles {
             let quantile = float_text(*quantile);
             let series = self.series(&labels, &metric.name, Some(("quantile", &quantile)), field.at)?;
-            self.sample(series, time, shown(*value));
+            self.sample(series, common.stamps(), shown(*value));
         }
-        Ok(time)
+        Ok(point.common)
     }
 
-    fn sample(&mut self, series: u32, time: Millis, value: f64) {
-        self.batch.samples.push(Sample { series, time, value });
+    fn sample(&mut self, series: u32, stamps: Stamps, value: f64) {
+        let Stamps { start, time } = stamps;
+        self.batch.push_sample(Sample { series, time, value }, start);
     }
 
     /// All labels of a point but the metric's name. Attributes whose names become the same are joined by `;` in the
@@ -350,27 +447,28 @@ impl Decoder<'_> {
         &self,
         target: &'t Target<'_>,
         metric: &'t Metric<'_>,
-        mut attributes: Pairs<'t>,
-    ) -> Labels<'t> {
+        common: &Common<'t>,
+        at: usize,
+    ) -> Result<Labels<'t>, Fault> {
+        let mut attributes = common.attributes.clone();
         attributes.sort_by(|a, b| a.0.cmp(b.0));
         let others = target.promoted.len() + metric.scope.len() + target.identity.len();
         let mut labels = Labels::with_capacity(attributes.len() + others);
         for (key, value) in attributes {
-            let Some(name) = label_name(key, self.options.naming) else { continue };
-            match labels.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, known)) => *known = Cow::Owned(format!("{known};{value}")),
-                None => labels.push((name, text_of(value))),
-            }
+            let problem = "has no letter or digit, so that no label can be named after it";
+            let name = self.options.label_name(key);
+            let name = name.ok_or_else(|| Fault::new(Reason::BadLabelName, at, "attribute.key", problem))?;
+            join_label(&mut labels, name, value);
         }
         for (name, value) in &target.promoted {
             if !labels.iter().any(|(known, _)| known == name) {
                 labels.push((Cow::Borrowed(name), Cow::Borrowed(value)));
             }
         }
-        labels.extend(metric.scope.iter().map(|(n, v)| (Cow::Borrowed(&**n), Cow::Borrowed(&**v))));
         // Later pairs of the same name win when the set is built.
         labels.extend(target.identity.iter().map(|(n, v)| (Cow::Borrowed(*n), Cow::Borrowed(v.as_str()))));
-        labels
+        labels.extend(metric.scope.iter().map(|(n, v)| (Cow::Borrowed(&**n), Cow::Borrowed(&**v))));
+        Ok(labels)
     }
 
     fn series(
@@ -388,7 +486,27 @@ impl Decoder<'_> {
         Ok(self.table.intern(&mut pairs))
     }
 
-    fn exemplar(&mut self, series: u32, exemplar: &PointExemplar<'_>, at: usize) -> Result<(), Fault> {
+    /// Adds a point's exemplars, each to the series that `series_of` names for its value.
+    fn exemplars(
+        &mut self,
+        common: &Common<'_>,
+        at: usize,
+        series_of: impl Fn(f64) -> u32,
+    ) -> Result<(), Fault> {
+        for exemplar in &common.exemplars {
+            let time = if exemplar.time == Millis(0) { common.time } else { exemplar.time };
+            self.exemplar(series_of(exemplar.value), time, exemplar, at)?;
+        }
+        Ok(())
+    }
+
+    fn exemplar(
+        &mut self,
+        series: u32,
+        time: Millis,
+        exemplar: &PointExemplar<'_>,
+        at: usize,
+    ) -> Result<(), Fault> {
         let (trace_id, span_id) = (exemplar.trace_id.to_string(), exemplar.span_id.to_string());
         let mut ids = Vec::new();
         if !exemplar.trace_id.is_none() {
@@ -408,36 +526,52 @@ impl Decoder<'_> {
         }
         check_labels(&ids, self.limits, at)?;
         let labels = LabelSet::from_borrowed(&mut ids);
-        self.batch.exemplars.push(Exemplar { series, time: exemplar.time, value: exemplar.value, labels });
+        self.batch.exemplars.push(Exemplar { series, time, value: exemplar.value, labels });
         Ok(())
     }
 
-    /// The series that carries what a resource's labels leave out.
+    /// The series that carries what a resource's labels leave out: a sample every half look-back from the earliest to
+    /// the latest stamp, and one at the latest.
     fn target_info(&mut self, target: &Target<'_>, at: usize) {
-        let Some(time) = target.latest else { return };
+        let Some((first, last)) = target.span else { return };
         if target.identity.is_empty() || target.descriptive.is_empty() {
             return;
         }
-        let bare = Metric {
-            name: String::new(),
-            help: "",
-            unit: "",
-            kind: MetricKind::Info,
-            data: Data { form: Form::Gauge, points: Reader::new(&[]), temporality: 0, monotonic: false },
-            scope: Labels::new(),
-        };
-        let alone = Target {
-            identity: target.identity.clone(),
-            promoted: Labels::new(),
-            descriptive: Pairs::new(),
-            latest: None,
-        };
-        let labels = self.labels(&alone, &bare, target.descriptive.clone());
-        match self.series(&labels, "target_info", None, at) {
-            Ok(series) => self.sample(series, time, 1.0),
+        match self.target_info_series(target, at) {
+            Ok(series) => {
+                let span = last.0.saturating_sub(first.0) / TARGET_INFO_EVERY_MS;
+                let left_out = (span - TARGET_INFO_MAX).max(0);
+                let steps = (left_out..=span).map(|step| first.0.saturating_add(step * TARGET_INFO_EVERY_MS));
+                for time in steps.chain([last.0]).map(Millis) {
+                    if self.informed.insert((series, time)) {
+                        self.sample(series, Stamps { start: UNKNOWN_START, time }, 1.0);
+                    }
+                }
+            }
             // Not a data point of the sender's, so it must not count as one; the loss is told in words.
             Err(fault) => self.rejected.add(fault.reason, 0, || format!("target_info was left out: {fault}")),
         }
+    }
+
+    fn target_info_series(&mut self, target: &Target<'_>, at: usize) -> Result<u32, Fault> {
+        let mut attributes = target.descriptive.clone();
+        attributes.sort_by(|a, b| a.0.cmp(b.0));
+        let mut labels = Labels::new();
+        for (key, value) in attributes {
+            if let Some(name) = self.options.label_name(key) {
+                join_label(&mut labels, name, value);
+            }
+        }
+        labels.extend(target.identity.iter().map(|(n, v)| (Cow::Borrowed(*n), Cow::Borrowed(v.as_str()))));
+        self.series(&labels, "target_info", None, at)
+    }
+}
+
+/// Adds a label, or its value to that of the same name.
+fn join_label<'a>(labels: &mut Labels<'a>, name: Cow<'a, str>, value: ValueRef<'a>) {
+    match labels.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, known)) => *known = Cow::Owned(format!("{known};{value}")),
+        None => labels.push((name, text_of(value))),
     }
 }
 
@@ -478,17 +612,37 @@ fn read_metric<'a>(field: &Field<'a>, scope: &Scope<'a>, options: &OtlpOptions) 
         }
     }
     let data = data.ok_or_else(|| Fault::new(Reason::Missing, field.at, "metric.data", "is missing"))?;
-    check_temporality(&data, field.at)?;
-    let (naming, kind) = kinds(&data);
+    check_temporality(&data, options.delta, field.at)?;
+    let (naming, mut kind) = kinds(&data);
+    if data.temporality == DELTA && options.delta == DeltaTemporality::AsIs {
+        // No type of Prometheus' means this.
+        kind = MetricKind::Unknown;
+    }
     let name = metric_name(name, unit, naming, options.naming).ok_or_else(|| {
         Fault::new(Reason::Missing, field.at, "metric.name", "is empty or has no letter or digit")
     })?;
+    Ok(Metric { name, help, unit, kind, data, scope: scope_labels(scope, options) })
+}
+
+fn scope_labels<'a>(scope: &Scope<'a>, options: &OtlpOptions) -> Labels<'a> {
     let mut labels = Labels::new();
-    if options.promote_scope && !scope.name.is_empty() {
-        labels.push((Cow::Borrowed("otel_scope_name"), Cow::Borrowed(scope.name)));
-        labels.push((Cow::Borrowed("otel_scope_version"), Cow::Borrowed(scope.version)));
+    if !options.promote_scope_metadata || scope.name.is_empty() {
+        return labels;
     }
-    Ok(Metric { name, help, unit, kind, data, scope: labels })
+    for (key, value) in &scope.attributes {
+        if let Some(name) = options.label_name(&format!("otel_scope_{key}")) {
+            labels.push((Cow::Owned(name.into_owned()), text_of(value.clone())));
+        }
+    }
+    // After the attributes, so that none of them can pose as these.
+    for (name, value) in [
+        ("otel_scope_name", scope.name),
+        ("otel_scope_version", scope.version),
+        ("otel_scope_schema_url", scope.schema_url),
+    ] {
+        labels.push((Cow::Borrowed(name), Cow::Borrowed(value)));
+    }
+    labels
 }
 
 fn read_data<'a>(field: &Field<'a>, form: Form) -> Result<Data<'a>, Fault> {
@@ -507,15 +661,16 @@ fn read_data<'a>(field: &Field<'a>, form: Form) -> Result<Data<'a>, Fault> {
     Ok(data)
 }
 
-fn check_temporality(data: &Data<'_>, at: usize) -> Result<(), Fault> {
+fn check_temporality(data: &Data<'_>, delta: DeltaTemporality, at: usize) -> Result<(), Fault> {
     let field = "aggregation_temporality";
     match (data.form, data.temporality) {
-        (Form::Gauge | Form::Summary, _) | (_, 2) => Ok(()),
-        (_, 1) => {
-            let problem = "is delta, which is not supported; set the exporter to cumulative temporality";
+        (Form::Gauge | Form::Summary, _) | (_, CUMULATIVE) => Ok(()),
+        (_, DELTA) if delta != DeltaTemporality::Reject => Ok(()),
+        (_, DELTA) => {
+            let problem = "is delta, which the setting otlp.delta refuses; set the exporter to cumulative";
             Err(Fault::new(Reason::Unsupported, at, field, problem))
         }
-        _ => Err(Fault::new(Reason::Missing, at, field, "is not told; it must be cumulative")),
+        _ => Err(Fault::new(Reason::Missing, at, field, "is not told; it must be cumulative or delta")),
     }
 }
 
@@ -579,38 +734,53 @@ fn native(point: &ExponentialPoint<'_>, at: usize) -> Result<Histogram, Fault> {
 
 /// Dense buckets to spans. OpenTelemetry's bucket 0 is `(1, base]`, Prometheus' is `(1/base, 1]`, hence the one.
 fn sparse(buckets: &Buckets, down: i32, at: usize) -> Result<(Vec<BucketSpan>, Vec<f64>), Fault> {
-    let (mut spans, mut counts): (Vec<BucketSpan>, Vec<f64>) = (Vec::new(), Vec::new());
-    // The index behind the last bucket written.
-    let mut next = 0i64;
-    for (i, count) in buckets.counts.iter().enumerate().filter(|(_, count)| **count != 0) {
-        let index = ((i64::from(buckets.offset) + i as i64) >> down.min(63)) + 1;
-        match spans.last_mut() {
-            Some(_) if index < next => {
-                if let Some(last) = counts.last_mut() {
-                    *last += *count as f64;
-                }
-                continue;
-            }
-            Some(span) if index - next <= GAP_FILLED_MAX => {
-                let gap = (index - next) as usize;
-                counts.resize(counts.len() + gap, 0.0);
-                span.length += gap as u32 + 1;
-            }
-            _ => {
-                let offset = i32::try_from(index - next);
-                let offset = offset.map_err(|_| {
-                    Fault::new(
-                        Reason::Malformed,
-                        at,
-                        "buckets.offset",
-                        "is outside the range of bucket indices",
-                    )
-                })?;
-                spans.push(BucketSpan { offset, length: 1 });
-            }
+    let index = |i: usize| ((i64::from(buckets.offset) + i as i64) >> down.min(63)) + 1;
+    write_buckets(&buckets.counts, index, at)
+}
+
+fn write_buckets(
+    counts: &[u64],
+    index: impl Fn(usize) -> i64,
+    at: usize,
+) -> Result<(Vec<BucketSpan>, Vec<f64>), Fault> {
+    let mut writer = BucketWriter::default();
+    for (i, count) in counts.iter().enumerate().filter(|(_, count)| **count != 0) {
+        if !writer.push(index(i), *count as f64) {
+            let problem = "is outside the range of bucket indices";
+            return Err(Fault::new(Reason::Malformed, at, "buckets.offset", problem));
         }
-        counts.push(*count as f64);
-        next = index + 1;
     }
-    Ok((spans, counts))
+    Ok(writer.finish())
+}
+
+/// A native histogram with the boundaries of an explicit one.
+fn custom_buckets(point: &HistogramPoint<'_>, at: usize) -> Result<Histogram, Fault> {
+    let malformed = |field, problem| Err(Fault::new(Reason::Malformed, at, field, problem));
+    let bounds: Vec<f64> = point.bounds.iter().map(|bits| f64::from_bits(*bits)).collect();
+    let finite = bounds.iter().all(|bound| !bound.is_nan() && *bound != f64::INFINITY);
+    if !finite || !bounds.windows(2).all(|pair| matches!(pair, [a, b] if a < b)) {
+        return malformed("data_point.explicit_bounds", "must ascend, without NaN and +Inf");
+    }
+    // Without buckets all that is known is that everything lies below infinity.
+    let unknown = [point.count];
+    let (counts, first) = match point.counts.len() {
+        0 => (&unknown[..], bounds.len()),
+        n if n == bounds.len() + 1 => (point.counts.as_slice(), 0),
+        _ => return malformed("data_point.bucket_counts", "must be one more than explicit_bounds"),
+    };
+    let in_buckets = counts.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
+    if in_buckets != point.count && !point.common.no_value {
+        return malformed("data_point.count", "is not the sum of the buckets");
+    }
+    let (positive_spans, positive) = write_buckets(counts, |i| (first + i) as i64, at)?;
+    let stale = point.common.no_value;
+    Ok(Histogram {
+        schema: Histogram::CUSTOM_BUCKETS,
+        count: if stale { STALE_NAN } else { point.count as f64 },
+        sum: if stale { STALE_NAN } else { point.sum.unwrap_or(0.0) },
+        positive_spans,
+        positive,
+        custom_bounds: bounds,
+        ..Histogram::default()
+    })
 }

@@ -4,8 +4,8 @@
 //! cannot be walked (a cut body, a bomb) gives nothing. JSON is first rewritten as protobuf by schema ([`json`]), so
 //! that both forms mean the same by construction.
 //!
-//! Absent: profiles, `InstrumentationLibrary` groups (gone since OTLP 0.15), delta temporality (counted as
-//! `unsupported`), schema URLs, dropped counts.
+//! Absent: profiles, `InstrumentationLibrary` groups (gone since OTLP 0.15), schema URLs of resources, dropped counts.
+//! Points of delta temporality are marked as such ([`kenning_model::DeltaPoint`]); adding them up is the pipeline's.
 
 mod common;
 mod encode;
@@ -25,7 +25,8 @@ use crate::error::{DecodeError, Decoded};
 use crate::limits::DecodeLimits;
 
 pub use encode::{encode_logs, encode_traces};
-pub use naming::TranslationStrategy;
+pub use metrics::DeltaTemporality;
+pub use naming::{LabelNaming, TranslationStrategy};
 pub use reply::{encode_response, encode_status};
 
 /// The two forms of OTLP over HTTP; gRPC carries the first.
@@ -68,10 +69,23 @@ pub struct OtlpOptions {
     pub now: Nanos,
     /// How metric and label names are translated.
     pub naming: TranslationStrategy,
+    /// What becomes of underscores in label names.
+    pub label_naming: LabelNaming,
     /// Resource attributes that become labels of every series (Prometheus' `promote_resource_attributes`).
     pub promote_resource_attributes: Arc<[String]>,
-    /// Adds `otel_scope_name` and `otel_scope_version` to every series.
-    pub promote_scope: bool,
+    /// All resource attributes become labels of every series, but for [`Self::ignore_resource_attributes`].
+    pub promote_all_resource_attributes: bool,
+    /// Those that do not, when all others do.
+    pub ignore_resource_attributes: Arc<[String]>,
+    /// `target_info` also has `service.name`, `service.namespace` and `service.instance.id` as they came.
+    pub keep_identifying_resource_attributes: bool,
+    /// Adds `otel_scope_name`, `otel_scope_version`, `otel_scope_schema_url` and the scope's attributes (as
+    /// `otel_scope_<name>`) to every series of a scope that has a name.
+    pub promote_scope_metadata: bool,
+    /// Explicit histograms become native histograms with custom buckets instead of classic ones.
+    pub convert_histograms_to_nhcb: bool,
+    /// What becomes of points of delta temporality.
+    pub delta: DeltaTemporality,
     /// Resource attributes that become labels of log streams; all others become structured metadata.
     pub stream_attributes: Arc<[String]>,
 }
@@ -100,14 +114,20 @@ pub const STREAM_ATTRIBUTES: [&str; 19] = [
 ];
 
 impl OtlpOptions {
-    /// The defaults of Prometheus and Loki.
+    /// The defaults of Prometheus and Loki, but for delta temporality, which Prometheus refuses unless told otherwise.
     #[must_use]
     pub fn new(now: Nanos) -> Self {
         Self {
             now,
             naming: TranslationStrategy::default(),
+            label_naming: LabelNaming::default(),
             promote_resource_attributes: Arc::new([]),
-            promote_scope: false,
+            promote_all_resource_attributes: false,
+            ignore_resource_attributes: Arc::new([]),
+            keep_identifying_resource_attributes: false,
+            promote_scope_metadata: false,
+            convert_histograms_to_nhcb: false,
+            delta: DeltaTemporality::default(),
             stream_attributes: STREAM_ATTRIBUTES.iter().map(|name| (*name).to_owned()).collect(),
         }
     }

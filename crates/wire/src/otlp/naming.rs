@@ -28,6 +28,44 @@ impl TranslationStrategy {
     }
 }
 
+/// The words of the configuration.
+impl TranslationStrategy {
+    /// Every strategy.
+    pub const ALL: [Self; 4] = [
+        Self::UnderscoreEscapingWithSuffixes,
+        Self::UnderscoreEscapingWithoutSuffixes,
+        Self::NoUtf8EscapingWithSuffixes,
+        Self::NoTranslation,
+    ];
+
+    /// The strategy's name, as Prometheus' configuration spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnderscoreEscapingWithSuffixes => "UnderscoreEscapingWithSuffixes",
+            Self::UnderscoreEscapingWithoutSuffixes => "UnderscoreEscapingWithoutSuffixes",
+            Self::NoUtf8EscapingWithSuffixes => "NoUTF8EscapingWithSuffixes",
+            Self::NoTranslation => "NoTranslation",
+        }
+    }
+}
+
+/// What becomes of underscores in label names when names are escaped. The fields are Prometheus' settings
+/// `label_name_underscore_sanitization` and `label_name_preserve_multiple_underscores`, both on by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LabelNaming {
+    /// A name that begins with a single underscore gets `key` in front.
+    pub prefix_underscore: bool,
+    /// Runs of underscores stay; otherwise each becomes one, but for those around reserved names (`__x__`).
+    pub preserve_multiple: bool,
+}
+
+impl Default for LabelNaming {
+    fn default() -> Self {
+        Self { prefix_underscore: true, preserve_multiple: true }
+    }
+}
+
 /// What decides about a metric's suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NameKind {
@@ -66,34 +104,59 @@ pub(super) fn unit_name(unit: &str) -> String {
     words.join("_")
 }
 
-/// The label's name; `None` when nothing of it is left.
+/// The label's name with the default treatment of underscores; `None` when nothing of it is left.
 pub(super) fn label_name(name: &str, strategy: TranslationStrategy) -> Option<Cow<'_, str>> {
-    if name.bytes().all(|b| b == b'_') {
+    label_name_with(name, strategy, LabelNaming::default())
+}
+
+/// The label's name; `None` when nothing of it is left.
+pub(super) fn label_name_with(
+    name: &str,
+    strategy: TranslationStrategy,
+    underscores: LabelNaming,
+) -> Option<Cow<'_, str>> {
+    let blank = |name: &str| name.bytes().all(|b| b == b'_');
+    if blank(name) {
         return None;
     }
     if !strategy.escapes() {
         return Some(Cow::Borrowed(name));
     }
-    let escaped = escape(name);
+    let escaped = if underscores.preserve_multiple { escape(name) } else { Cow::Owned(collapsed(name)) };
     let first = escaped.bytes().next()?;
-    if escaped.bytes().all(|b| b == b'_') {
+    if blank(&escaped) {
         None
     } else if first.is_ascii_digit() {
         Some(Cow::Owned(format!("key_{escaped}")))
-    } else if first == b'_' && !escaped.starts_with("__") {
+    } else if underscores.prefix_underscore && first == b'_' && !escaped.starts_with("__") {
         Some(Cow::Owned(format!("key{escaped}")))
     } else {
         Some(escaped)
     }
 }
 
+fn is_label_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
 /// Every character outside `[a-zA-Z0-9_]` as an underscore.
 fn escape(name: &str) -> Cow<'_, str> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.chars().all(allowed) {
+    if name.chars().all(is_label_char) {
         return Cow::Borrowed(name);
     }
-    Cow::Owned(name.chars().map(|c| if allowed(c) { c } else { '_' }).collect())
+    Cow::Owned(name.chars().map(|c| if is_label_char(c) { c } else { '_' }).collect())
+}
+
+/// The same with each run of underscores as one; names in double underscores keep those.
+fn collapsed(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 2);
+    for c in name.chars().map(|c| if is_label_char(c) { c } else { '_' }) {
+        if c != '_' || !out.ends_with('_') {
+            out.push(c);
+        }
+    }
+    let reserved = name.len() > 4 && name.starts_with("__") && name.ends_with("__");
+    if reserved { format!("_{out}_") } else { out }
 }
 
 fn is_name_char(c: char) -> bool {

@@ -71,6 +71,9 @@ fn symbols<'a>(body: &'a [u8], limits: &DecodeLimits) -> Result<Vec<Option<&'a s
     }
 }
 
+/// Names and values of labels.
+type Pairs<'a> = Vec<(&'a str, &'a str)>;
+
 struct Decoder<'a> {
     limits: &'a DecodeLimits,
     symbols: Vec<Option<&'a str>>,
@@ -220,10 +223,7 @@ impl<'a> Decoder<'a> {
         Ok(cut(self.symbol(reference, at, "metadata.help_ref")?, self.limits.help_bytes).to_owned())
     }
 
-    fn labels_and_start(
-        &mut self,
-        mut message: Reader<'a>,
-    ) -> Result<(Vec<(&'a str, &'a str)>, Millis), Fault> {
+    fn labels_and_start(&mut self, mut message: Reader<'a>) -> Result<(Pairs<'a>, Millis), Fault> {
         let (at, mut start) = (message.offset(), UNKNOWN_START);
         self.refs.clear();
         while let Some(field) = message.next()? {
@@ -257,7 +257,7 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    fn pairs(&self, at: usize, name: &'static str) -> Result<Vec<(&'a str, &'a str)>, Fault> {
+    fn pairs(&self, at: usize, name: &'static str) -> Result<Pairs<'a>, Fault> {
         let (pairs, rest) = self.refs.as_chunks::<2>();
         if !rest.is_empty() {
             return Err(Fault::new(Reason::Malformed, at, name, "hold a name without a value"));

@@ -14,6 +14,8 @@ const NO_RECORDED_VALUE: u64 = 1;
 #[derive(Default)]
 pub(super) struct Common<'a> {
     pub attributes: Pairs<'a>,
+    /// When counting began; zero when not told.
+    pub start: Millis,
     pub time: Millis,
     /// The series ends here.
     pub no_value: bool,
@@ -67,7 +69,18 @@ pub(super) struct SummaryPoint<'a> {
     pub quantiles: Vec<(f64, f64)>,
 }
 
+/// When counting began, and when the value was read.
+#[derive(Clone, Copy)]
+pub(super) struct Stamps {
+    pub start: Millis,
+    pub time: Millis,
+}
+
 impl<'a> Common<'a> {
+    pub fn stamps(&self) -> Stamps {
+        Stamps { start: self.start, time: self.time }
+    }
+
     fn exemplar(&mut self, field: &Field<'a>, limits: &DecodeLimits) -> Result<(), Fault> {
         if self.exemplars.len() >= limits.events {
             let limit = limits.events;
@@ -92,6 +105,7 @@ impl<'a> NumberPoint<'a> {
         let mut point = Self { common: Common::default(), value: None };
         while let Some(field) = message.next()? {
             match field.number {
+                2 => point.common.start = millis(&field)?,
                 3 => point.common.time = millis(&field)?,
                 4 => point.value = Some(field.double("data_point.as_double")?),
                 5 => point.common.exemplar(&field, limits)?,
@@ -112,6 +126,7 @@ impl<'a> HistogramPoint<'a> {
         let mut point = Self { common: Common::default(), count: 0, sum: None, counts, bounds };
         while let Some(field) = message.next()? {
             match field.number {
+                2 => point.common.start = millis(&field)?,
                 3 => point.common.time = millis(&field)?,
                 4 => point.count = field.fixed64("data_point.count")?,
                 5 => point.sum = Some(field.double("data_point.sum")?),
@@ -143,6 +158,7 @@ impl<'a> ExponentialPoint<'a> {
         while let Some(field) = message.next()? {
             match field.number {
                 1 => push_attribute(&mut point.common.attributes, &field, limits)?,
+                2 => point.common.start = millis(&field)?,
                 3 => point.common.time = millis(&field)?,
                 4 => point.count = field.fixed64("data_point.count")?,
                 5 => point.sum = field.double("data_point.sum")?,
@@ -184,6 +200,7 @@ impl<'a> SummaryPoint<'a> {
         let mut point = Self { common: Common::default(), count: 0, sum: 0.0, quantiles: Vec::new() };
         while let Some(field) = message.next()? {
             match field.number {
+                2 => point.common.start = millis(&field)?,
                 3 => point.common.time = millis(&field)?,
                 4 => point.count = field.fixed64("data_point.count")?,
                 5 => point.sum = field.double("data_point.sum")?,
