@@ -11,6 +11,7 @@ use std::time::Duration;
 use kenning_model::LabelSet;
 
 use crate::bucket::Bucket;
+use crate::culprit::{Blame, Culprits};
 
 /// Half of the time after which a silent series is no longer active.
 pub const WINDOW: Duration = Duration::from_secs(30 * 60);
@@ -43,6 +44,17 @@ pub enum Full {
     NewPerHour(u64),
 }
 
+impl Full {
+    /// The setting that holds the limit, below `limits.ingest`; `total` is the one of [`Full::Total`].
+    pub const fn setting(self, total: &'static str) -> &'static str {
+        match self {
+            Self::Total(_) => total,
+            Self::PerGroup(_) => "series_per_metric",
+            Self::NewPerHour(_) => "new_series_per_hour",
+        }
+    }
+}
+
 /// The active members.
 #[derive(Debug)]
 pub struct Active {
@@ -53,6 +65,7 @@ pub struct Active {
     previous: HashMap<u64, u64, BuildHasherDefault<Identity>>,
     groups: HashMap<u64, usize, BuildHasherDefault<Identity>>,
     churn: Option<Bucket>,
+    culprits: Culprits,
     rotate_at: Duration,
 }
 
@@ -67,6 +80,7 @@ impl Active {
             previous: HashMap::default(),
             groups: HashMap::default(),
             churn,
+            culprits: Culprits::default(),
             rotate_at: now + WINDOW,
         }
     }
@@ -88,6 +102,11 @@ impl Active {
             return Ok(());
         }
         self.admit_new(key, self.keyed_hash(group), now)
+    }
+
+    /// Who is to blame for a member that was refused just now.
+    pub fn blame(&mut self, member: &LabelSet, group: &str, now: Duration) -> Blame {
+        self.culprits.blame(member, group, now)
     }
 
     fn admit_new(&mut self, key: u64, group: u64, now: Duration) -> Result<(), Full> {

@@ -12,11 +12,12 @@ use tokio::sync::oneshot;
 
 use crate::bucket::Bucket;
 use crate::cardinality::{Active, Caps};
+use crate::culprit::Blame;
 use crate::delta::{Totals, Undo};
 use crate::limits::{Limits, LimitsTable};
 use crate::queue::{PushError, Queue};
 use crate::screen::Screen;
-use crate::stats::{ByCause, ByReason, ByTenant, Cause, OfTenant, Stats};
+use crate::stats::{ByCause, ByCulprit, ByReason, ByTenant, Cause, OfTenant, Stats};
 use crate::telemetry::{Counter, Gauge, OTHER};
 
 /// Tenants whose rates and series are kept apart; later ones share one account named `other`.
@@ -339,11 +340,13 @@ impl Shared {
     fn screen(&self, account: &Account, mut batch: Batch, rejected: &mut Rejected) -> (Batch, Undo) {
         let signal = batch.signal();
         let active = account.active_of(signal);
+        let on_refused = |limit, blame: &Blame| self.refused_series(account, limit, blame);
         let screen = Screen {
             limits: &account.limits,
             now: Nanos(self.clock.unix_nanos()),
             steady: self.clock.steady(),
             active,
+            on_refused: &on_refused,
         };
         let undo = match &mut batch {
             Batch::Metrics(metrics) if !metrics.deltas.is_empty() => {
@@ -375,6 +378,22 @@ impl Shared {
             }
             PushError::Closed => Refusal::unavailable("the node is stopping"),
         })
+    }
+
+    fn refused_series(&self, account: &Account, limit: &'static str, blame: &Blame) {
+        let labels = ByCulprit { tenant: account.label.clone(), limit, metric: blame.metric.clone() };
+        self.stats.refused_series.with(&labels).increment();
+        if blame.log {
+            tracing::warn!(
+                tenant = &*account.label,
+                limit,
+                metric = &*blame.metric,
+                label = &*blame.label,
+                label_values = blame.values,
+                refused = blame.refused,
+                "new series are refused; existing ones go on"
+            );
+        }
     }
 
     fn count_receipt(&self, account: &Account, signal: Signal, receipt: &Receipt) {

@@ -18,6 +18,7 @@
 mod bucket;
 mod cardinality;
 mod commit;
+mod culprit;
 mod delta;
 mod intake;
 mod limits;

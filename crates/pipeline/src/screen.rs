@@ -9,6 +9,7 @@ use kenning_model::{
 };
 
 use crate::cardinality::{Active, Full};
+use crate::culprit::Blame;
 use crate::limits::Limits;
 
 /// Label text shown in a message is cut after this many bytes.
@@ -25,6 +26,8 @@ pub struct Screen<'a> {
     /// Active series, when the batch holds metrics; active streams, when it holds logs. Locked for one series at a
     /// time, so that batches of one tenant are screened side by side.
     pub active: &'a Mutex<Active>,
+    /// Told of every series or stream refused because of their number: the setting, and who is to blame.
+    pub on_refused: &'a (dyn Fn(&'static str, &Blame) + Sync),
 }
 
 /// Why an item goes, and the story for its sender.
@@ -125,28 +128,26 @@ impl Screen<'_> {
         self.admit(labels, "", "streams")
     }
 
-    fn admit(&self, labels: &LabelSet, group: &str, setting: &str) -> Verdict {
+    fn admit(&self, labels: &LabelSet, group: &str, setting: &'static str) -> Verdict {
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        let admitted = active.admit(labels, group, self.steady);
-        drop(active);
-        let full = match admitted {
+        let full = match active.admit(labels, group, self.steady) {
             Ok(()) => return Ok(()),
             Err(full) => full,
         };
-        let told = match full {
-            Full::Total(limit) => format!(
-                "{} is new and {limit} {setting} are active; drop labels or raise limits.ingest.{setting}",
-                shown(labels)
-            ),
-            Full::PerGroup(limit) => format!(
-                "{} is new and {limit} series of its metric are active; drop labels or raise limits.ingest.series_per_metric",
-                shown(labels)
-            ),
-            Full::NewPerHour(limit) => format!(
-                "{} is new and {limit} new series came within an hour; find the label that changes or raise limits.ingest.new_series_per_hour",
-                shown(labels)
-            ),
+        let blame = active.blame(labels, group, self.steady);
+        drop(active);
+        let limit = full.setting(setting);
+        (self.on_refused)(limit, &blame);
+        let state = match full {
+            Full::Total(cap) => format!("{cap} {setting} are active"),
+            Full::PerGroup(cap) => format!("{cap} series of its metric are active"),
+            Full::NewPerHour(cap) => format!("{cap} new series came within an hour"),
         };
+        let told = format!(
+            "{} is new and {state}; {}drop labels or raise limits.ingest.{limit}",
+            shown(labels),
+            suspicion(&blame)
+        );
         Err((Reason::TooManySeries, told))
     }
 
@@ -307,6 +308,14 @@ fn without_unused_series(mut batch: MetricBatch) -> MetricBatch {
     batch.exemplars.iter_mut().for_each(|exemplar| place(&mut exemplar.series));
     batch.series = series;
     batch
+}
+
+/// The label to look at, once there is reason to suspect one.
+fn suspicion(blame: &Blame) -> String {
+    if blame.values < 2 {
+        return String::new();
+    }
+    format!("label {:?} has the most values among the refused, about {}: ", cut(&blame.label), blame.values)
 }
 
 fn exceeded(size: usize, limit: Option<usize>) -> Option<usize> {

@@ -82,6 +82,24 @@ impl Labels for ByReason {
     }
 }
 
+/// Labels `tenant`, `limit` and `metric`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ByCulprit {
+    /// The tenant, or `other`.
+    pub tenant: Arc<str>,
+    /// The setting that was reached, below `limits.ingest`.
+    pub limit: &'static str,
+    /// The metric of the refused series; empty for log streams, `other` beyond [`crate::telemetry::POINTS_MAX`].
+    pub metric: Box<str>,
+}
+
+impl Labels for ByCulprit {
+    const NAMES: &'static [&'static str] = &["tenant", "limit", "metric"];
+    fn values(&self) -> Vec<String> {
+        vec![self.tenant.to_string(), self.limit.to_owned(), self.metric.to_string()]
+    }
+}
+
 /// Labels `tenant`, `signal` and `cause`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ByCause {
@@ -107,6 +125,8 @@ pub struct Stats {
     pub stored: Arc<Metric<ByTenant, Counter>>,
     /// Items left out.
     pub rejected: Arc<Metric<ByReason, Counter>>,
+    /// Series and streams refused because of their number.
+    pub refused_series: Arc<Metric<ByCulprit, Counter>>,
     /// Requests refused as a whole.
     pub refused: Arc<Metric<ByCause, Counter>>,
     /// Active series and streams.
@@ -136,6 +156,7 @@ impl Stats {
         Self {
             stored: registry.counter(STORED),
             rejected: registry.counter(REJECTED),
+            refused_series: registry.counter(REFUSED_SERIES),
             refused: registry.counter(REFUSED),
             active: registry.gauge(ACTIVE),
             delta_streams: registry.gauge(DELTA_STREAMS),
@@ -162,6 +183,11 @@ const REJECTED: Declaration = Declaration {
 const REFUSED: Declaration = Declaration {
     name: "kenning_ingest_refused_requests_total",
     help: "Requests refused as a whole, by cause",
+    unit: "",
+};
+const REFUSED_SERIES: Declaration = Declaration {
+    name: "kenning_ingest_refused_series_total",
+    help: "New series and streams refused because of their number, by limit and metric; one that is offered again counts again",
     unit: "",
 };
 const ACTIVE: Declaration = Declaration {

@@ -8,7 +8,7 @@ const SECOND: i64 = 1_000_000_000;
 
 fn screened(limits: &Limits, caps: Caps, batch: Batch) -> (Batch, Vec<(Reason, u64)>) {
     let active = Mutex::new(Active::new(caps, 7, Duration::ZERO));
-    let screen = Screen { limits, now: NOW, steady: Duration::ZERO, active: &active };
+    let screen = Screen { limits, now: NOW, steady: Duration::ZERO, active: &active, on_refused: &|_, _| () };
     let mut rejected = Rejected::default();
     let batch = screen.apply(batch, &mut rejected);
     (batch, rejected.iter().map(|(reason, count, _)| (reason, count)).collect())
@@ -224,5 +224,40 @@ proptest::proptest! {
             screened.samples.iter().map(|s| (screened.series[s.series as usize].clone(), s.time)).collect();
         proptest::prop_assert_eq!(got, kept);
         proptest::prop_assert_eq!(rejected.iter().map(|(_, count)| count).sum::<u64>(), lost);
+    }
+}
+
+#[test]
+fn refused_series_name_the_limit_and_the_culprit() {
+    let active = Mutex::new(Active::new(Caps { per_group: Some(1), ..Caps::default() }, 7, Duration::ZERO));
+    let seen = Mutex::new(Vec::new());
+    let on_refused = |limit: &'static str, blame: &Blame| {
+        let told = (limit, blame.metric.clone(), blame.label.clone(), blame.refused);
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+    };
+    let limits = Limits::default();
+    let screen = Screen {
+        limits: &limits,
+        now: NOW,
+        steady: Duration::ZERO,
+        active: &active,
+        on_refused: &on_refused,
+    };
+    let users: Vec<_> =
+        (0..4).map(|n| (series(&[(METRIC_NAME, "m"), ("job", "j"), ("user", &n.to_string())]), 0)).collect();
+    let mut rejected = Rejected::default();
+    screen.apply(metrics(&users), &mut rejected);
+    screen.apply(metrics(&users[3..]), &mut rejected);
+    let last = seen.lock().unwrap_or_else(PoisonError::into_inner).last().cloned();
+    assert_eq!(last, Some(("series_per_metric", "m".into(), "user".into(), 4)));
+    let mut again = Rejected::default();
+    screen.apply(metrics(&users[3..]), &mut again);
+    let told = again.to_string();
+    for part in [
+        "m{job=\"j\",user=\"3\"} is new",
+        "label \"user\" has the most values",
+        "limits.ingest.series_per_metric",
+    ] {
+        assert!(told.contains(part), "{told}");
     }
 }
