@@ -21,7 +21,7 @@
 mod merge;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 pub struct Totals {
     streams_max: usize,
     idle: Duration,
-    /// Two independent hashes name a stream, since a mix-up of two would be a wrong number.
-    hashers: [RandomState; 2],
+    /// Two independent keyed hashes name a stream, since a mix-up of two would be a wrong number.
+    secrets: [u64; 2],
     streams: HashMap<Key, Total>,
     generation: u64,
     swept: Duration,
@@ -85,12 +85,13 @@ impl Undo {
 type Refused = (Reason, String);
 
 impl Totals {
-    /// No totals yet. `streams_max` of `None` means [`TRACKED_MAX`].
-    pub fn new(streams_max: Option<usize>, idle: Duration, now: Duration) -> Self {
+    /// No totals yet. `streams_max` of `None` means [`TRACKED_MAX`]; `secrets` key the hashes, and no total depends on
+    /// them.
+    pub fn new(streams_max: Option<usize>, idle: Duration, secrets: [u64; 2], now: Duration) -> Self {
         Self {
             streams_max: streams_max.unwrap_or(TRACKED_MAX),
             idle,
-            hashers: [RandomState::new(), RandomState::new()],
+            secrets,
             streams: HashMap::new(),
             generation: 0,
             swept: now,
@@ -165,13 +166,13 @@ impl Totals {
 
     /// The stream's name and the hash of all its series. `None` for a point that points outside the batch.
     fn identify(&self, batch: &MetricBatch, point: &DeltaPoint) -> Option<(Key, u64)> {
-        let [first, second] = &self.hashers;
+        let [first, second] = self.secrets.map(keyed);
         let labels = |series: u32| batch.series.get(series as usize);
         let (name, shape) = match &point.data {
             DeltaData::Histogram(at) => (labels(batch.histograms.get(*at as usize)?.series)?, 0),
             DeltaData::Samples { .. } => {
                 let samples = batch.samples.get(range(point)?)?;
-                let mut shape = first.build_hasher();
+                let mut shape = first.clone();
                 for sample in samples {
                     labels(sample.series)?.hash(&mut shape);
                 }
@@ -179,7 +180,7 @@ impl Totals {
                 (labels(samples.last()?.series)?, shape.finish())
             }
         };
-        Some(((first.hash_one::<&LabelSet>(name), second.hash_one::<&LabelSet>(name)), shape))
+        Some(((named(first, name), named(second, name)), shape))
     }
 
     fn make_room(&mut self, now: Duration) -> Result<(), Refused> {
@@ -258,6 +259,17 @@ impl Total {
         self.amount = Amount::Histogram(Box::new(sample.clone()));
         fresh
     }
+}
+
+fn keyed(secret: u64) -> DefaultHasher {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u64(secret);
+    hasher
+}
+
+fn named(mut hasher: DefaultHasher, series: &LabelSet) -> u64 {
+    series.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn check_order(total: &Total, point: &DeltaPoint, time: Millis) -> Result<(), Refused> {

@@ -433,7 +433,12 @@ impl Account {
                 let secret = Random::from_os().next_u64();
                 Mutex::new(Active::new(caps(&limits, signal), secret, now))
             }),
-            totals: Mutex::new(Totals::new(limits.delta_series, limits.delta_idle, now)),
+            totals: Mutex::new(Totals::new(
+                limits.delta_series,
+                limits.delta_idle,
+                [Random::from_os().next_u64(), Random::from_os().next_u64()],
+                now,
+            )),
             delta_streams: stats.delta_streams.with(&OfTenant(label.clone())),
             stored: Signal::ALL.map(|signal| stats.stored.with(&labels(signal))),
             active_gauges: Signal::ALL.map(|signal| stats.active.with(&labels(signal))),

@@ -7,7 +7,7 @@ const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
 const IDLE: Duration = Duration::from_secs(3600);
 
 fn totals() -> Totals {
-    Totals::new(Some(10), IDLE, Duration::ZERO)
+    Totals::new(Some(10), IDLE, [1, 2], Duration::ZERO)
 }
 
 /// A batch with one delta point of the given series; `values` has one sample each.
@@ -94,7 +94,7 @@ fn a_classic_histogram_with_other_boundaries_starts_anew() {
 
 #[test]
 fn streams_beyond_the_bound_are_refused_until_others_fall_silent() {
-    let mut totals = Totals::new(Some(1), IDLE, Duration::ZERO);
+    let mut totals = Totals::new(Some(1), IDLE, [1, 2], Duration::ZERO);
     assert_eq!(applied(&mut totals, floats(&["a"], &[1.0], 1, 2)).1, []);
     assert_eq!(applied(&mut totals, floats(&["b"], &[1.0], 1, 2)), (vec![], vec![Reason::TooManySeries]));
     assert_eq!(applied(&mut totals, floats(&["a"], &[1.0], 2, 3)).0, [(2.0, 1)]);
