@@ -39,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "kenning-logql",
             "kenning-traceql",
             "kenning-ui",
+            "kenning-wire",
         ],
     ),
     ("kenning", &[]),

@@ -20,8 +20,12 @@ pub enum Kind {
     TooLarge,
     /// The request is understood and cannot be answered (limits, data that cannot be combined).
     Unprocessable,
-    /// Nobody waits any more, or time is up.
+    /// Nobody waits any more.
     Cancelled,
+    /// Time is up.
+    TimedOut,
+    /// The settings switch it off.
+    Disabled,
     /// Too much is going on; come back later.
     Overloaded,
     /// The store failed.
@@ -61,6 +65,21 @@ impl ApiError {
         Self::new(Kind::Internal, message)
     }
 
+    /// See [`Kind::Unprocessable`].
+    pub fn unprocessable(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unprocessable, message)
+    }
+
+    /// See [`Kind::TimedOut`].
+    pub fn timed_out() -> Self {
+        Self::new(Kind::TimedOut, "query timed out in query execution")
+    }
+
+    /// See [`Kind::Disabled`].
+    pub fn disabled(message: impl Into<String>) -> Self {
+        Self::new(Kind::Disabled, message)
+    }
+
     /// See [`Kind::Overloaded`].
     pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(Kind::Overloaded, message) }
@@ -91,8 +110,10 @@ impl ApiError {
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::Cancelled | Kind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Kind::TimedOut | Kind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            // The web has no word for a client that went away; nginx's is the one that Prometheus and Loki use.
+            Kind::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+            Kind::Internal | Kind::Disabled => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -102,8 +123,9 @@ impl ApiError {
             Kind::BadRequest | Kind::TooLarge => "bad_data",
             Kind::NotFound => "not_found",
             Kind::Unprocessable => "execution",
-            Kind::Cancelled => "timeout",
-            Kind::Overloaded => "unavailable",
+            Kind::Cancelled => "canceled",
+            Kind::TimedOut => "timeout",
+            Kind::Overloaded | Kind::Disabled => "unavailable",
             Kind::Internal => "internal",
         };
         let body = Json::build(|json| {
@@ -112,6 +134,12 @@ impl ApiError {
             json.key("error").text(&self.message);
         });
         self.finish(reply::json_with(self.status(), body))
+    }
+
+    /// As Prometheus's handlers outside of the JSON API write it: the sentence alone.
+    pub fn into_plain(self) -> Response {
+        let text = format!("{}\n", self.message);
+        self.finish(reply::text_with(self.status(), text))
     }
 
     /// As Loki writes it: the sentence alone.

@@ -7,6 +7,8 @@
 
 mod app;
 mod asked;
+mod cors;
+mod encoding;
 mod error;
 mod health;
 mod home;
@@ -28,7 +30,7 @@ pub use axum::body::Body;
 pub use push::Push;
 pub use routes::Permission;
 pub use run::QueryGate;
-pub use state::{Api, ApiParts, IngestOverview, Readiness, Refused, ScrapeTarget};
+pub use state::{Api, ApiParts, BlockSummary, IngestOverview, Readiness, Refused, ScrapeTarget, WebOptions};
 
 use crate::routes::Routes;
 

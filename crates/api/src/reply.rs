@@ -33,3 +33,10 @@ pub fn with_type(status: StatusCode, content_type: &'static str, body: impl Into
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
+
+/// Done, and nothing to say.
+pub fn no_content() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

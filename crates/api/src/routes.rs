@@ -11,9 +11,10 @@ use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
+use kenning_model::Pattern;
 
-use crate::reply;
 use crate::state::Api;
+use crate::{cors, reply};
 
 /// What a caller must be allowed to do. (Checked against principals once there are any; today the server listens on
 /// loopback only, where the operator of the machine is the one principal.)
@@ -25,6 +26,8 @@ pub enum Permission {
     Query,
     /// Reads the server's own state.
     ServerStatus,
+    /// Deletes data and makes snapshots.
+    Admin,
 }
 
 /// A request with what handlers need of it.
@@ -53,6 +56,8 @@ pub struct Route {
 /// Query endpoints answer both: Grafana sends either.
 pub(crate) const GET_POST: &[Method] = &[Method::GET, Method::POST];
 pub(crate) const GET: &[Method] = &[Method::GET];
+pub(crate) const POST: &[Method] = &[Method::POST];
+pub(crate) const POST_PUT: &[Method] = &[Method::POST, Method::PUT];
 
 /// A table of routes.
 #[derive(Clone, Default)]
@@ -121,11 +126,16 @@ impl Routes {
             };
             router = router.route(&path, on(filter, serve));
         }
+        let origins = api.clone();
         let fallback = move |request: Request<Body>| {
             let api = api.clone();
             async move { api.push.handle(request).await.unwrap_or_else(reply::page_not_found) }
         };
-        router.fallback(fallback).layer(middleware::from_fn(refuse_odd_paths))
+        let check = move |request: Request, next: Next| {
+            let origins = origins.clone();
+            async move { refuse_odd_paths(request, next, origins.web.cors_origin.as_ref()).await }
+        };
+        router.fallback(fallback).layer(middleware::from_fn(check))
     }
 }
 
@@ -161,13 +171,21 @@ fn percent_decoded(text: &str) -> String {
 }
 
 /// Paths with more than one spelling are refused before they are matched, so that what is authorised is what is run.
-async fn refuse_odd_paths(request: Request, next: Next) -> Response {
+/// What a browser asks before it lets a script send a request is answered here for the APIs that scripts may use.
+async fn refuse_odd_paths(request: Request, next: Next, origins: Option<&Pattern>) -> Response {
     let path = request.uri().path();
     let dotted = path.split('/').any(|segment| segment == "." || segment == "..");
     let lower = path.to_ascii_lowercase();
     let encoded_separator = ["%2e", "%5c", "%00", "%25", "\\"].iter().any(|odd| lower.contains(odd));
     if path.contains("//") || dotted || encoded_separator {
         return reply::text_with(StatusCode::BAD_REQUEST, "400 path is not in its plain form\n");
+    }
+    if request.method() == Method::OPTIONS
+        && (path.starts_with("/api/v1/") || path.starts_with("/ds/prometheus/"))
+    {
+        let mut response = reply::no_content();
+        cors::allow(origins, request.headers(), response.headers_mut());
+        return response;
     }
     let mut response = next.run(request).await;
     // A method that a route does not take is told which ones it does by axum; the body says it in words.

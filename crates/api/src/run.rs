@@ -80,9 +80,28 @@ impl Api {
         T: Send + 'static,
         J: FnOnce(&dyn Store, &QueryContext) -> Result<T, QueryError> + Send + 'static,
     {
+        self.run_within(self.limits.timeout, tenant, query, ApiError::of_query, job).await
+    }
+
+    /// [`Self::run`] with a time limit of the caller's, never above the setting, and errors in a protocol's own words.
+    pub(crate) async fn run_within<T, J>(
+        &self,
+        timeout: Duration,
+        tenant: TenantId,
+        query: &str,
+        explain: fn(&QueryError, &str) -> ApiError,
+        job: J,
+    ) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        J: FnOnce(&dyn Store, &QueryContext) -> Result<T, QueryError> + Send + 'static,
+    {
         let place = self.gate.enter().await?;
         let context = QueryContext { limits: self.limits.clone(), ..QueryContext::new(tenant) };
-        let timeout = self.limits.timeout;
+        let timeout = timeout.min(self.limits.timeout);
+        if timeout.is_zero() {
+            return Err(ApiError::timed_out());
+        }
         let guard = CancelOnDrop(context.cancel.clone());
         let store = Arc::clone(&self.store);
         let span = tracing::info_span!("query", tenant = %context.tenant, query.text = beginning_of(query));
@@ -101,11 +120,11 @@ impl Api {
             Ok(outcome) => outcome,
             Err(_) => {
                 guard.0.raise();
-                return Err(ApiError::of_query(&QueryError::Cancelled, query));
+                return Err(ApiError::timed_out());
             }
         };
         match outcome {
-            Ok(result) => result.map_err(|error| ApiError::of_query(&error, query)),
+            Ok(result) => result.map_err(|error| explain(&error, query)),
             Err(_) => Err(ApiError::internal("the query panicked; this is a bug of Kenning")),
         }
     }

@@ -36,6 +36,38 @@ pub struct ApiParts {
     pub ingest: Arc<dyn Fn() -> IngestOverview + Send + Sync>,
     /// The settings in force as YAML, secrets left out.
     pub config: String,
+    /// The parts of metrics on disk, oldest first.
+    pub blocks: Arc<dyn Fn() -> Vec<BlockSummary> + Send + Sync>,
+    /// What the operator chose for the web.
+    pub web: WebOptions,
+}
+
+/// What the operator chose for the web.
+#[derive(Clone, Debug, Default)]
+pub struct WebOptions {
+    /// Whether deletes and snapshots may be asked for over HTTP (`web.enable_admin_api`).
+    pub admin_api: bool,
+    /// Origins whose scripts may read answers (`web.cors.origin`), a pattern for the whole origin; `None`: nobody's.
+    pub cors_origin: Option<kenning_model::Pattern>,
+    /// Labels that tell this server's series from other servers' (federation, remote read).
+    pub external_labels: Vec<(String, String)>,
+}
+
+/// A part of metrics as `/api/v1/status/tsdb/blocks` shows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BlockSummary {
+    /// Its id.
+    pub id: u64,
+    /// Time of the earliest sample, in milliseconds since the epoch.
+    pub min_ms: i64,
+    /// Time of the latest sample, in milliseconds since the epoch.
+    pub max_ms: i64,
+    /// Samples in it.
+    pub samples: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// How often its samples were merged.
+    pub level: u8,
 }
 
 /// A cheap handle on [`ApiParts`].

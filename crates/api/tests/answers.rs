@@ -89,6 +89,8 @@ fn app() -> App {
         targets: Arc::new(Vec::<ScrapeTarget>::new),
         ingest: Arc::new(IngestOverview::default),
         config: String::new(),
+        blocks: Arc::new(Vec::new),
+        web: kenning_api::WebOptions::default(),
     }))
 }
 
@@ -178,8 +180,13 @@ async fn mistakes_are_told_in_the_words_of_the_protocol() {
         assert!(body.contains(part), "{path}: {body}");
     };
     check("/api/v1/query?query=sum(", 400, "\"errorType\":\"bad_data\"").await;
-    check("/api/v1/query", 400, "\\\"query\\\" is missing").await;
-    check("/api/v1/query_range?query=up&start=0&end=1e6&step=1", 400, "limits.query.points").await;
+    check("/api/v1/query", 400, "no expression found").await;
+    check(
+        "/api/v1/query_range?query=up&start=0&end=1e6&step=1",
+        400,
+        "exceeded maximum resolution of 11,000 points",
+    )
+    .await;
     check("/api/v1/query_range?query=up&start=2&end=1&step=1", 400, "end timestamp").await;
     check("/api/v1/query?query=up&time=soon", 400, "time").await;
     check("/loki/api/v1/query_range?query=%7B", 400, "parse error at line 1, col 2: syntax error").await;

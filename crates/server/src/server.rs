@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use kenning_api::{Api, ApiParts, App, IngestOverview, QueryGate, Readiness, Refused, ScrapeTarget};
-use kenning_model::{Signal, Store, TenantId};
+use kenning_api::{
+    Api, ApiParts, App, BlockSummary, IngestOverview, QueryGate, Readiness, Refused, ScrapeTarget, WebOptions,
+};
+use kenning_model::{Pattern, Signal, Store, TenantId};
 use kenning_pipeline::telemetry::{Family, PointValue, Registry, text};
 use kenning_pipeline::{Drained, Intake, Pipeline, PipelineOptions};
 use kenning_receivers::body::Budget;
@@ -193,6 +195,8 @@ impl Running {
             targets: targets_of(rim.scraper.targets()),
             ingest: ingest_of(registry.clone(), Arc::clone(&engine), settings.tenant.clone()),
             config: settings.to_yaml(),
+            blocks: blocks_of(Arc::clone(&engine)),
+            web: web_of(&settings),
         }));
 
         let (work, work_stop) = stop_pair();
@@ -262,6 +266,30 @@ impl Running {
             }
             (Drained::Clean, Err(error)) => Err(StartError::new("the store did not close cleanly", error)),
         }
+    }
+}
+
+/// The parts of metrics for the API.
+fn blocks_of(engine: Arc<Engine>) -> Arc<dyn Fn() -> Vec<BlockSummary> + Send + Sync> {
+    let summary = |part: kenning_store::PartSummary| BlockSummary {
+        id: part.id,
+        min_ms: part.time.start.to_millis().0,
+        max_ms: part.time.end.to_millis().0,
+        samples: part.rows,
+        bytes: part.bytes,
+        level: part.level,
+    };
+    Arc::new(move || engine.parts_of(kenning_store::PartTable::Samples).into_iter().map(summary).collect())
+}
+
+fn web_of(settings: &Settings) -> WebOptions {
+    WebOptions {
+        admin_api: settings.web_admin_api,
+        // Read when it was set, so it is a pattern.
+        cors_origin: Pattern::whole(&settings.web_cors_origin)
+            .ok()
+            .filter(|_| !settings.web_cors_origin.is_empty()),
+        external_labels: Vec::new(),
     }
 }
 

@@ -37,7 +37,7 @@ use crate::parts::PartTable;
 use crate::parts::cache::PartCache;
 use crate::parts::part::Part;
 use crate::recover;
-use crate::stats::{Commits, Counts, EngineStats, Startup, TableStats};
+use crate::stats::{Commits, Counts, EngineStats, PartSummary, Startup, TableStats};
 use crate::wal::{AppendError, OpenWalError, Record, ReplayError, Wal, WalEnv, WalPosition};
 
 /// The kind of the log's records that hold a tenant and a batch.
@@ -268,6 +268,22 @@ impl Engine {
         let took = self.clock.steady().saturating_sub(started);
         let mut observed = lock(&self.observed);
         if done { observed.commits.add(took) } else { observed.commits.failed += 1 }
+    }
+
+    /// The parts of a table, of all tenants, by time.
+    #[must_use]
+    pub fn parts_of(&self, table: PartTable) -> Vec<PartSummary> {
+        let catalog = Arc::clone(&self.read_state().catalog);
+        let parts = catalog.all().filter(|part| part.info.name.table == table).map(|part| PartSummary {
+            id: part.info.name.id,
+            time: part.info.time,
+            rows: part.info.rows,
+            bytes: part.info.bytes,
+            level: part.info.level,
+        });
+        let mut parts: Vec<_> = parts.collect();
+        parts.sort_by_key(|part| (part.time.start, part.id));
+        parts
     }
 
     /// The engine's state in numbers. Takes the locks for a short time each, so the numbers are not of one instant.

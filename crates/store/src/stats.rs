@@ -84,6 +84,21 @@ pub struct Startup {
     pub orphans_removed: u64,
 }
 
+/// A part on disk, as status pages show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartSummary {
+    /// Its id.
+    pub id: u64,
+    /// From its earliest to its latest row.
+    pub time: kenning_model::TimeRange,
+    /// Rows, deleted ones that are still in it included.
+    pub rows: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// How often its rows were merged.
+    pub level: u8,
+}
+
 /// An engine's state at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineStats {

@@ -1,12 +1,25 @@
 //! Query results in Prometheus's JSON.
 
+use std::time::Duration;
+
 use kenning_model::{Histogram, Millis};
-use kenning_promql::{Point, Value, format_float, histogram_buckets};
+use kenning_promql::{Point, Stats, Value, format_float, histogram_buckets};
 
 use crate::json::Json;
 
-/// Writes `{"resultType":...,"result":...}`.
-pub(super) fn write_value(json: &mut Json, value: &Value, samples: u64) {
+/// What a query cost.
+pub(super) struct Cost {
+    pub stats: Stats,
+    /// Time spent waiting for a place.
+    pub queued: Duration,
+    /// Time spent evaluating.
+    pub evaluation: Duration,
+    /// From the request to the value.
+    pub total: Duration,
+}
+
+/// Writes `{"resultType":...,"result":...}`, with `stats` when a cost is given.
+pub(super) fn write_value(json: &mut Json, value: &Value, cost: Option<&Cost>) {
     json.object(|json| {
         json.key("resultType").text(match value {
             Value::Scalar(..) => "scalar",
@@ -16,9 +29,26 @@ pub(super) fn write_value(json: &mut Json, value: &Value, samples: u64) {
         });
         json.key("result");
         write_result(json, value);
-        json.key("stats").object(|json| {
-            json.key("samples").object(|json| json.key("totalQueryableSamples").int(samples as i64));
-        });
+        if let Some(cost) = cost {
+            json.key("stats").object(|json| write_cost(json, cost));
+        }
+    });
+}
+
+fn write_cost(json: &mut Json, cost: &Cost) {
+    json.key("timings").object(|json| {
+        // Parsing, preparation and sorting are part of the evaluation here and not told apart.
+        json.key("evalTotalTime").number(cost.evaluation.as_secs_f64());
+        json.key("resultSortTime").int(0);
+        json.key("queryPreparationTime").int(0);
+        json.key("innerEvalTime").number(cost.evaluation.as_secs_f64());
+        json.key("execQueueTime").number(cost.queued.as_secs_f64());
+        json.key("execTotalTime").number(cost.total.as_secs_f64());
+    });
+    json.key("samples").object(|json| {
+        json.key("totalQueryableSamples").int(cost.stats.samples as i64);
+        // What the store handed over is what was held.
+        json.key("peakSamples").int(cost.stats.samples_loaded as i64);
     });
 }
 

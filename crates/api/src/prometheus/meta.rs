@@ -2,30 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use kenning_model::{Block, DistinctOf, Field, Filter, Flow, Millis, Scan, Shape, Table, TimeRange};
-use kenning_promql as promql;
+use kenning_model::{Block, DistinctOf, Field, Filter, Flow, Scan, Shape, Table, TimeRange};
 use kenning_query::operators;
 
-use super::Data;
+use super::{Data, params};
 use crate::asked::Asked;
 use crate::error::ApiError;
 
 /// A scan of the series that any `match[]` selects in the range asked for; of all without `match[]`.
 fn scan_of(asked: &Asked, shape: Shape) -> Result<Scan, ApiError> {
-    let mut selectors = Vec::new();
-    for text in asked.params.all("match[]").filter(|text| !text.is_empty()) {
-        let invalid =
-            |diagnostics| ApiError::of_query(&kenning_query::QueryError::Invalid(diagnostics), text);
-        selectors.push(promql::matchers(text).map_err(invalid)?);
-    }
-    let filter = if selectors.is_empty() { Filter::All } else { Filter::Or(selectors) };
-    let start = asked.params.prometheus_time("start")?.unwrap_or(Millis(i64::MIN));
-    let end = asked.params.prometheus_time("end")?.unwrap_or(Millis(i64::MAX));
-    let mut scan =
-        Scan::rows(asked.tenant.clone(), Table::Samples, TimeRange::from_millis(start, end), filter);
+    let filter = params::any_selector(&asked.params)?;
+    let limit = params::limit(&asked.params)?;
+    let time = params::range(&asked.params)?;
+    let mut scan = Scan::rows(asked.tenant.clone(), Table::Samples, time, filter);
     scan.shape = shape;
     // One more than asked for tells whether something was left out.
-    scan.limit = asked.params.count("limit")?.filter(|limit| *limit > 0).map(|limit| limit + 1);
+    scan.limit = limit.map(|limit| limit.saturating_add(1));
     scan.bytes_max = asked.api.limits.memory_bytes_max;
     Ok(scan)
 }
@@ -34,7 +26,7 @@ fn scan_of(asked: &Asked, shape: Shape) -> Result<Scan, ApiError> {
 fn cut<T>(list: &mut Vec<T>, scan: &Scan, mut warnings: Vec<String>) -> Vec<String> {
     if let Some(limit) = scan.limit.map(|more| more - 1).filter(|limit| list.len() > *limit) {
         list.truncate(limit);
-        warnings.push("results truncated due to limit".to_owned());
+        warnings.push(super::TRUNCATED.to_owned());
     }
     warnings
 }
@@ -56,11 +48,12 @@ pub(super) async fn labels(asked: Asked) -> Result<Data, ApiError> {
 }
 
 pub(super) async fn label_values(asked: Asked) -> Result<Data, ApiError> {
-    let name = asked.path.first().map_or("", String::as_str);
-    if name.is_empty() {
-        return Err(ApiError::bad_request("invalid label name: \"\""));
+    let name = unescape_name(asked.path.first().map_or("", String::as_str));
+    // A path that is not UTF-8 was decoded with replacements.
+    if name.is_empty() || name.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(ApiError::bad_request(format!("invalid label name: {name:?}")));
     }
-    let field = Field::Label(unescape_name(name).into());
+    let field = Field::Label(name.into());
     texts(asked, DistinctOf::Values(field)).await
 }
 
@@ -86,9 +79,10 @@ fn unescape_name(name: &str) -> String {
 }
 
 pub(super) async fn series(asked: Asked) -> Result<Data, ApiError> {
-    if asked.params.get("match[]").is_none() {
+    if asked.params.all("match[]").next().is_none() {
         return Err(ApiError::bad_request("no match[] parameter provided"));
     }
+    params::selectors(&asked.params).map_err(|why| params::invalid("match[]", why))?;
     let scan = scan_of(&asked, Shape::Distinct(DistinctOf::LabelSets))?;
     let asking = scan.clone();
     let found = asked.api.run(asked.tenant, "", move |store, context| {
@@ -102,8 +96,14 @@ pub(super) async fn series(asked: Asked) -> Result<Data, ApiError> {
 }
 
 pub(super) async fn metadata(asked: Asked) -> Result<Data, ApiError> {
-    let limit = asked.params.count("limit")?.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
-    let per_metric = asked.params.count("limit_per_metric")?.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    let number = |name| match asked.params.get(name).map(params::whole_number) {
+        None => Ok(usize::MAX),
+        // Less than none is no limit.
+        Some(Ok(number)) => Ok(usize::try_from(number).unwrap_or(usize::MAX)),
+        Some(Err(_)) => Err(ApiError::bad_request(format!("{name} must be a number"))),
+    };
+    let limit = number("limit")?;
+    let per_metric = Some(number("limit_per_metric")?).filter(|limit| *limit > 0).unwrap_or(usize::MAX);
     let only = asked.params.get("metric").map(str::to_owned);
     let found = asked.api.run(asked.tenant, "", move |store, context| {
         let mut scan = Scan::rows(context.tenant.clone(), Table::Metadata, TimeRange::ALL, Filter::All);

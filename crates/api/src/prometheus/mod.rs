@@ -1,25 +1,36 @@
 //! Prometheus's HTTP API v1. Definition: prometheus.io "HTTP API", checked against the corpus's API description.
 
+mod admin;
 mod answer;
+mod ast;
+mod features;
+mod federate;
 mod meta;
+mod params;
 mod query;
+mod remote_read;
 mod status;
+mod tsdb;
 
 use axum::response::Response;
 
 use crate::asked::Asked;
 use crate::error::ApiError;
 use crate::json::Json;
-use crate::reply;
-use crate::routes::{Call, GET, GET_POST, Permission, Routes};
+use crate::routes::{Call, GET, GET_POST, POST, POST_PUT, Permission, Routes};
+use crate::{cors, encoding, reply};
+
+/// What is said of an answer that was cut to the limit asked for.
+const TRUNCATED: &str = "results truncated due to limit";
 
 pub(crate) fn routes() -> Routes {
-    use Permission::{Query, ServerStatus};
+    use Permission::{Admin, Query, ServerStatus};
     Routes::new()
         .add(Query, GET_POST, "/api/v1/query", |call| answer_with(call, query::instant))
         .add(Query, GET_POST, "/api/v1/query_range", |call| answer_with(call, query::range))
         .add(Query, GET_POST, "/api/v1/query_exemplars", |call| answer_with(call, query::exemplars))
         .add(Query, GET_POST, "/api/v1/format_query", |call| answer_with(call, query::format))
+        .add(Query, GET_POST, "/api/v1/parse_query", |call| answer_with(call, query::parse))
         .add(Query, GET_POST, "/api/v1/labels", |call| answer_with(call, meta::labels))
         .add(Query, GET_POST, "/api/v1/label/{name}/values", |call| answer_with(call, meta::label_values))
         .add(Query, GET_POST, "/api/v1/series", |call| answer_with(call, meta::series))
@@ -30,6 +41,21 @@ pub(crate) fn routes() -> Routes {
         .add(ServerStatus, GET, "/api/v1/status/buildinfo", |call| answer_with(call, status::buildinfo))
         .add(ServerStatus, GET, "/api/v1/status/runtimeinfo", |call| answer_with(call, status::runtimeinfo))
         .add(ServerStatus, GET, "/api/v1/status/config", |call| answer_with(call, status::config))
+        .add(ServerStatus, GET, "/api/v1/status/walreplay", |call| answer_with(call, status::walreplay))
+        .add(ServerStatus, GET, "/api/v1/status/tsdb", |call| answer_with(call, tsdb::status))
+        .add(ServerStatus, GET, "/api/v1/status/tsdb/blocks", |call| answer_with(call, tsdb::blocks))
+        .add(ServerStatus, GET, "/api/v1/alertmanagers", |call| answer_with(call, status::alertmanagers))
+        .add(ServerStatus, GET, "/api/v1/features", |call| answer_with(call, features::features))
+        .add(ServerStatus, GET, "/api/v1/notifications", |call| answer_with(call, status::notifications))
+        .add(ServerStatus, GET, "/api/v1/notifications/live", |call| answer_with(call, status::no_news))
+        .add(Query, GET, "/federate", federate::federate)
+        .add(Query, POST, "/api/v1/read", remote_read::read)
+        .add(Query, GET_POST, "/api/v1/search/metric_names", |call| answer_with(call, status::no_search))
+        .add(Query, GET_POST, "/api/v1/search/label_names", |call| answer_with(call, status::no_search))
+        .add(Query, GET_POST, "/api/v1/search/label_values", |call| answer_with(call, status::no_search))
+        .add(Admin, POST_PUT, "/api/v1/admin/tsdb/delete_series", |call| answer_with(call, admin::delete))
+        .add(Admin, POST_PUT, "/api/v1/admin/tsdb/clean_tombstones", |call| answer_with(call, admin::clean))
+        .add(Admin, POST_PUT, "/api/v1/admin/tsdb/snapshot", |call| answer_with(call, admin::snapshot))
 }
 
 /// Takes the request apart, runs `handler` and writes its failure as Prometheus would.
@@ -38,11 +64,15 @@ where
     F: FnOnce(Asked) -> A,
     A: Future<Output = Result<Data, ApiError>>,
 {
+    let (api, headers) = (call.api.clone(), call.request.headers().clone());
     let outcome = async { handler(Asked::of(call).await?).await };
-    match outcome.await {
+    let mut response = match outcome.await {
+        Ok(data) if data.json.is_empty() => reply::no_content(),
         Ok(data) => reply::json(data.into_body()),
         Err(error) => error.into_prometheus(),
-    }
+    };
+    cors::allow(api.web.cors_origin.as_ref(), &headers, response.headers_mut());
+    if encoding::takes_gzip(&headers) { encoding::gzip(response).await } else { response }
 }
 
 /// The `data` of a successful answer, already JSON, with what is to be said beside it.
@@ -57,6 +87,11 @@ impl Data {
         let mut json = Json::new();
         fill(&mut json);
         Self { json: json.finish(), warnings: Vec::new(), infos: Vec::new() }
+    }
+
+    /// Nothing to say but that it is done: status 204.
+    fn nothing() -> Self {
+        Self { json: Vec::new(), warnings: Vec::new(), infos: Vec::new() }
     }
 
     fn with_warnings(self, warnings: Vec<String>) -> Self {

@@ -1,104 +1,199 @@
 //! Evaluating queries.
 
-use kenning_model::{Block, Filter, Flow, LabelSet, Millis, Scan, Table, TimeRange};
+use std::time::Duration;
+
+use kenning_model::{Block, Filter, Flow, LabelSet, Millis, Scan, Store, Table, TimeRange};
 use kenning_promql as promql;
+use kenning_query::QueryContext;
 
 use super::Data;
-use super::answer::write_value;
+use super::answer::{Cost, write_value};
+use super::params::{self, invalid};
 use crate::asked::Asked;
 use crate::error::ApiError;
+use crate::params::Params;
 
 pub(super) async fn instant(asked: Asked) -> Result<Data, ApiError> {
-    let query = asked.params.required("query")?.to_owned();
-    let at = asked.params.prometheus_time("time")?.unwrap_or(Millis(asked.api.now_ms()));
-    let text = query.clone();
-    let job = move |store: &dyn kenning_model::Store, context: &kenning_query::QueryContext| {
-        promql::instant(store, context, &text, at)
+    let how = How::of(&asked)?;
+    let at = params::time_or(&asked.params, "time", Millis(asked.api.now_ms()))?;
+    let query = asked.params.get("query").unwrap_or("").to_owned();
+    let options = params::options(&asked.params)?;
+    let job = move |store: &dyn Store, context: &QueryContext, query: &str| {
+        promql::instant_with(store, context, query, at, &options)
     };
-    Ok(data_of(asked.api.run(asked.tenant, &query, job).await?))
+    evaluate(asked, query, how, job).await
 }
 
 pub(super) async fn range(asked: Asked) -> Result<Data, ApiError> {
-    let params = &asked.params;
-    let query = params.required("query")?.to_owned();
-    let grid = grid(params, asked.api.limits.points_max)?;
-    let text = query.clone();
-    let job = move |store: &dyn kenning_model::Store, context: &kenning_query::QueryContext| {
-        promql::range(store, context, &text, grid)
+    let how = How::of(&asked)?;
+    let grid = grid(&asked.params, asked.api.limits.points_max)?;
+    let query = asked.params.get("query").unwrap_or("").to_owned();
+    let options = params::options(&asked.params)?;
+    let job = move |store: &dyn Store, context: &QueryContext, query: &str| {
+        promql::range_with(store, context, query, grid, &options)
     };
-    Ok(data_of(asked.api.run(asked.tenant, &query, job).await?))
+    evaluate(asked, query, how, job).await
 }
 
-fn grid(params: &crate::params::Params, points_max: u64) -> Result<promql::Grid, ApiError> {
-    params.required("start")?;
-    params.required("end")?;
-    params.required("step")?;
-    let start = params.prometheus_time("start")?.unwrap_or_default();
-    let end = params.prometheus_time("end")?.unwrap_or_default();
-    let step_ms = params.prometheus_duration("step")?.unwrap_or_default();
-    if end < start {
-        return Err(ApiError::bad_request(
-            "invalid parameter \"end\": end timestamp must not be before start time",
+/// What instant and range queries are told alike.
+struct How {
+    limit: Option<usize>,
+    timeout: Option<Duration>,
+    stats: Option<String>,
+}
+
+impl How {
+    fn of(asked: &Asked) -> Result<Self, ApiError> {
+        Ok(Self {
+            limit: params::limit(&asked.params)?,
+            timeout: params::timeout(&asked.params)?,
+            stats: asked.params.get("stats").map(str::to_owned),
+        })
+    }
+}
+
+async fn evaluate(
+    asked: Asked,
+    query: String,
+    how: How,
+    job: impl FnOnce(&dyn Store, &QueryContext, &str) -> Result<promql::Answer, kenning_query::QueryError>
+    + Send
+    + 'static,
+) -> Result<Data, ApiError> {
+    let clock = std::sync::Arc::clone(&asked.api.clock);
+    let asked_at = clock.steady();
+    let (text, inner) = (query.clone(), std::sync::Arc::clone(&clock));
+    let timed = move |store: &dyn Store, context: &QueryContext| {
+        let started = inner.steady();
+        let answer = job(store, context, &text)?;
+        Ok((answer, started, inner.steady().saturating_sub(started)))
+    };
+    let timeout = how.timeout.unwrap_or(Duration::MAX);
+    let done = asked.api.run_within(timeout, asked.tenant, &query, params::explain, timed);
+    let (mut answer, started, evaluation) = done.await?;
+    let cost = Cost {
+        stats: answer.stats,
+        queued: started.saturating_sub(asked_at),
+        evaluation,
+        total: clock.steady().saturating_sub(asked_at),
+    };
+    let truncated = how.limit.is_some_and(|limit| truncate(&mut answer.value, limit));
+    let mut data = Data::new(|json| write_value(json, &answer.value, how.stats.is_some().then_some(&cost)));
+    data.warnings = answer.warnings;
+    data.warnings.extend(answer.missing);
+    data.infos = answer.infos;
+    if truncated {
+        data.warnings.push(super::TRUNCATED.to_owned());
+    }
+    if let Some(other) = how.stats.filter(|stats| !matches!(stats.as_str(), "true" | "all")) {
+        data.warnings.push(format!(
+            "value {other:?} for parameter \"stats\" is deprecated and will be rejected in the next major release, use \
+             \"true\" or \"all\""
         ));
     }
+    Ok(data)
+}
+
+/// Keeps the first series; true when there were more.
+fn truncate(value: &mut promql::Value, limit: usize) -> bool {
+    let (before, after) = match value {
+        promql::Value::Vector(samples) => (samples.len(), {
+            samples.truncate(limit);
+            samples.len()
+        }),
+        promql::Value::Matrix(series) => (series.len(), {
+            series.truncate(limit);
+            series.len()
+        }),
+        promql::Value::Scalar(..) | promql::Value::String(..) => (0, 0),
+    };
+    after < before
+}
+
+fn grid(params: &Params, points_max: u64) -> Result<promql::Grid, ApiError> {
+    let start = params::time(params, "start")?;
+    let end = params::time(params, "end")?;
+    if end < start {
+        return Err(invalid("end", "end timestamp must not be before start time"));
+    }
+    let step_ms =
+        params::duration_ms(params.get("step").unwrap_or("")).map_err(|why| invalid("step", why))?;
     if step_ms <= 0 {
-        let message = "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. \
-                       Try a positive integer";
-        return Err(ApiError::bad_request(message));
+        let why = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+        return Err(invalid("step", why));
     }
     let points = (i128::from(end.0) - i128::from(start.0)) / i128::from(step_ms);
     if points > i128::from(points_max) {
         let message = format!(
-            "exceeded maximum resolution of {points_max} points per timeseries (limits.query.points). Try decreasing \
-             the query resolution (?step=XX)"
+            "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+            with_thousands(points_max)
         );
         return Err(ApiError::bad_request(message));
     }
     Ok(promql::Grid { start, end, step_ms })
 }
 
-fn data_of(answer: promql::Answer) -> Data {
-    let mut data = Data::new(|json| write_value(json, &answer.value, answer.stats.samples));
-    data.warnings = answer.warnings;
-    data.warnings.extend(answer.missing);
-    data.infos = answer.infos;
-    data
+fn with_thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 pub(super) async fn format(asked: Asked) -> Result<Data, ApiError> {
-    let query = asked.params.required("query")?;
-    let expression = promql::parse(query);
-    let invalid = |diagnostics| ApiError::of_query(&kenning_query::QueryError::Invalid(diagnostics), query);
-    let expression = expression.map_err(invalid)?;
+    let expression = params::expression(&asked.params)?;
     Ok(Data::new(|json| json.text(&promql::format(&expression))))
+}
+
+pub(super) async fn parse(asked: Asked) -> Result<Data, ApiError> {
+    let expression = params::expression(&asked.params)?;
+    Ok(Data::new(|json| super::ast::write(json, &expression)))
 }
 
 /// Exemplars of every series that some selector of the query selects.
 pub(super) async fn exemplars(asked: Asked) -> Result<Data, ApiError> {
-    let query = asked.params.required("query")?.to_owned();
-    let start = asked.params.prometheus_time("start")?.unwrap_or(Millis(i64::MIN));
-    let end = asked.params.prometheus_time("end")?.unwrap_or(Millis(i64::MAX));
-    let invalid = |diagnostics| ApiError::of_query(&kenning_query::QueryError::Invalid(diagnostics), &query);
-    let expression = promql::parse(&query).map_err(invalid)?;
-    let filter = Filter::Or(promql::selectors(&expression));
-    let job = move |store: &dyn kenning_model::Store, context: &kenning_query::QueryContext| {
-        let time = TimeRange::from_millis(start, end);
-        let mut scan = Scan::rows(context.tenant.clone(), Table::Exemplars, time, filter);
-        scan.cancel = context.cancel.clone();
-        scan.bytes_max = context.limits.memory_bytes_max;
-        let mut found = Vec::new();
-        store.scan(&scan, &mut |block| {
-            if let Block::Exemplars(series) = block {
-                found.extend(series);
-            }
-            Flow::More
-        })?;
-        Ok(found)
-    };
+    let time = params::range(&asked.params)?;
+    if time.end < time.start {
+        return Err(ApiError::bad_request("end timestamp must not be before start timestamp"));
+    }
+    let expression = params::expression(&asked.params)?;
+    let selectors = promql::selectors(&expression);
+    if selectors.is_empty() {
+        return Ok(Data::nothing());
+    }
+    let query = asked.params.get("query").unwrap_or("").to_owned();
+    let filter = Filter::Or(selectors);
+    let job = move |store: &dyn Store, context: &QueryContext| exemplars_in(store, context, time, filter);
     let found = asked.api.run(asked.tenant, &query, job).await?;
     Ok(Data::new(|json| {
         json.array(|json| found.iter().for_each(|(labels, list)| write_exemplars(json, labels, list)))
     }))
+}
+
+type Exemplars = Vec<(LabelSet, Vec<kenning_model::Exemplar>)>;
+
+fn exemplars_in(
+    store: &dyn Store,
+    context: &QueryContext,
+    time: TimeRange,
+    filter: Filter,
+) -> Result<Exemplars, kenning_query::QueryError> {
+    let mut scan = Scan::rows(context.tenant.clone(), Table::Exemplars, time, filter);
+    scan.cancel = context.cancel.clone();
+    scan.bytes_max = context.limits.memory_bytes_max;
+    let mut found = Vec::new();
+    store.scan(&scan, &mut |block| {
+        if let Block::Exemplars(series) = block {
+            found.extend(series);
+        }
+        Flow::More
+    })?;
+    Ok(found)
 }
 
 fn write_exemplars(json: &mut crate::json::Json, labels: &LabelSet, list: &[kenning_model::Exemplar]) {
@@ -114,4 +209,17 @@ fn write_exemplars(json: &mut crate::json::Json, labels: &LabelSet, list: &[kenn
             }
         });
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        let check = |number, expect| assert_eq!(with_thousands(number), expect);
+        check(11_000, "11,000");
+        check(999, "999");
+        check(1_234_567, "1,234,567");
+    }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, SecondsFormat};
 
 use super::Data;
+use super::params::{self, invalid};
 use crate::asked::Asked;
 use crate::error::ApiError;
 use crate::json::Json;
@@ -29,25 +30,107 @@ pub(super) async fn runtimeinfo(asked: Asked) -> Result<Data, ApiError> {
     Ok(Data::new(|json| {
         json.object(|json| {
             json.key("startTime").text(&rfc3339_ms(asked.api.started_at.saturating_mul(1000)));
-            json.key("reloadConfigSuccess").bool(true);
-            json.key("timeSeriesCount").int(ingest.active_series as i64);
+            json.key("CWD").text("");
+            json.key("hostname").text("");
             json.key("serverTime").text(&rfc3339_ms(asked.api.now_ms()));
+            json.key("reloadConfigSuccess").bool(true);
+            json.key("lastConfigTime").text(&rfc3339_ms(asked.api.started_at.saturating_mul(1000)));
+            json.key("corruptionCount").int(0);
+            json.key("goroutineCount").int(0);
+            json.key("GOMAXPROCS").int(cores() as i64);
+            json.key("GOMEMLIMIT").int(0);
+            json.key("GOGC").text("");
+            json.key("GODEBUG").text("");
+            json.key("storageRetention").text("");
+            json.key("timeSeriesCount").int(ingest.active_series as i64);
         });
     }))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 pub(super) async fn config(asked: Asked) -> Result<Data, ApiError> {
     Ok(Data::new(|json| json.object(|json| json.key("yaml").text(&asked.api.config))))
 }
 
-/// No rules exist yet; the shape is what clients expect of a server without any.
-pub(super) async fn rules(_: Asked) -> Result<Data, ApiError> {
+/// No rules exist yet; the shape is what clients expect of a server without any, and what they ask for is checked.
+pub(super) async fn rules(asked: Asked) -> Result<Data, ApiError> {
+    let params = &asked.params;
+    params::selectors(params).map_err(ApiError::bad_request)?;
+    let kind = params.get("type").unwrap_or("").to_lowercase();
+    if !matches!(kind.as_str(), "" | "alert" | "record") {
+        return Err(invalid("type", format!("not supported value {kind:?}")));
+    }
+    if let Some(text) = params.get("exclude_alerts").map(str::to_lowercase)
+        && params::bool_of(&text).is_none()
+    {
+        let why =
+            format!("error converting exclude_alerts: strconv.ParseBool: parsing {text:?}: invalid syntax");
+        return Err(invalid("exclude_alerts", why));
+    }
+    let token = params.get("group_next_token");
+    match (params.get("group_limit"), token) {
+        (None, Some(_)) => {
+            let why = "group_limit needs to be present in order to paginate over the groups";
+            return Err(invalid("group_next_token", why));
+        }
+        (Some(text), _) => match params::whole_number(text) {
+            Ok(limit) if limit <= 0 => {
+                return Err(invalid("group_limit", "group_limit needs to be greater than 0"));
+            }
+            Ok(_) => {}
+            Err(why) => {
+                let why = why.replace("Atoi", "ParseInt");
+                return Err(invalid("group_limit", format!("group_limit needs to be a valid number: {why}")));
+            }
+        },
+        (None, None) => {}
+    }
+    if let Some(token) = token {
+        // No group has been there that a token could have come from.
+        let why = format!("invalid group_next_token '{token}'. were rule groups changed?");
+        return Err(invalid("group_next_token", why));
+    }
     Ok(Data::new(|json| json.object(|json| json.key("groups").array(|_| ()))))
 }
 
 /// No alerts exist while there are no rules.
 pub(super) async fn alerts(_: Asked) -> Result<Data, ApiError> {
     Ok(Data::new(|json| json.object(|json| json.key("alerts").array(|_| ()))))
+}
+
+/// Alerts go nowhere yet.
+pub(super) async fn alertmanagers(_: Asked) -> Result<Data, ApiError> {
+    Ok(Data::new(|json| {
+        json.object(|json| {
+            json.key("activeAlertmanagers").array(|_| ());
+            json.key("droppedAlertmanagers").array(|_| ());
+        });
+    }))
+}
+
+/// Segments of the write-ahead log that are read at the start. Whoever gets this answer comes after that.
+pub(super) async fn walreplay(_: Asked) -> Result<Data, ApiError> {
+    Ok(Data::new(|json| {
+        json.object(|json| ["min", "max", "current"].into_iter().for_each(|key| json.key(key).int(0)));
+    }))
+}
+
+/// Nothing that an operator would have to be told is known here yet.
+pub(super) async fn notifications(_: Asked) -> Result<Data, ApiError> {
+    Ok(Data::new(|json| json.array(|_| ())))
+}
+
+/// The experimental search of names, which Prometheus has off by default, too.
+pub(super) async fn no_search(_: Asked) -> Result<Data, ApiError> {
+    Err(ApiError::disabled("search API disabled"))
+}
+
+/// Prometheus answers 204 when it takes no more listeners; clients then ask [`notifications`] now and again.
+pub(super) async fn no_news(_: Asked) -> Result<Data, ApiError> {
+    Ok(Data::nothing())
 }
 
 pub(super) async fn targets(asked: Asked) -> Result<Data, ApiError> {

@@ -16,6 +16,8 @@ pub(super) trait Kind<T> {
 pub(super) struct Text;
 /// A whole number.
 pub(super) struct Count;
+/// A regular expression that whole texts match, or nothing.
+pub(super) struct WholePattern;
 /// A size such as `64MiB`.
 pub(super) struct Bytes;
 /// A time such as `10m`.
@@ -32,6 +34,16 @@ pub(super) struct OrUnlimited<K>(std::marker::PhantomData<K>);
 impl Kind<String> for Text {
     fn parse(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
+    }
+
+    fn show(value: &String) -> String {
+        value.clone()
+    }
+}
+
+impl Kind<String> for WholePattern {
+    fn parse(text: &str) -> Result<String, String> {
+        kenning_model::Pattern::whole(text).map(|_| text.to_owned())
     }
 
     fn show(value: &String) -> String {

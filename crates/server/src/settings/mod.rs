@@ -37,6 +37,10 @@ pub struct Settings {
     pub tenant: String,
     /// Settings below `limits.ingest` that hold for one tenant in place of those for all: key and value.
     pub tenants: BTreeMap<String, Vec<(String, String)>>,
+    /// Whether deletes and snapshots may be asked for over HTTP.
+    pub web_admin_api: bool,
+    /// Pattern of the origins whose scripts may read answers.
+    pub web_cors_origin: String,
     /// How long metrics are kept.
     pub retention_metrics: Option<Duration>,
     /// How long logs are kept.
@@ -80,6 +84,8 @@ impl Default for Settings {
             otlp: OtlpOptions::new(Nanos(0)),
             tenant: "default".to_owned(),
             tenants: BTreeMap::new(),
+            web_admin_api: false,
+            web_cors_origin: ".*".to_owned(),
             retention_metrics: Some(days(31)),
             retention_logs: Some(days(31)),
             retention_traces: Some(days(31)),

@@ -1,7 +1,7 @@
 //! Every setting: key, help, and how it is read and shown. `docs/configuration.md` lists the same, checked by a test.
 
 use super::Settings;
-use super::kind::{Bytes, Count, Flag, Kind, List, OrUnlimited, Span, Text, Word};
+use super::kind::{Bytes, Count, Flag, Kind, List, OrUnlimited, Span, Text, WholePattern, Word};
 
 /// One setting.
 pub struct Setting {
@@ -106,6 +106,18 @@ pub const TABLE: &[Setting] = &[
         "Runs of underscores in label names stay as they are"
     ),
     setting!("tenant", Text, tenant, "Tenant that everything received belongs to"),
+    setting!(
+        "web.enable_admin_api",
+        Flag,
+        web_admin_api,
+        "Whether `/api/v1/admin/tsdb/*` may delete series and make snapshots: true or false"
+    ),
+    setting!(
+        "web.cors.origin",
+        WholePattern,
+        web_cors_origin,
+        "Regular expression of the origins whose scripts may read the Prometheus API; empty for none"
+    ),
     setting!("retention.metrics", SpanLimit, retention_metrics, "How long metrics are kept"),
     setting!("retention.logs", SpanLimit, retention_logs, "How long logs are kept"),
     setting!("retention.traces", SpanLimit, retention_traces, "How long traces are kept"),

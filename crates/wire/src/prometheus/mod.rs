@@ -4,9 +4,11 @@ mod builder;
 mod cursor;
 mod openmetrics;
 mod prompb_histogram;
+pub mod remote_read;
 mod remote_write;
 mod remote_write2;
 mod text;
+pub mod xor_chunk;
 
 use kenning_model::{LabelSet, MetricBatch, Millis};
 
