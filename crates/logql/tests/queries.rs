@@ -342,4 +342,79 @@ proptest! {
         let at = |stage: &str| instant(&store, &ctx(), &text(stage), Nanos(50_000_000), 0, true).unwrap().value;
         prop_assert_eq!(at(""), at("| decolorize"), "{}", text(""));
     }
+
+    #[test]
+    fn fields_tested_by_the_store_are_those_of_the_parsers(
+        rows in proptest::collection::vec((0usize..2, 0i64..120, 0usize..4, 0usize..FIELD_LINES.len()), 0..30),
+        stages in proptest::collection::vec(0usize..FIELD_STAGES.len(), 0..3),
+        (function, parser, by) in (0usize..8, 0usize..4, 0usize..5),
+        (interval, step) in (1i64..60, 1i64..20),
+    ) {
+        let metadata: [&[(&str, &str)]; 4] =
+            [&[], &[("status", "500")], &[("took", "3")], &[("__error__", "E"), ("user", "")]];
+        let rows: Vec<Row<'_>> = rows
+            .iter()
+            .map(|(app, time, meta, line)| {
+                (["api", "web"][*app], *time * 1_000_000, Severity::INFO, 0, metadata[*meta], FIELD_LINES[*line])
+            })
+            .collect();
+        let store = store(&rows);
+        let stages: String = stages.iter().map(|stage| FIELD_STAGES[*stage]).collect();
+        let parser = ["| json", "| logfmt", "| logfmt --strict", "| logfmt --keep-empty"][parser];
+        let by = ["by (status)", "by (app, user)", "by (nope)", "by ()", "by (a_b)"][by];
+        let text = |first: &str| {
+            let lines = format!("{{app=~\".+\"}} {first} {parser} {stages}");
+            let window = format!("[{interval}ms]");
+            match function {
+                0 => format!("sum {by} (count_over_time({lines} {window}))"),
+                1 => format!("sum {by} (bytes_rate({lines} {window}))"),
+                2 => format!("quantile_over_time(0.7, {lines} | unwrap took {window}) {by}"),
+                3 => format!("sum_over_time({lines} | unwrap took | __error__=\"\" {window}) {by}"),
+                4 => format!("max_over_time({lines} | unwrap status {window}) {by}"),
+                5 => format!("sum {by} (sum_over_time({lines} | unwrap took {window}))"),
+                6 => format!("sum {by} (rate({lines} | unwrap took {window}))"),
+                _ => format!("avg_over_time({lines} | unwrap took {window}) {by}"),
+            }
+        };
+        let params = RangeParams { start: Nanos(0), end: Nanos(100_000_000), step_ns: step * 1_000_000, ..PARAMS };
+        // Decolorizing changes nothing here but keeps the store from looking at fields.
+        let run = |first: &str| range(&store, &ctx(), &text(first), &params).map(|answer| answer.value).ok();
+        prop_assert_eq!(run(""), run("| decolorize"), "{}", text(""));
+        let at = |first: &str| instant(&store, &ctx(), &text(first), Nanos(60_000_000), 0, true).map(|a| a.value).ok();
+        prop_assert_eq!(at(""), at("| decolorize"), "{}", text(""));
+    }
 }
+
+/// Plain lines, and lines that are not.
+const FIELD_LINES: &[&str] = &[
+    r#"{"status":500,"took":1.5,"user":"ada"}"#,
+    r#"{"status":"500","took":2,"user":"bob","a":{"b":"x"}}"#,
+    r#"{"status":404,"took":0.25,"app":"inner"}"#,
+    r#"{"status":"odd","took":"slow"}"#,
+    r#"{"status":500,"took":8"#,
+    r#"{"status":500,"status":404,"took":16}"#,
+    r#"{"a":{"b":7},"a_b":8,"took":-0.5}"#,
+    r#"{"status":null,"took":32,"user":""}"#,
+    r#"{"took":"12ms","user":"x\u0041"}"#,
+    "status=500 took=1.5 user=ada",
+    "status=404 took=2 user=\"b b\" a.b=7",
+    "status=500 took=4 status=404",
+    "status= took=1 user",
+    "no fields",
+    "",
+];
+
+const FIELD_STAGES: &[&str] = &[
+    r#"| status="500" "#,
+    "| status=500 ",
+    "| status>=404 ",
+    r#"| status!="404" "#,
+    r#"| user=~"a.*|" "#,
+    r#"| user!~"b.*" "#,
+    r#"| took>1 or status="404" "#,
+    r#"| took<2, nope="" "#,
+    r#"| __error__="" "#,
+    r#"|= "took" "#,
+    "| drop __error__, __error_details__ ",
+    r#"| user="" "#,
+];

@@ -8,6 +8,7 @@
 mod attributes;
 mod batch;
 mod buckets;
+mod fields;
 mod histogram;
 mod ids;
 mod labels;
@@ -22,6 +23,7 @@ mod time;
 pub use attributes::{Attributes, AttributesBuilder, Value, ValueRef};
 pub use batch::{Batch, Signal};
 pub use buckets::{BucketWriter, buckets, merged_index};
+pub use fields::{LineSyntax, Token, Tokens, field_of_line, number_of};
 pub use histogram::{BucketSpan, CounterReset, Histogram};
 pub use ids::{InvalidTenant, SpanId, TenantId, TraceId};
 pub use labels::{LabelSet, LabelSetBuilder, METRIC_NAME};
@@ -37,7 +39,7 @@ pub use scan::{
 };
 pub use spans::{Span, SpanBatch, SpanEvent, SpanKind, SpanLink, SpanSource, StatusCode};
 pub use store::{
-    BatchId, Block, Delete, DeleteError, Expired, Flow, GridRow, GroupRow, Retention, ScanError, ScanSummary,
-    SeriesRows, SnapshotError, Store, Write, WriteError,
+    BatchId, Block, Delete, DeleteError, Expired, Flow, GridRow, GroupRow, NumberRow, Retention, ScanError,
+    ScanSummary, SeriesRows, SnapshotError, Store, Write, WriteError,
 };
 pub use time::{Millis, Nanos, TimeRange};

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use regex::{Regex, RegexBuilder};
 
+use crate::fields::{LineSyntax, Tokens, field_of_line, number_of};
 use crate::{LabelSet, LogRow, Millis, Nanos, Span, SpanSource, TenantId, TimeRange, ValueRef};
 
 /// The tables of a tenant.
@@ -106,6 +107,14 @@ pub enum Shape {
     Distinct(DistinctOf),
     /// Aggregates per group and time bucket (logs and spans).
     Group(Group),
+    /// The numbers in a field of the rows that pass, with their times, per group (logs). Rows whose field is absent or
+    /// no number ([`crate::number_of`]) are left out.
+    Numbers {
+        /// Fields whose text makes the group's key; absent ones count as empty.
+        by: Vec<Field>,
+        /// Whose numbers.
+        of: Field,
+    },
     /// A range function of every series on a time grid (samples). Windows are left-open: `(t - window, t]`.
     Grid {
         /// The function.
@@ -189,6 +198,12 @@ pub enum Field {
     Metadata(Box<str>),
     /// A log line.
     Line,
+    /// What a query that parses the lines sees under a name: the stream's label, else structured metadata, else the
+    /// field of the line. Absent when neither labels nor metadata have it and the line is not plain
+    /// ([`crate::Tokens::is_plain`]) or has no such field.
+    Parsed(LineSyntax, Box<str>),
+    /// True for plain lines ([`crate::Tokens::is_plain`]); absent for others.
+    Plain(LineSyntax),
     /// Severity number of a log record.
     Severity,
     /// Trace of a record or span, as 32 lower-case hex digits; absent when there is none.
@@ -244,6 +259,8 @@ pub enum Filter {
     Matches(Field, Pattern),
     /// A field's text contains this text.
     Contains(Field, Box<str>),
+    /// A field's text is a number as JSON writes them ([`crate::number_of`]), and it compares so.
+    Number(Field, Compare, f64),
     /// The field is there (labels and metadata: with a value that is not empty).
     Exists(Field),
 }
@@ -426,6 +443,16 @@ impl Record for LogRow<'_> {
             Field::Label(name) => test(ValueRef::Str(self.stream.get(name))),
             Field::Metadata(name) => test(ValueRef::Str(self.metadata.get(name))),
             Field::Line => test(ValueRef::Str(self.line)),
+            Field::Parsed(syntax, name) => match (self.stream.get(name), self.metadata.get(name)) {
+                ("", "") => field_of_line(*syntax, self.line, name)
+                    .flatten()
+                    .is_some_and(|value| test(ValueRef::Str(value))),
+                ("", value) | (value, _) => test(ValueRef::Str(value)),
+            },
+            Field::Plain(syntax) => {
+                let mut tokens = Tokens::default();
+                tokens.read(*syntax, self.line) && tokens.is_plain(self.line) && test(ValueRef::Bool(true))
+            }
             Field::Severity => test(ValueRef::Int(i64::from(self.severity.0))),
             Field::TraceId => !self.trace_id.is_none() && test(ValueRef::Str(&self.trace_id.to_string())),
             Field::SpanId => !self.span_id.is_none() && test(ValueRef::Str(&self.span_id.to_string())),
@@ -466,7 +493,12 @@ impl Record for SpanRow<'_> {
             Field::EventName => span.events.iter().any(|event| test(ValueRef::Str(&event.name))),
             Field::Event(name) => span.events.iter().filter_map(|e| e.attributes.get(name)).any(test),
             Field::Link(name) => span.links.iter().filter_map(|l| l.attributes.get(name)).any(test),
-            Field::Label(_) | Field::Metadata(_) | Field::Line | Field::Severity => false,
+            Field::Label(_)
+            | Field::Metadata(_)
+            | Field::Line
+            | Field::Parsed(..)
+            | Field::Plain(_)
+            | Field::Severity => false,
         }
     }
 }
@@ -489,6 +521,9 @@ impl Filter {
             Self::Contains(field, needle) => {
                 row.any(field, &mut |value| with_text(&value, |text| text.contains(&**needle)))
             }
+            Self::Number(field, op, number) => row.any(field, &mut |value| {
+                with_text(&value, number_of).is_some_and(|n| op.holds_for(n.partial_cmp(number)))
+            }),
             Self::Exists(field @ (Field::Label(_) | Field::Metadata(_))) => {
                 row.any(field, &mut |value| value != ValueRef::Str(""))
             }
@@ -497,7 +532,7 @@ impl Filter {
     }
 }
 
-fn with_text(value: &ValueRef<'_>, test: impl FnOnce(&str) -> bool) -> bool {
+fn with_text<T>(value: &ValueRef<'_>, test: impl FnOnce(&str) -> T) -> T {
     match value {
         ValueRef::Str(text) => test(text),
         other => test(&other.to_string()),
@@ -505,6 +540,19 @@ fn with_text(value: &ValueRef<'_>, test: impl FnOnce(&str) -> bool) -> bool {
 }
 
 impl Compare {
+    /// What the comparison says of values that stand so to each other; of values that do not compare, it is false.
+    #[must_use]
+    pub fn holds_for(self, ordering: Option<std::cmp::Ordering>) -> bool {
+        ordering.is_some_and(|ordering| match self {
+            Self::Eq => ordering.is_eq(),
+            Self::Ne => ordering.is_ne(),
+            Self::Lt => ordering.is_lt(),
+            Self::Le => ordering.is_le(),
+            Self::Gt => ordering.is_gt(),
+            Self::Ge => ordering.is_ge(),
+        })
+    }
+
     fn holds(self, value: &ValueRef<'_>, literal: &Literal) -> bool {
         let ordering = match (value, literal) {
             (ValueRef::Str(text), Literal::Str(other)) => (*text).cmp(other),
@@ -527,14 +575,7 @@ impl Compare {
             }
             _ => return self == Self::Ne,
         };
-        match self {
-            Self::Eq => ordering.is_eq(),
-            Self::Ne => ordering.is_ne(),
-            Self::Lt => ordering.is_lt(),
-            Self::Le => ordering.is_le(),
-            Self::Gt => ordering.is_gt(),
-            Self::Ge => ordering.is_ge(),
-        }
+        self.holds_for(Some(ordering))
     }
 }
 

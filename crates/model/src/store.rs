@@ -184,6 +184,8 @@ pub enum Block {
     Texts(Vec<Box<str>>),
     /// Groups, by time and key.
     Groups(Vec<GroupRow>),
+    /// Numbers by group, sorted by key.
+    Numbers(Vec<NumberRow>),
     /// Series on a grid, in label order.
     Grid(Vec<GridRow>),
 }
@@ -212,6 +214,15 @@ pub struct GroupRow {
     pub key: Vec<Box<str>>,
     /// The aggregates in the order asked for.
     pub values: Vec<f64>,
+}
+
+/// One group of [`crate::Shape::Numbers`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NumberRow {
+    /// The values of the fields grouped by.
+    pub key: Vec<Box<str>>,
+    /// When and what, in no particular order.
+    pub numbers: Vec<(Nanos, f64)>,
 }
 
 /// One series of [`crate::Shape::Grid`]: a value per instant of the grid, `None` where the function has none.

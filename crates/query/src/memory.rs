@@ -264,7 +264,7 @@ impl Tenant {
             Shape::Group(group) => {
                 groups(group, found.iter().map(|row| (row.time, row.line.len() as f64, row)))
             }
-            Shape::Rows | Shape::Grid { .. } => {
+            Shape::Rows | Shape::Grid { .. } | Shape::Numbers { .. } => {
                 let found = ordered(found, scan, |row| row.time);
                 chunks(found.into_iter(), scan.limit)
                     .iter()
@@ -284,7 +284,7 @@ impl Tenant {
             Shape::Distinct(DistinctOf::Names) => attribute_names(scan, &found),
             Shape::Distinct(DistinctOf::Values(field)) => distinct_values(field, scan, &found),
             Shape::Group(group) => groups(group, found.iter().map(|row| (row.span.start, 0.0, row))),
-            Shape::Rows | Shape::Grid { .. } => {
+            Shape::Rows | Shape::Grid { .. } | Shape::Numbers { .. } => {
                 let found = ordered(found, scan, |row| row.span.start);
                 let chunks = chunks(found.into_iter(), scan.limit);
                 chunks.iter().map(|rows| Block::Spans(span_block(rows))).collect()
@@ -506,6 +506,7 @@ fn block_bytes(block: &Block) -> usize {
         Block::Groups(rows) => {
             rows.iter().map(|row| ROW_BYTES * (1 + row.key.len() + row.values.len())).sum()
         }
+        Block::Numbers(rows) => rows.iter().map(|row| ROW_BYTES + 16 * row.numbers.len()).sum(),
         Block::Grid(rows) => rows.iter().map(|row| ROW_BYTES + 16 * row.values.len()).sum(),
     }
 }

@@ -5,9 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kenning_model::{
-    Agg, Block, DistinctOf, Flow, Group, GroupRow, LabelSet, Nanos, Record, Scan, ScanError, ScanSummary,
-    Shape, SpanRow, Store,
+    Agg, Block, DistinctOf, Flow, Group, GroupRow, LabelSet, Nanos, NumberRow, Record, Scan, ScanError,
+    ScanSummary, Shape, SpanRow, Store, number_of,
 };
+
+/// Bytes that a group of numbers costs beside them.
+const NUMBER_ROW_BYTES: usize = 128;
 
 /// Rows of one kind, seen one at a time.
 enum Row<'a> {
@@ -129,6 +132,33 @@ pub fn groups(store: &dyn Store, scan: &Scan) -> Result<(Vec<GroupRow>, ScanSumm
     within(grouped.held, scan)?;
     done.extend(grouped.finish());
     Ok((done, summary))
+}
+
+/// The numbers of a field by group for a scan whose shape is [`Shape::Numbers`].
+pub fn numbers(store: &dyn Store, scan: &Scan) -> Result<(Vec<NumberRow>, ScanSummary), ScanError> {
+    let Shape::Numbers { by, of } = &scan.shape else { return Ok(Default::default()) };
+    let mut all: BTreeMap<Vec<Box<str>>, Vec<(Nanos, f64)>> = BTreeMap::new();
+    let mut held = 0;
+    let summary = store.scan(scan, &mut |block| {
+        match block {
+            Block::Numbers(rows) => {
+                for row in rows {
+                    held += NUMBER_ROW_BYTES + row.numbers.len() * size_of::<(Nanos, f64)>();
+                    all.entry(row.key).or_default().extend(row.numbers);
+                }
+            }
+            rows => for_each_row(&rows, |row| {
+                let Row::Log(log) = row else { return };
+                let Some(number) = number_of(&log.text_of(of)) else { return };
+                held += size_of::<(Nanos, f64)>();
+                let key = by.iter().map(|field| log.text_of(field).into()).collect();
+                all.entry(key).or_default().push((log.time, number));
+            }),
+        }
+        if held > scan.bytes_max { Flow::Stop } else { Flow::More }
+    })?;
+    within(held, scan)?;
+    Ok((all.into_iter().map(|(key, numbers)| NumberRow { key, numbers }).collect(), summary))
 }
 
 fn within(held: usize, scan: &Scan) -> Result<(), ScanError> {

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use kenning_codec::bytes::{Decoder, Encoder};
 use kenning_model::{
-    Compare, Delete, DeleteError, Field, Filter, LabelSet, Literal, Millis, Nanos, Pattern, Record, Table,
-    TenantId, TimeRange, WriteError,
+    Compare, Delete, DeleteError, Field, Filter, LabelSet, LineSyntax, Literal, Millis, Nanos, Pattern,
+    Record, Table, TenantId, TimeRange, WriteError,
 };
 
 use crate::engine::{Engine, lock};
@@ -84,6 +84,11 @@ impl Hidden {
         for tombstone in self.0.iter().filter(|tombstone| tombstone.delete.filter.matches(labels)) {
             samples.retain(|(time, _)| !tombstone.delete.time.contains(time.to_nanos()));
         }
+    }
+
+    /// The deletes: which rows of which time.
+    pub(crate) fn deletes(&self) -> impl Iterator<Item = (TimeRange, &Filter)> {
+        self.0.iter().map(|tombstone| (tombstone.delete.time, &tombstone.delete.filter))
     }
 
     /// True when rows cannot be told apart without a field that passes `test`.
@@ -340,6 +345,12 @@ fn encode_filter(filter: &Filter, depth: usize, out: &mut Encoder) -> Option<()>
             out.byte(8);
             encode_field(field, out);
         }
+        Filter::Number(field, compare, number) => {
+            out.byte(9);
+            encode_field(field, out);
+            out.byte((0..).zip(COMPARES).find(|(_, one)| one == compare).map(|(number, _)| number)?);
+            out.double(*number);
+        }
     }
     Some(())
 }
@@ -382,6 +393,11 @@ fn decode_filter(body: &mut Decoder<'_>, depth: usize) -> Option<Filter> {
         }
         7 => Filter::Contains(decode_field(body)?, body.text()?.into()),
         8 => Filter::Exists(decode_field(body)?),
+        9 => {
+            let field = decode_field(body)?;
+            let compare = *COMPARES.get(usize::from(body.byte()?))?;
+            Filter::Number(field, compare, body.double()?)
+        }
         _ => return None,
     })
 }
@@ -440,6 +456,10 @@ fn encode_field(field: &Field, out: &mut Encoder) {
         Field::EventName => (17, ""),
         Field::Event(name) => (18, name),
         Field::Link(name) => (19, name),
+        Field::Parsed(LineSyntax::Json, name) => (20, name),
+        Field::Parsed(LineSyntax::Logfmt, name) => (21, name),
+        Field::Plain(LineSyntax::Json) => (22, ""),
+        Field::Plain(LineSyntax::Logfmt) => (23, ""),
     };
     out.byte(number);
     out.text(name);
@@ -469,6 +489,10 @@ fn decode_field(body: &mut Decoder<'_>) -> Option<Field> {
         17 => Field::EventName,
         18 => Field::Event(name),
         19 => Field::Link(name),
+        20 => Field::Parsed(LineSyntax::Json, name),
+        21 => Field::Parsed(LineSyntax::Logfmt, name),
+        22 => Field::Plain(LineSyntax::Json),
+        23 => Field::Plain(LineSyntax::Logfmt),
         _ => return None,
     })
 }
@@ -485,6 +509,8 @@ mod tests {
             Just(Field::Line),
             Just(Field::TraceId),
             Just(Field::EventName),
+            "[a-z]{1,4}".prop_map(|name| Field::Parsed(LineSyntax::Json, name.into())),
+            Just(Field::Plain(LineSyntax::Logfmt)),
         ]
     }
 
@@ -506,6 +532,7 @@ mod tests {
             }),
             (field(), ".{0,4}").prop_map(|(f, text)| Filter::Contains(f, text.into())),
             field().prop_map(Filter::Exists),
+            (field(), -9.0..9.0f64).prop_map(|(f, number)| Filter::Number(f, Compare::Ge, number)),
         ];
         leaf.prop_recursive(4, 20, 4, |inner| {
             prop_oneof![

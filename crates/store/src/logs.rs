@@ -1,5 +1,11 @@
 //! Logs: recent batches in memory, parts, and the scan over both.
 
+mod aggregate;
+mod cells;
+mod group;
 pub(crate) mod head;
+mod index;
+mod kind;
 pub(crate) mod part;
+mod plan;
 pub(crate) mod scan;

@@ -172,15 +172,10 @@ fn renumber<T>(batches: &[(usize, T, Vec<u64>)]) -> Vec<Vec<u64>> {
 }
 
 fn merge_logs(parts: &[Arc<Part>]) -> Result<Option<Draft>, PartError> {
-    let wanted = logs::part::Wanted { range: TimeRange::ALL, stream: &|_| true, traces: None, lines: true };
     let mut batches: Vec<(usize, LogBatch, Vec<u64>)> = Vec::new();
     for (at, part) in parts.iter().enumerate() {
         read(part, |reader| {
-            for index in 0..reader.groups() {
-                let (batch, arrivals) = logs::part::read(&reader.group(index)?, &wanted)?;
-                batches.push((at, batch, arrivals));
-            }
-            Ok(())
+            logs::part::read_all(reader, |batch, arrivals| batches.push((at, batch, arrivals)))
         })?;
     }
     let numbers = renumber(&batches);

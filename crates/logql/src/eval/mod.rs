@@ -3,6 +3,7 @@
 mod binary;
 mod grid;
 mod label_replace;
+mod parsed;
 mod range_aggregation;
 mod scan;
 mod store_groups;

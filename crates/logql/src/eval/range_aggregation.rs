@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use kenning_model::{Block, Flow, LabelSet, LogRow, Nanos, Scan, Table, TimeRange};
+use kenning_model::{Block, Filter, Flow, LabelSet, LogRow, Nanos, Scan, Table, TimeRange};
 use kenning_query::{Diagnostic, QueryContext, QueryError};
 
 use super::grid::{Grid, Matrix, Series};
@@ -31,10 +31,24 @@ impl Evaluator<'_> {
         range: &RangeAggregation,
         outer: Option<&Grouping>,
     ) -> Result<Matrix, QueryError> {
-        let (ctx, grid) = (self.ctx, self.grid);
-        if grid.len == 0 {
+        if self.grid.len == 0 {
             return Ok(Matrix::default());
         }
+        if let Some(matrix) = self.numbers_from_store(range, outer)? {
+            return Ok(matrix);
+        }
+        let series = self.collect(range, outer, push_down(&range.range.log).filter)?;
+        self.finish(range, series)
+    }
+
+    /// The samples of the lines that pass a filter, which drops none that the pipeline keeps or else is meant to.
+    pub(super) fn collect(
+        &mut self,
+        range: &RangeAggregation,
+        outer: Option<&Grouping>,
+        filter: Filter,
+    ) -> Result<Vec<Collected>, QueryError> {
+        let (ctx, grid) = (self.ctx, self.grid);
         let extractor = Extractor::new(range, outer)?;
         let offset = range.range.offset;
         let time = TimeRange {
@@ -43,7 +57,7 @@ impl Evaluator<'_> {
             ),
             end: Nanos(grid.end().0.saturating_sub(offset)),
         };
-        let mut scan = Scan::rows(ctx.tenant.clone(), Table::Logs, time, push_down(&range.range.log).filter);
+        let mut scan = Scan::rows(ctx.tenant.clone(), Table::Logs, time, filter);
         scan.bytes_max = ctx.limits.memory_bytes_max;
         scan.cancel = ctx.cancel.clone();
         let mut collector = Collector {
@@ -69,10 +83,15 @@ impl Evaluator<'_> {
         let series = std::mem::take(&mut collector.series);
         self.usage.stats.lines += summary.rows;
         self.usage.missing.extend(summary.missing);
-        self.finish(range, series)
+        Ok(series)
     }
 
-    fn finish(&self, range: &RangeAggregation, series: Vec<Collected>) -> Result<Matrix, QueryError> {
+    /// The function of every window of every series.
+    pub(super) fn finish(
+        &self,
+        range: &RangeAggregation,
+        series: Vec<Collected>,
+    ) -> Result<Matrix, QueryError> {
         let mut matrix = Matrix::default();
         for collected in series {
             self.check_cancelled()?;
@@ -240,12 +259,12 @@ fn convert(conversion: Conversion, text: &str) -> Result<f64, String> {
 }
 
 /// The samples of one series.
-struct Collected {
-    labels: LabelSet,
-    samples: Samples,
+pub(super) struct Collected {
+    pub(super) labels: LabelSet,
+    pub(super) samples: Samples,
 }
 
-enum Samples {
+pub(super) enum Samples {
     Counts(Counts),
     Values(Vec<Sample>),
 }
@@ -271,6 +290,12 @@ impl Counts {
                 *slot -= amount;
             }
         }
+    }
+
+    /// Adds what was counted apart.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.lines.iter_mut().zip(&other.lines).for_each(|(own, more)| *own += more);
+        self.weight.iter_mut().zip(&other.weight).for_each(|(own, more)| *own += more);
     }
 
     /// Bytes held for a grid of that length.

@@ -31,7 +31,7 @@ pub(super) fn matcher_filter(matchers: &[Matcher]) -> Filter {
         .fold(Filter::All, Filter::and)
 }
 
-fn not(filter: Filter) -> Filter {
+pub(super) fn not(filter: Filter) -> Filter {
     Filter::Not(Box::new(filter))
 }
 
@@ -77,7 +77,7 @@ pub(super) fn push_down(log: &LogExpr) -> Pushed {
 }
 
 /// Parts that must all hold; those that cannot be pushed down are left out.
-fn all(parts: impl Iterator<Item = Option<(Filter, bool)>>) -> Option<(Filter, bool)> {
+pub(super) fn all(parts: impl Iterator<Item = Option<(Filter, bool)>>) -> Option<(Filter, bool)> {
     let (mut filter, mut is_exact) = (Filter::All, true);
     for part in parts {
         match part {
@@ -92,7 +92,7 @@ fn all(parts: impl Iterator<Item = Option<(Filter, bool)>>) -> Option<(Filter, b
 }
 
 /// A line filter, and whether the store's test says all of it.
-fn line_filter(filter: &LineFilter) -> Option<(Filter, bool)> {
+pub(super) fn line_filter(filter: &LineFilter) -> Option<(Filter, bool)> {
     let tests: Option<Vec<Filter>> =
         filter.operands.iter().map(|operand| line_test(filter.op, operand)).collect();
     let mut tests = tests?;

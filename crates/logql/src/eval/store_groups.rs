@@ -5,15 +5,19 @@
 
 use std::collections::HashMap;
 
-use kenning_model::{Agg, Field, Group, GroupRow, LabelSet, Nanos, Scan, Severity, Shape, Table, TimeRange};
+use kenning_model::{
+    Agg, Field, Filter, Group, LabelSet, LineSyntax, Nanos, Scan, Severity, Shape, Table, TimeRange,
+};
 use kenning_query::{QueryError, operators};
 
 use super::Evaluator;
 use super::grid::{Grid, Matrix, Series};
-use super::range_aggregation::Counts;
+use super::parsed::{self, Split};
+use super::range_aggregation::{Collected, Counts, Samples};
 use super::scan::{LEVEL, SPAN_ID, TRACE_ID, push_down};
+use super::window::Sample;
 use crate::pipeline::{ERROR, ERROR_DETAILS, EXTRACTED};
-use crate::syntax::ast::{Grouping, LogExpr, NamedMatcher, RangeAggregation, RangeOp, StageKind};
+use crate::syntax::ast::{Conversion, Grouping, LogExpr, NamedMatcher, RangeAggregation, RangeOp, StageKind};
 
 impl Evaluator<'_> {
     /// The sum of a range aggregation by labels, counted by the store; `None` when only the lines themselves can tell.
@@ -22,74 +26,207 @@ impl Evaluator<'_> {
         range: &RangeAggregation,
         grouping: &Grouping,
     ) -> Result<Option<Matrix>, QueryError> {
-        let (Some(plan), Some(buckets)) = (Plan::new(range, grouping), Buckets::new(range, &self.grid))
-        else {
-            return Ok(None);
-        };
-        let pushed = push_down(&range.range.log);
-        if !pushed.is_exact || self.grid.len == 0 {
+        if self.grid.len == 0 {
             return Ok(None);
         }
+        let Some(buckets) = Buckets::new(range, &self.grid) else { return Ok(None) };
+        if let Some(plan) = Plan::new(range, grouping) {
+            let pushed = push_down(&range.range.log);
+            if !pushed.is_exact {
+                return Ok(None);
+            }
+            let counted = self.counts_of_groups(range, &plan, &buckets, pushed.filter)?;
+            return Ok(Some(matrix_of(range, counted)));
+        }
+        let Some(split) = Split::new(&range.range.log, None) else { return Ok(None) };
+        let Some(plan) = Plan::parsed(range, grouping, split.syntax) else { return Ok(None) };
+        let mut counted = self.counts_of_groups(range, &plan, &buckets, split.plain)?;
+        for Collected { labels, samples } in self.collect(range, Some(grouping), split.rest)? {
+            if let Samples::Counts(counts) = samples {
+                match counted.get_mut(&labels) {
+                    Some(known) => known.join(&counts),
+                    None => drop(counted.insert(labels, counts)),
+                }
+            }
+        }
+        Ok(Some(matrix_of(range, counted)))
+    }
+
+    /// Lines counted by the store.
+    fn counts_of_groups(
+        &mut self,
+        range: &RangeAggregation,
+        plan: &Plan<'_>,
+        buckets: &Buckets,
+        filter: Filter,
+    ) -> Result<HashMap<LabelSet, Counts>, QueryError> {
         let mut scan =
-            Scan::rows(self.ctx.tenant.clone(), Table::Logs, buckets.time(range, &self.grid), pushed.filter);
+            Scan::rows(self.ctx.tenant.clone(), Table::Logs, buckets.time(range, &self.grid), filter);
         scan.bytes_max = self.ctx.limits.memory_bytes_max;
         scan.cancel = self.ctx.cancel.clone();
         scan.shape = Shape::Group(Group {
             step: Some((buckets.origin, buckets.width)),
             by: plan.fields(),
-            aggs: vec![Agg::Count, plan.weight.clone()],
+            aggs: plan.aggs(),
         });
         let (rows, summary) = operators::groups(self.store, &scan)?;
         self.usage.stats.lines += summary.rows;
         self.usage.stats.bytes += summary.bytes;
         self.usage.missing.extend(summary.missing);
-        self.matrix_of_groups(range, &plan, &buckets, &rows).map(Some)
-    }
-
-    fn matrix_of_groups(
-        &mut self,
-        range: &RangeAggregation,
-        plan: &Plan<'_>,
-        buckets: &Buckets,
-        rows: &[GroupRow],
-    ) -> Result<Matrix, QueryError> {
         let mut series: HashMap<LabelSet, Counts> = HashMap::new();
-        for row in rows {
+        for row in &rows {
             let Some(windows) = buckets.windows(row.time, self.grid.len) else { continue };
             let labels = plan.labels(&row.key);
             if !series.contains_key(&labels) {
                 self.usage.charge(labels.heap_bytes() + Counts::heap_bytes(self.grid.len), self.ctx)?;
             }
             let counts = series.entry(labels).or_insert_with(|| Counts::new(self.grid.len));
-            let value = |index: usize| row.values.get(index).copied().unwrap_or(0.0) as i64;
-            counts.add(windows, value(0), value(1));
+            let value = |index: usize| row.values.get(index).map(|value| *value as i64);
+            let lines = value(0).unwrap_or(0);
+            counts.add(windows, lines, value(1).unwrap_or(lines));
         }
-        let finish = |(labels, counts): (LabelSet, Counts)| Series { labels, values: counts.values(range) };
-        Ok(Matrix { series: series.into_iter().map(finish).collect() }.sorted())
+        Ok(series)
     }
+
+    /// A function of the numbers in a field, gathered by the store; `None` when only the lines themselves can tell.
+    pub(super) fn numbers_from_store(
+        &mut self,
+        range: &RangeAggregation,
+        outer: Option<&Grouping>,
+    ) -> Result<Option<Matrix>, QueryError> {
+        let (Some(unwrap), Some(grouping)) = (&range.range.unwrap, outer.or(range.grouping.as_ref())) else {
+            return Ok(None);
+        };
+        if unwrap.conversion != Conversion::Float || !is_free_of_order(range.op) {
+            return Ok(None);
+        }
+        let Some(split) = Split::new(&range.range.log, Some(unwrap)) else { return Ok(None) };
+        let by = Plan::known_names(grouping).and_then(|names| {
+            names.iter().map(|name| parsed::field(split.syntax, name)).collect::<Option<Vec<_>>>()
+        });
+        let (Some(by), Some(of)) = (by, parsed::field(split.syntax, &unwrap.label)) else { return Ok(None) };
+        let mut series = self.samples_of_numbers(range, grouping, by, of, split.plain)?;
+        for Collected { labels, samples } in self.collect(range, outer, split.rest)? {
+            if let Samples::Values(samples) = samples {
+                series.entry(labels).or_default().extend(samples);
+            }
+        }
+        let collected = series.into_iter().map(|(labels, mut samples)| {
+            // A single window needs no order, but that of sums.
+            if self.grid.len > 1
+                || !matches!(
+                    range.op,
+                    RangeOp::QuantileOverTime | RangeOp::MinOverTime | RangeOp::MaxOverTime
+                )
+            {
+                samples.sort_by_key(|(time, _)| *time);
+            }
+            Collected { labels, samples: Samples::Values(samples) }
+        });
+        let collected = collected.collect();
+        self.finish(range, collected).map(Some)
+    }
+
+    fn samples_of_numbers(
+        &mut self,
+        range: &RangeAggregation,
+        grouping: &Grouping,
+        by: Vec<Field>,
+        of: Field,
+        filter: Filter,
+    ) -> Result<HashMap<LabelSet, Vec<Sample>>, QueryError> {
+        let offset = range.range.offset;
+        let start = self.grid.start.0.saturating_sub(range.range.interval).saturating_sub(offset);
+        let end = self.grid.end().0.saturating_sub(offset);
+        let time = TimeRange { start: Nanos(start.saturating_add(1)), end: Nanos(end) };
+        let mut scan = Scan::rows(self.ctx.tenant.clone(), Table::Logs, time, filter);
+        scan.bytes_max = self.ctx.limits.memory_bytes_max;
+        scan.cancel = self.ctx.cancel.clone();
+        scan.shape = Shape::Numbers { by, of };
+        let (rows, summary) = operators::numbers(self.store, &scan)?;
+        self.usage.stats.lines += summary.rows;
+        self.usage.stats.bytes += summary.bytes;
+        self.usage.missing.extend(summary.missing);
+        let mut series: HashMap<LabelSet, Vec<Sample>> = HashMap::new();
+        for row in rows {
+            self.usage.charge(row.numbers.len() * size_of::<Sample>(), self.ctx)?;
+            let mut builder = LabelSet::empty().to_builder();
+            grouping.labels.iter().zip(&row.key).for_each(|(name, value)| {
+                builder.set(name, value);
+            });
+            let in_window = |(time, value): (Nanos, f64)| {
+                let time = time.0.saturating_add(offset);
+                self.grid.windows(time, range.range.interval).map(|_| (time, value))
+            };
+            series.entry(builder.build()).or_default().extend(row.numbers.into_iter().filter_map(in_window));
+        }
+        Ok(series)
+    }
+}
+
+/// Functions whose value does not depend on which of two samples of one time comes first, but for the last digit of
+/// sums.
+fn is_free_of_order(op: RangeOp) -> bool {
+    matches!(
+        op,
+        RangeOp::QuantileOverTime
+            | RangeOp::MinOverTime
+            | RangeOp::MaxOverTime
+            | RangeOp::SumOverTime
+            | RangeOp::AvgOverTime
+            | RangeOp::StddevOverTime
+            | RangeOp::StdvarOverTime
+            | RangeOp::Rate
+    )
+}
+
+fn matrix_of(range: &RangeAggregation, series: HashMap<LabelSet, Counts>) -> Matrix {
+    let finish = |(labels, counts): (LabelSet, Counts)| Series { labels, values: counts.values(range) };
+    Matrix { series: series.into_iter().map(finish).collect() }.sorted()
 }
 
 /// Which labels the store groups by.
 struct Plan<'q> {
     names: &'q [String],
     weight: Agg,
+    /// The parser whose fields count too.
+    syntax: Option<LineSyntax>,
 }
 
 impl<'q> Plan<'q> {
     fn new(range: &RangeAggregation, grouping: &'q Grouping) -> Option<Self> {
-        let weight = match range.op {
-            RangeOp::CountOverTime | RangeOp::Rate => Agg::Count,
-            RangeOp::BytesOverTime | RangeOp::BytesRate => Agg::LineBytes,
-            _ => return None,
-        };
-        let plain = |name: &String| !name.starts_with("__") && !name.ends_with(EXTRACTED);
-        let known = !grouping.without && grouping.labels.iter().all(plain);
+        let names = Self::known_names(grouping)?;
         let lines_only = range.range.unwrap.is_none() && leaves_labels(&range.range.log);
-        (known && lines_only).then_some(Self { names: &grouping.labels, weight })
+        lines_only.then_some(Self { names, weight: weight_of(range.op)?, syntax: None })
+    }
+
+    /// The same where labels come out of lines too.
+    fn parsed(range: &RangeAggregation, grouping: &'q Grouping, syntax: LineSyntax) -> Option<Self> {
+        let names = Self::known_names(grouping)?;
+        let all_known = names.iter().all(|name| parsed::field(syntax, name).is_some());
+        let fits = range.range.unwrap.is_none() && all_known;
+        fits.then_some(Self { names, weight: weight_of(range.op)?, syntax: Some(syntax) })
+    }
+
+    /// The labels grouped by when they say all: `by` labels whose names have no meaning of their own, or none at all.
+    fn known_names(grouping: &'q Grouping) -> Option<&'q [String]> {
+        let plain = |name: &String| !name.starts_with("__") && !name.ends_with(EXTRACTED);
+        let is_closed = !grouping.without;
+        (is_closed && grouping.labels.iter().all(plain)).then_some(&grouping.labels)
+    }
+
+    fn aggs(&self) -> Vec<Agg> {
+        match self.weight {
+            Agg::Count => vec![Agg::Count],
+            _ => vec![Agg::Count, self.weight.clone()],
+        }
     }
 
     /// Per label the places where it may be: stream labels, structured metadata, a column.
     fn fields(&self) -> Vec<Field> {
+        if let Some(syntax) = self.syntax {
+            return self.names.iter().map(|name| Field::Parsed(syntax, name.as_str().into())).collect();
+        }
         let places = |name: &String| {
             let column = match name.as_str() {
                 LEVEL => Some(Field::Severity),
@@ -109,7 +246,11 @@ impl<'q> Plan<'q> {
         let mut builder = LabelSet::empty().to_builder();
         for name in self.names {
             let mut value = "";
-            let places = if matches!(name.as_str(), LEVEL | TRACE_ID | SPAN_ID) { 3 } else { 2 };
+            let places = match name.as_str() {
+                _ if self.syntax.is_some() => 1,
+                LEVEL | TRACE_ID | SPAN_ID => 3,
+                _ => 2,
+            };
             for place in 0..places {
                 let found = values.next().map_or("", |text| &**text);
                 let found = if place == 2 && name == LEVEL { level_word(found) } else { found };
@@ -118,6 +259,14 @@ impl<'q> Plan<'q> {
             builder.set(name, value);
         }
         builder.build()
+    }
+}
+
+fn weight_of(op: RangeOp) -> Option<Agg> {
+    match op {
+        RangeOp::CountOverTime | RangeOp::Rate => Some(Agg::Count),
+        RangeOp::BytesOverTime | RangeOp::BytesRate => Some(Agg::LineBytes),
+        _ => None,
     }
 }
 

@@ -71,13 +71,15 @@ fn quantile(q: f64, mut values: Vec<f64>) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan())));
+    let order = |a: &f64, b: &f64| a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()));
     let rank = q * (values.len() as f64 - 1.0);
-    let at = |index: f64| values.get(index as usize).copied().unwrap_or(f64::NAN);
-    let lower = rank.floor().max(0.0);
-    let upper = (lower + 1.0).min(values.len() as f64 - 1.0);
+    let lower = (rank.floor().max(0.0) as usize).min(values.len() - 1);
     let weight = rank - rank.floor();
-    at(lower) * (1.0 - weight) + at(upper) * weight
+    // Only the two values around the rank need their places.
+    let (_, value, above) = values.select_nth_unstable_by(lower, order);
+    let value = *value;
+    let next = above.iter().copied().min_by(order).unwrap_or(value);
+    value * (1.0 - weight) + next * weight
 }
 
 /// Per-second increase of a counter, extrapolated to the window's edges as Prometheus does, but never below the

@@ -2,12 +2,18 @@
 
 use std::ops::Range;
 
-use kenning_model::{Field, LabelSet, LogBatch, LogRow, Nanos, Severity, SpanId, TimeRange, TraceId};
+use kenning_model::{Field, Filter, LabelSet, LogBatch, LogRow, Nanos, Severity, SpanId, TimeRange, TraceId};
 use parquet::basic::Encoding;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 
+use super::group::{LogGroup, Parts};
+use super::index::{GroupIndex, INDEX_KEY, LogIndex, PAGE_ROWS, Run};
+use super::kind::Kind;
+use super::plan::{Filler, Plan, PlannedColumn};
 use crate::delete::Hidden;
-use crate::parts::columns::{Column, GroupReader, Layout, TableWriter, Values, bytes_of, spread, text_of};
+use crate::parts::columns::{
+    Column, GroupReader, Layout, TableReader, TableWriter, VERSION_FIELDS, Values, spread, text_of,
+};
 use crate::parts::labels::{SeriesRun, map_columns, on_first_rows, read_map, read_runs};
 use crate::parts::part::Draft;
 use crate::parts::{PartError, PartTable, damaged};
@@ -17,37 +23,39 @@ const GROUP_ROWS: usize = 64 << 10;
 /// Bytes of lines in a row group after which it is closed.
 const GROUP_LINE_BYTES: usize = 16 << 20;
 
-pub(crate) const LAYOUT: Layout = Layout {
-    schema: "message logs {
-        required int32 stream;
-        required group labels (MAP) { repeated group key_value {
-            required binary key (STRING); required binary value (STRING); } }
-        required int64 time (TIMESTAMP(NANOS,true));
-        required int64 arrival;
-        required int32 severity;
-        optional fixed_len_byte_array(16) trace_id;
-        optional fixed_len_byte_array(8) span_id;
-        required binary line (STRING);
-        required group metadata (MAP) { repeated group key_value {
-            required binary key (STRING); required binary value (STRING); } }
-    }",
-    encodings: &[
-        ("time", Encoding::DELTA_BINARY_PACKED),
-        ("arrival", Encoding::DELTA_BINARY_PACKED),
-        ("trace_id", Encoding::PLAIN),
-        ("span_id", Encoding::PLAIN),
-        ("line", Encoding::DELTA_LENGTH_BYTE_ARRAY),
-    ],
-    bounded: &["time"],
-    blooms: &[("trace_id", GROUP_ROWS)],
-};
+/// The columns that every part has; those of fields follow.
+const SCHEMA: &str = "required int32 stream;
+    required group labels (MAP) { repeated group key_value {
+        required binary key (STRING); required binary value (STRING); } }
+    required int64 time (TIMESTAMP(UNIT,true));
+    required int64 arrival;
+    required int32 severity;
+    optional fixed_len_byte_array(16) trace_id;
+    optional fixed_len_byte_array(8) span_id;
+    optional binary line (STRING);
+    required group metadata (MAP) { repeated group key_value {
+        required binary key (STRING); required binary value (STRING); } }
+    optional int32 template;
+";
+const ENCODINGS: &[(&str, Encoding)] = &[
+    ("time", Encoding::DELTA_BINARY_PACKED),
+    ("arrival", Encoding::DELTA_BINARY_PACKED),
+    ("trace_id", Encoding::PLAIN),
+    ("span_id", Encoding::PLAIN),
+    ("line", Encoding::DELTA_LENGTH_BYTE_ARRAY),
+];
 
-const TIME: usize = 3;
-const ARRIVAL: usize = 4;
-const SEVERITY: usize = 5;
-const TRACE_ID: usize = 6;
-const SPAN_ID: usize = 7;
-const LINE: usize = 8;
+pub(super) const TIME: usize = 3;
+pub(super) const ARRIVAL: usize = 4;
+pub(super) const SEVERITY: usize = 5;
+pub(super) const TRACE_ID: usize = 6;
+pub(super) const SPAN_ID: usize = 7;
+pub(super) const LINE: usize = 8;
+pub(super) const METADATA: usize = 9;
+pub(super) const TEMPLATE: usize = 11;
+
+/// Names of structured metadata that an index lists at most.
+const METADATA_NAMES_MAX: usize = 256;
 
 /// A record and its place in the order of arrival.
 pub(crate) type Arrived<'a> = (LogRow<'a>, u64);
@@ -61,14 +69,109 @@ pub(crate) fn write(mut rows: Vec<Arrived<'_>>) -> Result<Option<Draft>, PartErr
         a.stream.cmp(b.stream).then(a.time.cmp(&b.time)).then(a_arrival.cmp(b_arrival))
     });
     let (streams, numbers) = number_streams(&rows)?;
-    let mut table = TableWriter::new(&LAYOUT)?;
+    rank_arrivals(&mut rows);
+    let plan = Plan::new(rows.iter().map(|(row, _)| row.line));
+    let (tick, unit) = tick_of(rows.iter().map(|(row, _)| row.time));
+    let mut table = new_table(&plan, unit)?;
+    let mut index = LogIndex {
+        tick,
+        streams: streams.iter().map(|labels| (*labels).clone()).collect(),
+        columns: plan.columns.iter().map(|column| column.kind.clone()).collect(),
+        templates: plan.templates.clone(),
+        metadata_names: metadata_names(&rows),
+        groups: Vec::new(),
+    };
     for range in group_ranges(&rows) {
         if let (Some(rows), Some(numbers)) = (rows.get(range.clone()), numbers.get(range)) {
-            write_group(&mut table, rows, numbers, &streams)?;
+            index.groups.push(write_group(&mut table, rows, numbers, &streams, &plan, tick)?);
         }
     }
+    table.append(INDEX_KEY, &index.encode())?;
     let (rows, time) = (rows.len() as u64, TimeRange { start, end });
     Ok(Some(Draft { table: PartTable::Logs, written: table.finish()?, rows, time }))
+}
+
+fn new_table(plan: &Plan, unit: &str) -> Result<TableWriter, PartError> {
+    let fields: String = plan.columns.iter().map(PlannedColumn::schema).collect();
+    let schema = format!("message logs {{ {}{fields} }}", SCHEMA.replace("UNIT", unit));
+    let mut encodings = ENCODINGS.to_vec();
+    for column in plan.columns.iter().filter(|column| !column.is_dictionary) {
+        encodings.push((
+            column.name.as_str(),
+            match column.kind {
+                Kind::Text => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+                Kind::Hex { .. } => Encoding::PLAIN,
+                Kind::Int { .. } | Kind::Decimal { .. } => Encoding::DELTA_BINARY_PACKED,
+            },
+        ));
+    }
+    let layout = Layout {
+        schema: &schema,
+        encodings: &encodings,
+        bounded: &["time"],
+        blooms: &[("trace_id", GROUP_ROWS)],
+    };
+    TableWriter::with_pages(&layout, PAGE_ROWS, VERSION_FIELDS)
+}
+
+/// Nanoseconds of the longest unit that all times are whole numbers of, and its name in a schema.
+fn tick_of(times: impl Iterator<Item = Nanos> + Clone) -> (i64, &'static str) {
+    let units = [(1_000_000, "MILLIS"), (1000, "MICROS")];
+    let fits = |tick: &i64| times.clone().all(|time| time.0 % tick == 0);
+    units.into_iter().find(|(tick, _)| fits(tick)).unwrap_or((1, "NANOS"))
+}
+
+/// Replaces places in the order of arrival, which matter only between rows of one time, by the places among those: they
+/// are nearly all zero.
+fn rank_arrivals(rows: &mut [Arrived<'_>]) {
+    let mut order: Vec<(Nanos, u64, usize)> =
+        rows.iter().enumerate().map(|(at, (row, arrival))| (row.time, *arrival, at)).collect();
+    order.sort_unstable();
+    let (mut before, mut rank) = (None, 0);
+    for (time, _, at) in order {
+        rank = if before == Some(time) { rank + 1 } else { 0 };
+        before = Some(time);
+        if let Some((_, arrival)) = rows.get_mut(at) {
+            *arrival = rank;
+        }
+    }
+}
+
+fn metadata_names(rows: &[Arrived<'_>]) -> Option<Vec<Box<str>>> {
+    let mut names = std::collections::BTreeSet::new();
+    let mut before: Option<&LabelSet> = None;
+    for (row, _) in rows.iter().filter(|(row, _)| !row.metadata.is_empty()) {
+        if before != Some(row.metadata) {
+            names.extend(row.metadata.iter().map(|(name, _)| name));
+            before = Some(row.metadata);
+        }
+        if names.len() > METADATA_NAMES_MAX {
+            return None;
+        }
+    }
+    Some(names.into_iter().map(Box::from).collect())
+}
+
+/// The runs of streams in a row group.
+fn runs_of(rows: &[Arrived<'_>], numbers: &[i32]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (at, ((row, _), number)) in rows.iter().zip(numbers).enumerate() {
+        match runs.last_mut() {
+            Some(run) if run.stream == *number as u32 => {
+                run.rows += 1;
+                run.time.end = row.time;
+                run.line_bytes += row.line.len() as u64;
+            }
+            _ => runs.push(Run {
+                stream: *number as u32,
+                start: at,
+                rows: 1,
+                time: TimeRange { start: row.time, end: row.time },
+                line_bytes: row.line.len() as u64,
+            }),
+        }
+    }
+    runs
 }
 
 fn number_streams<'a>(rows: &[Arrived<'a>]) -> Result<(Vec<&'a LabelSet>, Vec<i32>), PartError> {
@@ -101,25 +204,83 @@ fn write_group(
     rows: &[Arrived<'_>],
     numbers: &[i32],
     streams: &[&LabelSet],
-) -> Result<(), PartError> {
+    plan: &Plan,
+    tick: i64,
+) -> Result<GroupIndex, PartError> {
     let set_of = |number: i32| streams.get(number as usize).copied();
     let [keys, texts] = map_columns(on_first_rows(numbers, &set_of));
     let [own_keys, own_texts] = map_columns(rows.iter().map(|(row, _)| Some(row.metadata)));
     let trace = |id: TraceId| (!id.is_none()).then(|| FixedLenByteArray::from(id.0.to_vec()));
     let span = |id: SpanId| (!id.is_none()).then(|| FixedLenByteArray::from(id.0.to_vec()));
-    table.write_group(&[
+    let mut filler = Filler::new(plan);
+    rows.iter().for_each(|(row, _)| filler.add(row.line));
+    let (lines, templates, fields, grams) = filler.finish();
+    let own = [
         Column::required(Values::I32(numbers.to_vec())),
         keys,
         texts,
-        Column::required(Values::I64(rows.iter().map(|(row, _)| row.time.0).collect())),
+        Column::required(Values::I64(rows.iter().map(|(row, _)| row.time.0 / tick).collect())),
         Column::required(Values::I64(rows.iter().map(|(_, arrival)| arrival.cast_signed()).collect())),
         Column::required(Values::I32(rows.iter().map(|(row, _)| i32::from(row.severity.0)).collect())),
         Column::optional(rows.iter().map(|(row, _)| trace(row.trace_id)), Values::Fixed),
         Column::optional(rows.iter().map(|(row, _)| span(row.span_id)), Values::Fixed),
-        Column::required(Values::Bytes(rows.iter().map(|(row, _)| bytes_of(row.line.as_bytes())).collect())),
+        lines,
         own_keys,
         own_texts,
-    ])
+        templates,
+    ];
+    let columns: Vec<Column> = own.into_iter().chain(fields).collect();
+    table.write_group(&columns)?;
+    Ok(GroupIndex { runs: runs_of(rows, numbers), grams })
+}
+
+/// The index of a part; none for parts of version 1, whose lines are whole.
+pub(crate) fn index_of(reader: &TableReader) -> Result<Option<LogIndex>, PartError> {
+    let Some(bytes) = reader.appended(INDEX_KEY)? else { return Ok(None) };
+    let index = LogIndex::decode(&bytes)?;
+    if index.groups.len() == reader.groups() {
+        Ok(Some(index))
+    } else {
+        Err(damaged("the index of a part of logs has another number of row groups"))
+    }
+}
+
+/// All records of a part, row group by row group, with their places in the order of arrival.
+pub(crate) fn read_all(
+    reader: &TableReader,
+    mut see: impl FnMut(LogBatch, Vec<u64>),
+) -> Result<(), PartError> {
+    let index = index_of(reader)?;
+    let wanted = Wanted { range: TimeRange::ALL, stream: &|_| true, traces: None, lines: true };
+    for at in 0..reader.groups() {
+        let group = reader.group(at)?;
+        let (batch, arrivals) = match index.as_ref().and_then(|index| Some((index, index.groups.get(at)?))) {
+            Some((index, of)) => read_group(LogGroup::new(group, index, of)?)?,
+            None => read(&group, &wanted)?,
+        };
+        see(batch, arrivals);
+    }
+    Ok(())
+}
+
+fn read_group(mut group: LogGroup<'_>) -> Result<(LogBatch, Vec<u64>), PartError> {
+    let all = group.in_range(TimeRange::ALL, &Filter::All)?;
+    group.times()?;
+    group.prepare(&all, Parts::ALL)?;
+    let arrivals = group.arrivals()?.to_vec();
+    let arrivals: Vec<u64> = all.iter().filter_map(|row| arrivals.get(row).copied()).collect();
+    let (mut batch, mut line) = (LogBatch::default(), String::new());
+    let mut before = None;
+    let mut stream = 0;
+    group.for_each_run(&all, |run, labels, row| {
+        if before != Some(run.stream) {
+            before = Some(run.stream);
+            stream = batch.add_stream(labels.clone());
+        }
+        batch.push(stream, group.row(row, labels, Parts::ALL, &mut line)?);
+        Ok(())
+    })?;
+    Ok((batch, arrivals))
 }
 
 /// What of a row group is wanted.
@@ -133,7 +294,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) lines: bool,
 }
 
-/// The records of the wanted streams of a row group and their places in the order of arrival. Holds others too: the
+/// The records of the wanted streams of a row group of version 1 and their places in the order of arrival. Holds others too: the
 /// caller filters.
 pub(crate) fn read(group: &GroupReader<'_>, wanted: &Wanted<'_>) -> Result<(LogBatch, Vec<u64>), PartError> {
     let nothing = (LogBatch::default(), Vec::new());
@@ -151,7 +312,8 @@ pub(crate) fn read(group: &GroupReader<'_>, wanted: &Wanted<'_>) -> Result<(LogB
         return Ok(nothing);
     }
     let hidden = group.hidden();
-    let lines = wanted.lines || hidden.looks_at(&|field| *field == Field::Line);
+    let lines = wanted.lines
+        || hidden.looks_at(&|field| matches!(field, Field::Line | Field::Parsed(..) | Field::Plain(_)));
     let read = read_columns(group, &runs, lines)?;
     Ok(if hidden.is_empty() { read } else { without_deleted(read, hidden) })
 }
@@ -192,7 +354,7 @@ fn read_columns(
     for row in 0..rows {
         batch.line.push(texts.get(row).map_or(Ok(""), text_of)?);
     }
-    batch.metadata = read_map(column(LINE + 1)?, column(LINE + 2)?)?;
+    batch.metadata = read_map(column(METADATA)?, column(METADATA + 1)?)?;
     let arrivals: Vec<u64> = column(ARRIVAL)?.into_i64()?.into_iter().map(i64::cast_unsigned).collect();
     let lengths = [batch.time.len(), batch.severity.len(), batch.trace_id.len(), batch.span_id.len()];
     let complete = lengths.iter().chain([&batch.metadata.len(), &arrivals.len()]).all(|len| *len == rows);

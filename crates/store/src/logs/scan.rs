@@ -1,14 +1,19 @@
 //! The scan of log records over heads and parts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kenning_model::{
-    Agg, Block, DistinctOf, Field, Flow, Group, LabelSet, LogBatch, LogRow, Nanos, Order, Scan, ScanError,
-    Severity, Shape, SpanId, TraceId,
+    Agg, Block, DistinctOf, Field, Flow, Group, LabelSet, LogBatch, LogRow, Nanos, Order, Record, Scan,
+    ScanError, ScanSummary, Severity, Shape, SpanId, TraceId, number_of,
 };
 
+use super::aggregate::{self, NumberCounts, Numbers};
+use super::group::{LogGroup, Parts, Rows};
 use super::head::LogRun;
-use super::part::{Wanted, read};
+use super::part::{Wanted, index_of, read};
+use crate::parts::PartError;
+use crate::parts::columns::TableReader;
 use crate::parts::part::Part;
 use crate::scan::distinct::{Sets, Texts};
 use crate::scan::group::Groups;
@@ -37,7 +42,8 @@ struct Kept {
 /// What becomes of the records that pass.
 enum Collector<'a> {
     Rows(Top<Kept>),
-    Groups(Groups<'a>),
+    Groups(Groups<'a>, NumberCounts, &'a Group),
+    Numbers(Numbers, &'a [Field], &'a Field),
     Streams(Sets, &'a DistinctOf),
     Values(Texts, &'a Field),
 }
@@ -45,7 +51,8 @@ enum Collector<'a> {
 impl<'a> Collector<'a> {
     fn new(scan: &'a Scan) -> Self {
         match &scan.shape {
-            Shape::Group(group) => Self::Groups(Groups::new(group)),
+            Shape::Group(group) => Self::Groups(Groups::new(group), NumberCounts::default(), group),
+            Shape::Numbers { by, of } => Self::Numbers(Numbers::default(), by, of),
             Shape::Distinct(DistinctOf::Values(field)) => Self::Values(Texts::default(), field),
             Shape::Distinct(of) => Self::Streams(Sets::default(), of),
             Shape::Rows | Shape::Grid { .. } => Self::Rows(Top::new(scan.order, scan.limit)),
@@ -59,7 +66,14 @@ impl<'a> Collector<'a> {
                 let bytes = ENTRY_BYTES + size_of::<Kept>() + row.line.len() + row.metadata.heap_bytes();
                 top.add(place, bytes, Kept::of(row), work)
             }
-            Self::Groups(groups) => groups.add(row.time, row.line.len(), row, work),
+            Self::Groups(groups, ..) => groups.add(row.time, row.line.len(), row, work),
+            Self::Numbers(numbers, by, of) => match number_of(&row.text_of(of)) {
+                Some(number) => {
+                    let key = by.iter().map(|field| row.text_of(field).into()).collect();
+                    numbers.add(key, row.time, number, work)
+                }
+                None => Ok(()),
+            },
             Self::Streams(sets, _) => sets.add(row.stream, work),
             Self::Values(texts, field) => texts.add_values(row, field, work),
         }
@@ -67,6 +81,91 @@ impl<'a> Collector<'a> {
 
     fn excludes(&self, part: &Part) -> bool {
         matches!(self, Self::Rows(top) if top.excludes_range(part.info.time))
+    }
+
+    /// Takes over what another worker collected.
+    fn join(&mut self, other: Self, work: &mut Work<'_>) {
+        match (self, other) {
+            (Self::Rows(own), Self::Rows(other)) => own.join(other, work),
+            (Self::Groups(own, counts, _), Self::Groups(other, more, _)) => {
+                own.join(other);
+                counts.join(more);
+            }
+            (Self::Numbers(own, ..), Self::Numbers(other, ..)) => own.join(other),
+            (Self::Streams(own, _), Self::Streams(other, _)) => own.join(other),
+            (Self::Values(own, _), Self::Values(other, _)) => own.join(other),
+            // Collectors of one scan are of one kind.
+            _ => {}
+        }
+    }
+
+    /// What of a row it looks at, when it looks at rows.
+    fn parts(&self) -> Parts {
+        let of = |fields: &[Field]| fields.iter().map(Parts::of).fold(Parts::default(), Parts::and);
+        match self {
+            Self::Rows(_) => Parts::ALL,
+            Self::Streams(..) => Parts::default(),
+            Self::Values(_, field) => Parts::of(field),
+            Self::Numbers(_, by, field) => of(by).and(Parts::of(field)),
+            Self::Groups(_, _, group) => {
+                let of_agg = |agg: &Agg| match agg {
+                    Agg::Count => Parts::default(),
+                    Agg::LineBytes => Parts { line: true, ..Parts::default() },
+                    Agg::Sum(field) | Agg::Min(field) | Agg::Max(field) => Parts::of(field),
+                };
+                group.aggs.iter().map(of_agg).fold(of(&group.by), Parts::and)
+            }
+        }
+    }
+
+    /// Adds the rows of a row group that passed.
+    fn add_group(
+        &mut self,
+        group: &mut LogGroup<'_>,
+        rows: &Rows,
+        order: u64,
+        work: &mut Work<'_>,
+    ) -> Result<(), PartError> {
+        match self {
+            Self::Groups(groups, numbers, spec) if aggregate::is_countable(spec) => {
+                aggregate::count(groups, numbers, spec, group, rows, work)
+            }
+            Self::Numbers(numbers, by, of) if aggregate::is_gatherable(by) => {
+                numbers.add_group(by, of, group, rows, work)
+            }
+            Self::Rows(top) => {
+                let arrivals = group.arrivals()?.to_vec();
+                let times = group.times()?;
+                let place = |row: usize| {
+                    let arrival = arrivals.get(row).copied().unwrap_or(0);
+                    ((times.get(row).copied().unwrap_or(Nanos(0)), order, arrival), row)
+                };
+                let best = top.best(rows.iter().map(place).collect());
+                let mut kept = Rows::none(group.rows);
+                best.iter().for_each(|(_, row)| kept.insert(*row));
+                self.add_each(group, &kept, order, work)
+            }
+            _ => self.add_each(group, rows, order, work),
+        }
+    }
+
+    fn add_each(
+        &mut self,
+        group: &mut LogGroup<'_>,
+        rows: &Rows,
+        order: u64,
+        work: &mut Work<'_>,
+    ) -> Result<(), PartError> {
+        let parts = self.parts();
+        group.times()?;
+        group.prepare(rows, parts)?;
+        let arrivals = group.arrivals()?.to_vec();
+        let mut line = String::new();
+        group.for_each_run(rows, |_, labels, at| {
+            let row = group.row(at, labels, parts, &mut line)?;
+            let place = (row.time, order, arrivals.get(at).copied().unwrap_or(0));
+            Ok(self.add(&row, place, work)?)
+        })
     }
 }
 
@@ -117,15 +216,107 @@ pub(crate) fn scan_logs(
         Order::OldestFirst => view.parts.sort_by_key(|part| part.info.time.start),
         Order::NewestFirst => view.parts.sort_by_key(|part| std::cmp::Reverse(part.info.time.end)),
     }
-    for part in &view.parts {
-        if !collector.excludes(part) {
-            scan_part(part, &mut collector, work)?;
-        }
-    }
+    scan_parts(&view.parts, &mut collector, work)?;
     finish(collector, work, sink)
 }
 
+/// Most threads of one scan.
+const WORKERS_MAX: usize = 4;
+/// Rows for each of which a further thread is worth starting.
+const WORKER_ROWS: u64 = 256 << 10;
+
+/// Scans parts, many of them on several threads.
+fn scan_parts<'a>(
+    parts: &[Arc<Part>],
+    collector: &mut Collector<'a>,
+    work: &mut Work<'a>,
+) -> Result<(), ScanError> {
+    let rows: u64 = parts.iter().map(|part| part.info.rows).sum();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = cores.min(WORKERS_MAX).min(parts.len()).min((rows / WORKER_ROWS) as usize);
+    if workers < 2 {
+        return parts.iter().try_for_each(|part| {
+            if collector.excludes(part) { Ok(()) } else { scan_part(part, collector, work) }
+        });
+    }
+    let next = AtomicUsize::new(0);
+    let shared: &Work<'a> = work;
+    let done = std::thread::scope(|scope| {
+        let handles: Vec<_> =
+            (1..workers).map(|_| scope.spawn(|| scan_next(parts, &next, shared.worker()))).collect();
+        let first = scan_next(parts, &next, shared.worker());
+        let others = handles.into_iter().map(|handle| {
+            let lost = || ScanError::Failed { detail: "a thread of the scan ended in a panic".to_owned() };
+            handle.join().unwrap_or_else(|_| Err(lost()))
+        });
+        std::iter::once(first).chain(others).collect::<Vec<_>>()
+    });
+    for result in done {
+        let (other, summary) = result?;
+        work.join(summary);
+        collector.join(other, work);
+    }
+    Ok(())
+}
+
+/// One worker: takes parts until none is left.
+fn scan_next<'a>(
+    parts: &[Arc<Part>],
+    next: &AtomicUsize,
+    mut work: Work<'a>,
+) -> Result<(Collector<'a>, ScanSummary), ScanError> {
+    let mut own = Collector::new(work.scan);
+    while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+        if !own.excludes(part) {
+            scan_part(part, &mut own, &mut work)?;
+        }
+    }
+    Ok((own, work.summary))
+}
+
 fn scan_part(part: &Arc<Part>, collector: &mut Collector<'_>, work: &mut Work<'_>) -> Result<(), ScanError> {
+    work.read_part(part, |work, reader| match index_of(reader)? {
+        Some(index) => {
+            for (at, group) in index.groups.iter().enumerate() {
+                work.check()?;
+                let mut group = LogGroup::new(reader.group(at)?, &index, group)?;
+                scan_group(&mut group, part.info.name.order, collector, work)?;
+            }
+            Ok(())
+        }
+        None => scan_whole_lines(reader, part.info.name.order, collector, work),
+    })
+}
+
+fn scan_group(
+    group: &mut LogGroup<'_>,
+    order: u64,
+    collector: &mut Collector<'_>,
+    work: &mut Work<'_>,
+) -> Result<(), PartError> {
+    let scan = work.scan;
+    let candidates = group.in_range(scan.time, &scan.filter)?;
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    work.summary.rows += candidates.len() as u64;
+    let rows = group.passing(&scan.filter, &candidates)?;
+    let held = group.heap_bytes();
+    work.charge(held)?;
+    if !rows.is_empty() {
+        collector.add_group(group, &rows, order, work)?;
+    }
+    work.refund(held);
+    Ok(())
+}
+
+/// Scans a part of version 1.
+fn scan_whole_lines(
+    reader: &TableReader,
+    order: u64,
+    collector: &mut Collector<'_>,
+    work: &mut Work<'_>,
+) -> Result<(), PartError> {
     let scan = work.scan;
     let traces = required_traces(&scan.filter);
     let wanted = Wanted {
@@ -134,25 +325,24 @@ fn scan_part(part: &Arc<Part>, collector: &mut Collector<'_>, work: &mut Work<'_
         traces: traces.as_deref(),
         lines: needs_lines(scan),
     };
-    work.read_part(part, |work, reader| {
-        for index in 0..reader.groups() {
-            work.check()?;
-            let group = reader.group(index)?;
-            let space = group.decompressed_bytes().saturating_mul(2);
-            work.charge(space)?;
-            let (batch, arrivals) = read(&group, &wanted)?;
-            let arrival = |row: usize| arrivals.get(row).copied().unwrap_or(0);
-            add_rows(&batch, arrival, part.info.name.order, collector, work)?;
-            work.refund(space);
-        }
-        Ok(())
-    })
+    for index in 0..reader.groups() {
+        work.check()?;
+        let group = reader.group(index)?;
+        let space = group.decompressed_bytes().saturating_mul(2);
+        work.charge(space)?;
+        let (batch, arrivals) = read(&group, &wanted)?;
+        let arrival = |row: usize| arrivals.get(row).copied().unwrap_or(0);
+        add_rows(&batch, arrival, order, collector, work)?;
+        work.refund(space);
+    }
+    Ok(())
 }
 
 fn needs_lines(scan: &Scan) -> bool {
-    let is_line = |field: &Field| *field == Field::Line;
+    let is_line = |field: &Field| matches!(field, Field::Line | Field::Parsed(..) | Field::Plain(_));
     let by_shape = match &scan.shape {
         Shape::Rows | Shape::Grid { .. } => true,
+        Shape::Numbers { by, of } => is_line(of) || by.iter().any(is_line),
         Shape::Distinct(DistinctOf::Values(field)) => is_line(field),
         Shape::Distinct(_) => false,
         Shape::Group(Group { by, aggs, .. }) => {
@@ -198,7 +388,11 @@ fn finish(
     let limit = work.scan.limit;
     match collector {
         Collector::Rows(top) => emit_rows(&top.finish(), work, sink),
-        Collector::Groups(groups) => work.emit(groups.finish(), None, Block::Groups, sink),
+        Collector::Groups(mut groups, numbers, spec) => {
+            numbers.finish(&mut groups, &spec.aggs, work)?;
+            work.emit(groups.finish(), None, Block::Groups, sink)
+        }
+        Collector::Numbers(numbers, ..) => work.emit(numbers.finish(), None, Block::Numbers, sink),
         Collector::Values(texts, _) => work.emit(texts.finish(), limit, Block::Texts, sink),
         Collector::Streams(sets, DistinctOf::LabelSets) => {
             work.emit(sets.finish(), limit, Block::LabelSets, sink)

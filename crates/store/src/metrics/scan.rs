@@ -63,7 +63,7 @@ pub(crate) fn scan_samples(
             let sets = distinct_series(view, work)?;
             emit_distinct(&of, sets, work, sink)
         }
-        Shape::Rows | Shape::Group(_) | Shape::Grid { .. } => {
+        Shape::Rows | Shape::Group(_) | Shape::Grid { .. } | Shape::Numbers { .. } => {
             let mut sources: Vec<Pieces<'_>> = Vec::new();
             for part in &view.samples {
                 sources.push(gather_part(part, view.open, work, gather_samples)?);

@@ -7,14 +7,17 @@ use std::sync::Arc;
 
 use kenning_stdx::vfs::Vfs;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::column::page::PageReader;
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::{
     ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray, FixedLenByteArrayType, Int32Type,
     Int64Type,
 };
 use parquet::file::metadata::{KeyValue, RowGroupMetaData};
-use parquet::file::properties::{EnabledStatistics, ReaderProperties, WriterProperties};
-use parquet::file::reader::{FileReader, RowGroupReader};
+use parquet::file::properties::{
+    EnabledStatistics, ReaderProperties, WriterProperties, WriterPropertiesBuilder,
+};
+use parquet::file::reader::{ChunkReader, FileReader, RowGroupReader};
 use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
@@ -39,19 +42,23 @@ const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
 /// Where the version of a part's format stands in the footer.
 const VERSION_KEY: &str = "kenning.part";
-/// The version that this program writes and reads.
+/// The version that this program writes, but for logs.
 const VERSION: &str = "1";
+/// The version of parts of logs with columns of fields.
+pub(crate) const VERSION_FIELDS: &str = "2";
+/// Bytes of a page whose rows are counted; no page of lines reaches it.
+const PAGE_BYTES_MAX: usize = 64 << 20;
 
 /// How a table lies in a file.
-pub(crate) struct Layout {
+pub(crate) struct Layout<'a> {
     /// The Parquet schema in its text form.
-    pub(crate) schema: &'static str,
+    pub(crate) schema: &'a str,
     /// Columns that are not dictionary encoded, and how they are.
-    pub(crate) encodings: &'static [(&'static str, Encoding)],
+    pub(crate) encodings: &'a [(&'a str, Encoding)],
     /// Columns whose bounds stand in the footer.
-    pub(crate) bounded: &'static [&'static str],
+    pub(crate) bounded: &'a [&'a str],
     /// Columns with a bloom filter, and the most values that it is sized for.
-    pub(crate) blooms: &'static [(&'static str, usize)],
+    pub(crate) blooms: &'a [(&'a str, usize)],
 }
 
 /// Values of a column that are there.
@@ -190,13 +197,43 @@ pub(crate) struct Written {
 /// Writes row groups of one table.
 pub(crate) struct TableWriter {
     writer: SerializedFileWriter<Vec<u8>>,
+    version: &'static str,
 }
 
 impl TableWriter {
-    pub(crate) fn new(layout: &Layout) -> Result<Self, PartError> {
+    pub(crate) fn new(layout: &Layout<'_>) -> Result<Self, PartError> {
+        Self::with_properties(layout, properties(layout)?.build(), VERSION)
+    }
+
+    /// A writer of a table whose pages have so many rows, in a version of the format of its own.
+    pub(crate) fn with_pages(
+        layout: &Layout<'_>,
+        page_rows: usize,
+        version: &'static str,
+    ) -> Result<Self, PartError> {
+        let properties = properties(layout)?
+            .set_data_page_row_count_limit(page_rows)
+            .set_data_page_size_limit(PAGE_BYTES_MAX);
+        Self::with_properties(layout, properties.build(), version)
+    }
+
+    fn with_properties(
+        layout: &Layout<'_>,
+        properties: WriterProperties,
+        version: &'static str,
+    ) -> Result<Self, PartError> {
         let schema = Arc::new(parse_message_type(layout.schema)?);
-        let properties = properties(layout)?;
-        Ok(Self { writer: SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))? })
+        let writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
+        Ok(Self { writer, version })
+    }
+
+    /// Appends bytes that no Parquet reader looks at, behind the row groups; `key` in the footer says where they are.
+    pub(crate) fn append(&mut self, key: &str, bytes: &[u8]) -> Result<(), PartError> {
+        let start = self.writer.bytes_written();
+        self.writer.write_all(bytes)?;
+        let place = format!("{start} {}", bytes.len());
+        self.writer.append_key_value_metadata(KeyValue::new(key.to_owned(), place));
+        Ok(())
     }
 
     /// Writes one row group: every leaf column of the schema, in its order.
@@ -218,7 +255,7 @@ impl TableWriter {
         let data_len = self.writer.inner().len();
         let sums = sums_text(self.writer.inner());
         self.writer.append_key_value_metadata(KeyValue::new(SUMS_KEY.to_owned(), sums));
-        self.writer.append_key_value_metadata(KeyValue::new(VERSION_KEY.to_owned(), VERSION.to_owned()));
+        self.writer.append_key_value_metadata(KeyValue::new(VERSION_KEY.to_owned(), self.version.to_owned()));
         let bytes = self.writer.into_inner()?;
         let tail = bytes.get(data_len..).unwrap_or_default();
         let tail_len = u32::try_from(tail.len()).map_err(|_| damaged("the footer is over 4 GiB"))?;
@@ -227,7 +264,7 @@ impl TableWriter {
     }
 }
 
-fn properties(layout: &Layout) -> Result<WriterProperties, PartError> {
+fn properties(layout: &Layout<'_>) -> Result<WriterPropertiesBuilder, PartError> {
     let path = |name: &str| ColumnPath::new(name.split('.').map(str::to_owned).collect());
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
@@ -252,7 +289,7 @@ fn properties(layout: &Layout) -> Result<WriterProperties, PartError> {
             .set_column_bloom_filter_max_ndv(path(name), *values as u64)
             .set_column_bloom_filter_fpp(path(name), BLOOM_FALSE_POSITIVES);
     }
-    Ok(builder.build())
+    Ok(builder)
 }
 
 fn write_column(writer: &mut SerializedColumnWriter<'_>, column: &Column) -> Result<(), PartError> {
@@ -297,9 +334,10 @@ impl TableReader {
             pair.and_then(|pair| pair.value.as_deref())
         };
         let version = value_of(VERSION_KEY).unwrap_or("none");
-        if version != VERSION {
+        if version != VERSION && version != VERSION_FIELDS {
             // Not damage: the program that wrote it reads it, so it stays where it is.
-            let reason = format!("it has format {version}, this program knows {VERSION}");
+            let reason =
+                format!("it has format {version}, this program knows {VERSION} and {VERSION_FIELDS}");
             return Err(PartError::Io(std::io::Error::new(std::io::ErrorKind::Unsupported, reason)));
         }
         let sums = value_of(SUMS_KEY).ok_or_else(|| damaged("the checksums are missing"))?;
@@ -310,6 +348,16 @@ impl TableReader {
     /// The same without deleted rows.
     pub(crate) fn hiding(self, hidden: Hidden) -> Self {
         Self { hidden, ..self }
+    }
+
+    /// The bytes that [`TableWriter::append`] put under a key.
+    pub(crate) fn appended(&self, key: &str) -> Result<Option<bytes::Bytes>, PartError> {
+        let pairs = self.reader.metadata().file_metadata().key_value_metadata();
+        let Some(pair) = pairs.into_iter().flatten().find(|pair| pair.key == key) else { return Ok(None) };
+        let place = pair.value.as_deref().and_then(|text| text.split_once(' '));
+        let place = place.and_then(|(start, len)| Some((start.parse().ok()?, len.parse().ok()?)));
+        let (start, len) = place.ok_or_else(|| damaged("the place of an index is no place"))?;
+        Ok(Some(self.file.get_bytes(start, len)?))
     }
 
     /// Number of row groups.
@@ -392,6 +440,14 @@ impl GroupReader<'_> {
     /// A whole column.
     pub(crate) fn column(&self, index: usize) -> Result<Column, PartError> {
         self.column_rows(index, std::slice::from_ref(&(0..self.rows())))
+    }
+
+    /// The pages of a column, for readers of their own.
+    pub(crate) fn pages(&self, index: usize) -> Result<Box<dyn PageReader>, PartError> {
+        if index >= self.group.num_columns() {
+            return Err(damaged("a column is missing"));
+        }
+        Ok(self.group.get_column_page_reader(index)?)
     }
 
     /// The rows of a column in these ranges, ascending and apart.

@@ -40,6 +40,11 @@ impl Texts {
         done
     }
 
+    /// Adds the texts of another worker.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.texts.extend(other.texts);
+    }
+
     pub(crate) fn finish(self) -> Vec<Box<str>> {
         self.texts.into_iter().collect()
     }
@@ -62,6 +67,11 @@ impl Sets {
 
     pub(crate) fn contains(&self, set: &LabelSet) -> bool {
         self.sets.contains(set)
+    }
+
+    /// Adds the sets of another worker.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.sets.extend(other.sets);
     }
 
     pub(crate) fn finish(self) -> Vec<LabelSet> {

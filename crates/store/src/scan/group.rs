@@ -41,12 +41,62 @@ impl<'a> Groups<'a> {
         Ok(())
     }
 
+    /// The bucket of a time.
+    pub(crate) fn bucket(&self, time: Nanos) -> Nanos {
+        bucket_end(self.group, time)
+    }
+
+    /// Adds what was counted elsewhere for one group; a value per aggregate.
+    pub(crate) fn add_counted(
+        &mut self,
+        bucket: Nanos,
+        key: Vec<Box<str>>,
+        counted: &[f64],
+        work: &mut Work<'_>,
+    ) -> Result<(), ScanError> {
+        let key = (bucket, key);
+        match self.groups.get_mut(&key) {
+            Some(values) => {
+                let aggs = self.group.aggs.iter().zip(values).zip(counted);
+                aggs.for_each(|((agg, value), more)| *value = joined(agg, *value, *more));
+            }
+            None => {
+                let text = key.1.iter().map(|text| text.len() + ENTRY_BYTES).sum::<usize>();
+                work.charge(ENTRY_BYTES + text + size_of_val(counted))?;
+                self.groups.insert(key, counted.to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the groups of another worker.
+    pub(crate) fn join(&mut self, other: Self) {
+        for (key, values) in other.groups {
+            match self.groups.get_mut(&key) {
+                Some(own) => {
+                    let aggs = self.group.aggs.iter().zip(own).zip(values);
+                    aggs.for_each(|((agg, value), more)| *value = joined(agg, *value, more));
+                }
+                None => drop(self.groups.insert(key, values)),
+            }
+        }
+    }
+
     /// The groups by time and key.
     pub(crate) fn finish(self) -> Vec<GroupRow> {
         let groups = self.groups.into_iter();
         let mut rows: Vec<_> = groups.map(|((time, key), values)| GroupRow { time, key, values }).collect();
         rows.sort_unstable_by(|a, b| a.time.cmp(&b.time).then_with(|| a.key.cmp(&b.key)));
         rows
+    }
+}
+
+/// Two values of one aggregate as one.
+fn joined(agg: &Agg, a: f64, b: f64) -> f64 {
+    match agg {
+        Agg::Count | Agg::LineBytes | Agg::Sum(_) => a + b,
+        Agg::Min(_) => a.min(b),
+        Agg::Max(_) => a.max(b),
     }
 }
 

@@ -28,6 +28,7 @@ fn field_of(filter: &Filter) -> Option<&Field> {
         | Filter::OneOf(field, _)
         | Filter::Matches(field, _)
         | Filter::Contains(field, _)
+        | Filter::Number(field, ..)
         | Filter::Exists(field) => Some(field),
         Filter::All | Filter::And(_) | Filter::Or(_) | Filter::Not(_) => None,
     }

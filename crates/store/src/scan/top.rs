@@ -61,6 +61,28 @@ impl<T> Top<T> {
         Ok(())
     }
 
+    /// Adds the rows of another worker, which were charged by it.
+    pub(crate) fn join(&mut self, other: Self, work: &mut Work<'_>) {
+        self.rows.extend(other.rows);
+        if self.rows.len() > self.limit {
+            self.shrink(work);
+        }
+    }
+
+    /// The places that may be among the first, of those given.
+    pub(crate) fn best<K>(&self, mut places: Vec<(Place, K)>) -> Vec<(Place, K)> {
+        places.retain(|(place, _)| !self.excludes(place));
+        if places.len() > self.limit && self.limit > 0 {
+            let by_order = |a: &(Place, K), b: &(Place, K)| match self.order {
+                Order::OldestFirst => a.0.cmp(&b.0),
+                Order::NewestFirst => b.0.cmp(&a.0),
+            };
+            places.select_nth_unstable_by(self.limit - 1, by_order);
+            places.truncate(self.limit);
+        }
+        places
+    }
+
     fn shrink(&mut self, work: &mut Work<'_>) {
         self.sort();
         let dropped = self.rows.drain(self.limit.min(self.rows.len())..);

@@ -1,6 +1,7 @@
 //! One scan at work: what it holds, what it has looked at, what it misses, and whether it should go on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kenning_model::{Block, Flow, Scan, ScanError, ScanSummary};
 
@@ -14,18 +15,19 @@ use crate::parts::part::Part;
 pub(crate) struct Work<'a> {
     pub(crate) scan: &'a Scan,
     pub(crate) summary: ScanSummary,
-    held: usize,
+    /// Shared by the workers of one scan.
+    held: Arc<AtomicUsize>,
 }
 
 impl<'a> Work<'a> {
     pub(crate) fn new(scan: &'a Scan) -> Self {
-        Self { scan, summary: ScanSummary::default(), held: 0 }
+        Self { scan, summary: ScanSummary::default(), held: Arc::default() }
     }
 
     /// Takes `bytes` from the scan's purse.
     pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), ScanError> {
-        self.held = self.held.saturating_add(bytes);
-        if self.held > self.scan.bytes_max {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if held > self.scan.bytes_max {
             return Err(ScanError::TooMuchMemory { limit: self.scan.bytes_max });
         }
         Ok(())
@@ -33,7 +35,20 @@ impl<'a> Work<'a> {
 
     /// Gives back what was charged and is not held any more.
     pub(crate) fn refund(&mut self, bytes: usize) {
-        self.held = self.held.saturating_sub(bytes);
+        // Never more than was charged, so it does not wrap.
+        self.held.fetch_sub(bytes.min(self.held.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// A worker of the same scan with a summary of its own, paid from the same purse.
+    pub(crate) fn worker(&self) -> Self {
+        Self { scan: self.scan, summary: ScanSummary::default(), held: Arc::clone(&self.held) }
+    }
+
+    /// Takes over what a worker saw.
+    pub(crate) fn join(&mut self, other: ScanSummary) {
+        self.summary.rows += other.rows;
+        self.summary.bytes += other.bytes;
+        self.summary.missing.extend(other.missing);
     }
 
     /// Fails once whoever asked has given up.

@@ -41,7 +41,9 @@ impl<'a> Collector<'a> {
             Shape::Distinct(DistinctOf::Values(field)) => Self::Values(Texts::default(), field),
             Shape::Distinct(DistinctOf::Names) => Self::Names(Texts::default()),
             Shape::Distinct(DistinctOf::LabelSets) => Self::Nothing,
-            Shape::Rows | Shape::Grid { .. } => Self::Rows(Top::new(scan.order, scan.limit)),
+            Shape::Rows | Shape::Grid { .. } | Shape::Numbers { .. } => {
+                Self::Rows(Top::new(scan.order, scan.limit))
+            }
         }
     }
 

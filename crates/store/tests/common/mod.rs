@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use kenning_model::{
     Agg, Attributes, Batch, Block, BucketSpan, Compare, CounterReset, DistinctOf, Exemplar, Field, Filter,
-    Flow, Group, Histogram, HistogramSample, LabelSet, Literal, LogBatch, LogRow, METRIC_NAME, MetricBatch,
-    MetricKind, MetricMetadata, Millis, Nanos, Order, Pattern, Sample, Scan, ScanError, ScanSummary,
-    Severity, Shape, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink, SpanSource, StatusCode, Store,
-    Table, TenantId, TimeRange, TraceId, Value,
+    Flow, Group, Histogram, HistogramSample, LabelSet, LineSyntax, Literal, LogBatch, LogRow, METRIC_NAME,
+    MetricBatch, MetricKind, MetricMetadata, Millis, Nanos, Order, Pattern, Sample, Scan, ScanError,
+    ScanSummary, Severity, Shape, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink, SpanSource,
+    StatusCode, Store, Table, TenantId, TimeRange, TraceId, Value,
 };
 use kenning_stdx::random::Random;
 
@@ -81,7 +81,45 @@ impl Chance {
         LabelSet::from_pairs([("app", self.pick(&["web", "db", ""])), ("job", self.pick(&["a", "b"]))])
     }
 
+    /// Plain words, JSON and logfmt: most of them plain in the sense of the model, some with everything that makes a
+    /// line not so.
     fn line(&mut self) -> String {
+        match self.below(4) {
+            0 => self.json_line(),
+            1 => self.logfmt_line(),
+            _ => self.word_line(),
+        }
+    }
+
+    fn json_line(&mut self) -> String {
+        let word = self.pick(&["error", "ok", "größe", "a b", "", "x\\\"y", "\u{fffd}", "\u{1}", "7"]);
+        let word = if self.one_in(3) { word } else { "error in job 7" };
+        let status = self.pick(&["200", "404", "500", "\"500\"", "null", "5e2", "0500"]);
+        let status = if self.one_in(3) { status } else { "500" };
+        let user = self.below(50);
+        let took = self.below(4000) as f64 / 8.0;
+        let trace = format!("{:016x}", self.below(9).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        match self.below(6) {
+            0 => format!("{{\"msg\":\"{word}\",\"status\":{status}}}"),
+            1 => format!("{{\"a\":{{\"status\":{status}}},\"status\":{user},\"l\":[1,\"{user}\"]}}"),
+            2 => format!("{{ \"app\" : \"{word}\", \"n\": {user} , \"job\":\"{user}\"}}"),
+            3 => format!("{{\"status\":{status},\"status\":{user}"),
+            _ => format!(
+                "{{\"status\":{status},\"user\":\"u-{user}\",\"took\":{took},\"trace\":\"{trace}\",\"msg\":\"{word}\"}}"
+            ),
+        }
+    }
+
+    fn logfmt_line(&mut self) -> String {
+        let (word, user) = (self.pick(&["error", "a b", "", "x\\ty"]), self.below(50));
+        match self.below(3) {
+            0 => format!("msg=\"{word}\" status={user} took={}s", self.below(9)),
+            1 => format!("status={user} user=u-{user} level=error"),
+            _ => format!("status={user} {word}"),
+        }
+    }
+
+    fn word_line(&mut self) -> String {
         let words: Vec<_> =
             (0..self.below(4)).map(|_| self.pick(&["error", "GET /", "user=7", "ü\n"])).collect();
         words.join(" ")
@@ -196,6 +234,55 @@ impl Chance {
         batch
     }
 
+    /// Lines of one shape with columns of every kind, few of another.
+    pub fn many_lines(&mut self, rows: usize) -> LogBatch {
+        let mut batch = LogBatch::default();
+        let streams: Vec<LabelSet> =
+            (0..20).map(|n| LabelSet::from_pairs([("app", "web"), ("job", &n.to_string())])).collect();
+        streams.iter().for_each(|stream| drop(batch.add_stream(stream.clone())));
+        for row in 0..rows {
+            let stream = self.below(20) as u32;
+            let line = match self.below(50) {
+                0 => self.line(),
+                1 => format!("whole line {} with needle-{}", self.below(1000), self.below(10_000)),
+                _ => format!(
+                    "{{\"status\":{},\"user\":\"u-{}\",\"took\":{}.5,\"trace\":\"{:016x}\",\"msg\":\"did {} of {}\"}}",
+                    self.pick(&[200, 404, 500]),
+                    self.below(5000),
+                    self.below(900),
+                    self.0.next_u64(),
+                    self.below(10_000),
+                    self.below(10_000),
+                ),
+            };
+            let row = LogRow {
+                stream: &streams[stream as usize],
+                time: Nanos(EPOCH_MS * 1_000_000 + row as i64 * 5_000_000),
+                severity: self.pick(&[Severity::INFO, Severity::ERROR]),
+                trace_id: TraceId::NONE,
+                span_id: SpanId::NONE,
+                line: &line,
+                metadata: &LabelSet::empty(),
+            };
+            batch.push(stream, row);
+        }
+        batch
+    }
+
+    pub fn log_scan(&mut self) -> Scan {
+        let filter = self.filter(Table::Logs, 2);
+        let mut scan = Scan::rows(TenantId::default_tenant(), Table::Logs, TimeRange::ALL, filter);
+        if self.one_in(2) {
+            let start = EPOCH_MS * 1_000_000 + self.below(50_000) as i64 * 1_000_000;
+            scan.time = TimeRange { start: Nanos(start), end: Nanos(start + 20_000_000_000) };
+        }
+        scan.shape = self.shape(Table::Logs);
+        scan.order = self.pick(&[Order::OldestFirst, Order::NewestFirst]);
+        let limit = self.pick(&[Some(0), Some(7), Some(100)]);
+        scan.limit = limit.filter(|_| !matches!(scan.shape, Shape::Numbers { .. }));
+        scan
+    }
+
     pub fn spans(&mut self) -> SpanBatch {
         let mut batch = SpanBatch::default();
         for _ in 0..=self.below(2) {
@@ -267,6 +354,14 @@ impl Chance {
                 Field::Label("job".into()),
                 Field::Metadata("n".into()),
                 Field::Line,
+                Field::Parsed(LineSyntax::Json, "status".into()),
+                Field::Parsed(LineSyntax::Json, "took".into()),
+                Field::Parsed(LineSyntax::Json, "trace".into()),
+                Field::Parsed(LineSyntax::Json, "app".into()),
+                Field::Parsed(LineSyntax::Json, "n".into()),
+                Field::Parsed(LineSyntax::Logfmt, "status".into()),
+                Field::Plain(LineSyntax::Json),
+                Field::Plain(LineSyntax::Logfmt),
                 Field::Severity,
                 Field::TraceId,
                 Field::SpanId,
@@ -296,6 +391,18 @@ impl Chance {
         self.pick(&["up", "a", "web", "error", "1", "", "shop", "exception", "server", "x", &trace]).into()
     }
 
+    /// Parts of lines: inside of values, inside of what is between them, and over the edges.
+    fn needle(&mut self) -> String {
+        let line = self.line();
+        let chars: Vec<char> = line.chars().collect();
+        let start = self.below(chars.len() as u64 + 1) as usize;
+        let len_max = self.pick(&[3, 6, 30]);
+        let len = self.below(len_max) as usize;
+        let part: String = chars.iter().skip(start).take(len).collect();
+        self.pick(&["e", "é", "", "error", "500", "\":500", "status\":", "u-7\",\"took", &part, &part, &part])
+            .to_owned()
+    }
+
     pub fn filter(&mut self, table: Table, depth: u32) -> Filter {
         if depth > 0 && self.one_in(2) {
             let parts = (0..self.below(3)).map(|_| self.filter(table, depth - 1)).collect();
@@ -307,13 +414,14 @@ impl Chance {
         }
         let field = self.field(table);
         let compare = self.pick(&[Compare::Eq, Compare::Ne, Compare::Lt, Compare::Ge]);
-        match self.below(8) {
+        match self.below(9) {
             0 => Filter::All,
+            8 => Filter::Number(field, compare, self.pick(&[500.0, 12.5, 7.0, -1.0])),
             1 => Filter::Compare(field, compare, Literal::Str(self.text())),
             2 => Filter::Compare(field, compare, Literal::Int(self.below(600) as i64)),
             3 => Filter::OneOf(field, (0..self.below(3)).map(|_| self.text()).collect()),
             4 => Filter::Matches(field, Pattern::whole(self.pick(&["a|up", ".*", "", "re.*"])).unwrap()),
-            5 => Filter::Contains(field, self.pick(&["e", "é", ""]).into()),
+            5 => Filter::Contains(field, self.needle().into()),
             6 => Filter::eq(field, &self.text()),
             _ => Filter::Exists(field),
         }
@@ -325,18 +433,33 @@ impl Chance {
             0 => Shape::Distinct(DistinctOf::LabelSets),
             1 => Shape::Distinct(DistinctOf::Names),
             2 => Shape::Distinct(DistinctOf::Values(field)),
-            3 | 4 if matches!(table, Table::Logs | Table::Spans) => Shape::Group(Group {
+            3 | 4 | 6 if matches!(table, Table::Logs | Table::Spans) => Shape::Group(Group {
                 step: self.pick(&[None, Some((Nanos(EPOCH_MS * 1_000_000), 10_000_000_000))]),
                 by: (0..self.below(3)).map(|_| self.field(table)).collect(),
-                aggs: vec![
-                    Agg::Count,
-                    Agg::LineBytes,
-                    Agg::Sum(self.field(table)),
-                    Agg::Min(self.field(table)),
-                    Agg::Max(self.field(table)),
-                ],
+                aggs: if self.one_in(2) {
+                    vec![Agg::Count, Agg::LineBytes]
+                } else {
+                    vec![
+                        Agg::Count,
+                        Agg::LineBytes,
+                        Agg::Sum(self.field(table)),
+                        Agg::Min(self.field(table)),
+                        Agg::Max(self.field(table)),
+                    ]
+                },
             }),
+            5 if table == Table::Logs => {
+                Shape::Numbers { by: (0..self.below(3)).map(|_| self.field(table)).collect(), of: field }
+            }
             _ => Shape::Rows,
+        }
+    }
+
+    /// Stores may answer a question for numbers with rows, which a limit would cut.
+    fn limit_for(&mut self, shape: &Shape) -> Option<usize> {
+        match shape {
+            Shape::Numbers { .. } => None,
+            _ => self.pick(&[None, None, Some(0), Some(1), Some(5), Some(100)]),
         }
     }
 
@@ -356,10 +479,12 @@ impl Chance {
                 TimeRange { start: Nanos(a.min(b)), end: Nanos(a.max(b)) }
             }
         };
+        let shape = self.shape(table);
+        let limit = self.limit_for(&shape);
         Scan {
-            shape: self.shape(table),
+            shape,
+            limit,
             order: self.pick(&[Order::OldestFirst, Order::NewestFirst]),
-            limit: self.pick(&[None, None, Some(0), Some(1), Some(5), Some(100)]),
             ..Scan::rows(self.tenant(), table, time, self.filter(table, 2))
         }
     }
@@ -399,6 +524,13 @@ pub fn describe(block: Block) -> Vec<String> {
                 // Sums depend on the order of summing in their last digits.
                 let values: Vec<_> = row.values.iter().map(|value| format!("{value:.9e}")).collect();
                 format!("{} {:?} {values:?}", row.time, row.key)
+            })
+            .collect(),
+        Block::Numbers(rows) => rows
+            .into_iter()
+            .map(|mut row| {
+                row.numbers.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+                format!("{row:?}")
             })
             .collect(),
         Block::Exemplars(rows) => rows.into_iter().map(|row| format!("{row:?}")).collect(),

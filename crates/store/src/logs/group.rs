@@ -1,0 +1,1108 @@
+//! One row group of logs at work: which rows pass a filter, read column by column and only as far as needed.
+
+use kenning_model::{
+    Compare, Field, Filter, LabelSet, LineSyntax, Literal, LogRow, Nanos, Severity, SpanId, TimeRange,
+    TraceId,
+};
+use memchr::memmem::Finder;
+
+use super::cells::{ABSENT, Cells};
+use super::index::{FIRST_FIELD, GramColumn, GroupIndex, LogIndex, PAGE_ROWS, Run, Template};
+use super::kind::Kind;
+use super::part::{ARRIVAL, LINE, METADATA, SEVERITY, SPAN_ID, TEMPLATE, TIME, TRACE_ID, ids};
+use crate::parts::columns::GroupReader;
+use crate::parts::labels::read_map;
+use crate::parts::{PartError, damaged};
+use crate::scan::prune::may_match;
+
+/// A set of rows.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rows {
+    bits: Vec<u64>,
+}
+
+impl Rows {
+    pub(crate) fn none(rows: usize) -> Self {
+        Self { bits: vec![0; rows.div_ceil(64)] }
+    }
+
+    pub(crate) fn insert(&mut self, row: usize) {
+        if let Some(word) = self.bits.get_mut(row >> 6) {
+            *word |= 1 << (row & 63);
+        }
+    }
+
+    pub(crate) fn insert_range(&mut self, start: usize, end: usize) {
+        let mut row = start;
+        while row < end {
+            let until = ((row | 63) + 1).min(end);
+            let (from, len) = (row & 63, until - row);
+            let mask = if len == 64 { u64::MAX } else { ((1 << len) - 1) << from };
+            if let Some(word) = self.bits.get_mut(row >> 6) {
+                *word |= mask;
+            }
+            row = until;
+        }
+    }
+
+    pub(crate) fn contains(&self, row: usize) -> bool {
+        self.bits.get(row >> 6).is_some_and(|word| word >> (row & 63) & 1 == 1)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bits.iter().all(|word| *word == 0)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bits.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
+        self.bits.iter().enumerate().flat_map(|(at, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = left.trailing_zeros();
+                (left != 0).then(|| {
+                    left &= left - 1;
+                    (at << 6) + bit as usize
+                })
+            })
+        })
+    }
+
+    /// How many rows of a range are in the set.
+    pub(crate) fn count_in(&self, start: usize, end: usize) -> usize {
+        let (mut row, mut count) = (start, 0);
+        while row < end {
+            let until = ((row | 63) + 1).min(end);
+            let (from, len) = (row & 63, until - row);
+            let mask = if len == 64 { u64::MAX } else { ((1 << len) - 1) << from };
+            count += self.bits.get(row >> 6).map_or(0, |word| (word & mask).count_ones() as usize);
+            row = until;
+        }
+        count
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.bits.iter_mut().zip(&other.bits).for_each(|(a, b)| *a |= b);
+    }
+
+    fn minus(&self, other: &Self) -> Self {
+        Self { bits: self.bits.iter().zip(&other.bits).map(|(a, b)| a & !b).collect() }
+    }
+
+    fn within(&self, other: &Self) -> Self {
+        Self { bits: self.bits.iter().zip(&other.bits).map(|(a, b)| a & b).collect() }
+    }
+
+    /// The pages that hold rows of the set.
+    fn pages(&self) -> impl Iterator<Item = usize> {
+        let words = PAGE_ROWS / 64;
+        self.bits.chunks(words).enumerate().filter(|(_, page)| page.iter().any(|w| *w != 0)).map(|(at, _)| at)
+    }
+
+    fn in_page(&self, page: usize) -> impl Iterator<Item = usize> {
+        let words = PAGE_ROWS / 64;
+        let bits = self.bits.chunks(words).nth(page).unwrap_or_default().to_vec();
+        Self { bits }.iter().map(move |row| row + page * PAGE_ROWS).collect::<Vec<_>>().into_iter()
+    }
+}
+
+/// A column that is read when it is first asked for.
+macro_rules! lazily {
+    ($self:ident . $field:ident = $read:expr) => {
+        if $self.$field.is_none() {
+            $self.$field = Some($read);
+        }
+    };
+}
+
+/// A row group and what of it was read.
+pub(crate) struct LogGroup<'a> {
+    reader: GroupReader<'a>,
+    pub(crate) index: &'a LogIndex,
+    pub(crate) group: &'a GroupIndex,
+    pub(crate) rows: usize,
+    times: Option<Vec<Nanos>>,
+    arrivals: Option<Vec<u64>>,
+    severities: Option<Vec<Severity>>,
+    trace_ids: Option<Vec<TraceId>>,
+    span_ids: Option<Vec<SpanId>>,
+    metadata: Option<Vec<LabelSet>>,
+    /// Per row its template, [`ABSENT`] for whole lines.
+    templates: Option<Vec<u32>>,
+    lines: Option<Cells>,
+    cells: Vec<Option<Cells>>,
+}
+
+/// Which columns a row is put together from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) line: bool,
+    pub(crate) metadata: bool,
+    pub(crate) ids: bool,
+    pub(crate) severity: bool,
+}
+
+impl Parts {
+    pub(crate) const ALL: Self = Self { line: true, metadata: true, ids: true, severity: true };
+
+    /// What a field needs to be read from a row.
+    pub(crate) fn of(field: &Field) -> Self {
+        Self {
+            line: matches!(field, Field::Line | Field::Parsed(..) | Field::Plain(_)),
+            metadata: matches!(field, Field::Metadata(_) | Field::Parsed(..)),
+            ids: matches!(field, Field::TraceId | Field::SpanId),
+            severity: matches!(field, Field::Severity),
+        }
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            line: self.line || other.line,
+            metadata: self.metadata || other.metadata,
+            ids: self.ids || other.ids,
+            severity: self.severity || other.severity,
+        }
+    }
+}
+
+static NO_LABELS: std::sync::LazyLock<LabelSet> = std::sync::LazyLock::new(LabelSet::empty);
+
+impl<'a> LogGroup<'a> {
+    pub(crate) fn new(
+        reader: GroupReader<'a>,
+        index: &'a LogIndex,
+        group: &'a GroupIndex,
+    ) -> Result<Self, PartError> {
+        let rows = reader.rows();
+        if group.rows() != rows {
+            return Err(damaged("the index of a part of logs has another number of rows"));
+        }
+        let cells = index.columns.iter().map(|_| None).collect();
+        Ok(Self {
+            reader,
+            index,
+            group,
+            rows,
+            times: None,
+            arrivals: None,
+            severities: None,
+            trace_ids: None,
+            span_ids: None,
+            metadata: None,
+            templates: None,
+            lines: None,
+            cells,
+        })
+    }
+
+    /// Bytes held by what was read, roughly.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let per_row = usize::from(self.times.is_some()) * 8
+            + usize::from(self.arrivals.is_some()) * 8
+            + usize::from(self.severities.is_some())
+            + usize::from(self.trace_ids.is_some()) * 16
+            + usize::from(self.span_ids.is_some()) * 8
+            + usize::from(self.metadata.is_some()) * 16
+            + usize::from(self.templates.is_some()) * 4;
+        let cells = self.cells.iter().flatten().chain(&self.lines).map(Cells::heap_bytes).sum::<usize>();
+        per_row * self.rows + cells
+    }
+
+    pub(crate) fn labels(&self, run: &Run) -> &'a LabelSet {
+        self.index.streams.get(run.stream as usize).unwrap_or(&NO_LABELS)
+    }
+
+    /// The rows of a range and of streams that a filter does not rule out.
+    pub(crate) fn in_range(&mut self, range: TimeRange, filter: &Filter) -> Result<Rows, PartError> {
+        let mut rows = Rows::none(self.rows);
+        let group = self.group;
+        for run in &group.runs {
+            if !run.time.overlaps(range) || !may_match(filter, self.labels(run)) {
+                continue;
+            }
+            if range.contains(run.time.start) && range.contains(run.time.end) {
+                rows.insert_range(run.start, run.start + run.rows);
+                continue;
+            }
+            let times = self.times()?.get(run.start..run.start + run.rows).unwrap_or_default();
+            let inside = times.iter().zip(run.start..).filter(|(time, _)| range.contains(**time));
+            inside.for_each(|(_, row)| rows.insert(row));
+        }
+        self.without_deleted(rows)
+    }
+
+    /// Takes out the rows that were deleted.
+    fn without_deleted(&mut self, rows: Rows) -> Result<Rows, PartError> {
+        let hidden = self.reader.hidden().clone();
+        let mut left = rows;
+        for (range, filter) in hidden.deletes() {
+            let mut inside = Rows::none(self.rows);
+            let times = self.times()?;
+            let is_inside = |row: &usize| times.get(*row).is_some_and(|time| range.contains(*time));
+            left.iter().filter(is_inside).for_each(|row| inside.insert(row));
+            left = left.minus(&self.passing(filter, &inside)?);
+        }
+        Ok(left)
+    }
+
+    pub(crate) fn times(&mut self) -> Result<&[Nanos], PartError> {
+        let tick = self.index.tick;
+        lazily!(
+            self.times = {
+                let ticks = self.reader.column(TIME)?.into_i64()?;
+                whole(ticks.into_iter().map(|n| Nanos(n.wrapping_mul(tick))).collect(), self.rows)?
+            }
+        );
+        Ok(self.times.as_deref().unwrap_or_default())
+    }
+
+    /// The time of a row, once times were read.
+    pub(crate) fn time(&self, row: usize) -> Nanos {
+        self.times.as_ref().and_then(|times| times.get(row)).copied().unwrap_or(Nanos(0))
+    }
+
+    pub(crate) fn arrivals(&mut self) -> Result<&[u64], PartError> {
+        lazily!(
+            self.arrivals = {
+                let column = self.reader.column(ARRIVAL)?.into_i64()?;
+                whole(column.into_iter().map(i64::cast_unsigned).collect(), self.rows)?
+            }
+        );
+        Ok(self.arrivals.as_deref().unwrap_or_default())
+    }
+
+    pub(crate) fn severities(&mut self) -> Result<&[Severity], PartError> {
+        lazily!(
+            self.severities = {
+                let column = self.reader.column(SEVERITY)?.into_i32()?;
+                let severity = |n| Severity(u8::try_from(n).unwrap_or_default());
+                whole(column.into_iter().map(severity).collect(), self.rows)?
+            }
+        );
+        Ok(self.severities.as_deref().unwrap_or_default())
+    }
+
+    fn templates(&mut self) -> Result<(), PartError> {
+        lazily!(
+            self.templates = {
+                let column = self.reader.column(TEMPLATE)?;
+                let definition = column.definition.clone();
+                let numbers = crate::parts::columns::spread(&definition, column.into_i32()?);
+                let known = self.index.templates.len();
+                let template = |number: Option<i32>| match number {
+                    None => Ok(ABSENT),
+                    Some(number) => {
+                        let number = u32::try_from(number).ok().filter(|number| (*number as usize) < known);
+                        number.ok_or_else(|| damaged("a template is not in the index"))
+                    }
+                };
+                let templates = numbers.into_iter().map(template).collect::<Result<Vec<_>, _>>()?;
+                whole(templates, self.rows)?
+            }
+        );
+        Ok(())
+    }
+
+    fn open_cells(&mut self, column: u16) -> Result<(), PartError> {
+        let place = usize::from(column);
+        let kind = self.index.columns.get(place).ok_or_else(|| damaged("a field is missing"))?;
+        if let Some(slot) = self.cells.get_mut(place)
+            && slot.is_none()
+        {
+            *slot = Some(Cells::open(&self.reader, FIRST_FIELD + place, kind, self.rows)?);
+        }
+        Ok(())
+    }
+
+    /// A field's values, those of some pages at least.
+    fn cells(&mut self, column: u16, of: &Rows) -> Result<(&Cells, &'a Kind), PartError> {
+        self.open_cells(column)?;
+        let place = usize::from(column);
+        let (Some(Some(cells)), Some(kind)) = (self.cells.get_mut(place), self.index.columns.get(place))
+        else {
+            return Err(damaged("a field is missing"));
+        };
+        for page in of.pages() {
+            cells.load(&self.reader, FIRST_FIELD + place, page)?;
+        }
+        Ok((cells, kind))
+    }
+
+    fn whole_lines(&mut self, of: &Rows) -> Result<&Cells, PartError> {
+        lazily!(
+            self.lines = Cells::Bytes {
+                values: vec![None; self.rows],
+                loaded: vec![false; self.rows.div_ceil(PAGE_ROWS)]
+            }
+        );
+        let Some(lines) = &mut self.lines else { return Err(damaged("lines are missing")) };
+        for page in of.pages() {
+            lines.load(&self.reader, LINE, page)?;
+        }
+        Ok(lines)
+    }
+
+    /// The rows without a template among some.
+    fn untemplated(&mut self, of: &Rows) -> Result<Rows, PartError> {
+        let has_lines = self.group.grams.iter().any(|(column, _)| *column == GramColumn::Line);
+        let mut rows = Rows::none(self.rows);
+        if has_lines {
+            self.templates()?;
+            let templates = self.templates.as_deref().unwrap_or_default();
+            of.iter().filter(|row| templates.get(*row) == Some(&ABSENT)).for_each(|row| rows.insert(row));
+        }
+        Ok(rows)
+    }
+
+    /// Has everything at hand that rows are put together from.
+    pub(crate) fn prepare(&mut self, of: &Rows, parts: Parts) -> Result<(), PartError> {
+        if parts.severity {
+            self.severities()?;
+        }
+        if parts.ids {
+            lazily!(
+                self.trace_ids = whole(
+                    ids(self.reader.column(TRACE_ID)?, TraceId::NONE, TraceId::from_slice)?,
+                    self.rows
+                )?
+            );
+            lazily!(
+                self.span_ids =
+                    whole(ids(self.reader.column(SPAN_ID)?, SpanId::NONE, SpanId::from_slice)?, self.rows)?
+            );
+        }
+        if parts.metadata && self.index.metadata_names.as_ref().is_none_or(|names| !names.is_empty()) {
+            lazily!(
+                self.metadata = {
+                    let sets = read_map(self.reader.column(METADATA)?, self.reader.column(METADATA + 1)?)?;
+                    whole(sets, self.rows)?
+                }
+            );
+        }
+        if parts.line && !of.is_empty() {
+            self.templates()?;
+            let whole_lines = self.untemplated(of)?;
+            self.whole_lines(&whole_lines)?;
+            let mut used = vec![false; self.index.templates.len()];
+            let templates = self.templates.as_deref().unwrap_or_default();
+            for row in of.iter() {
+                let template = templates.get(row).and_then(|template| used.get_mut(*template as usize));
+                template.into_iter().for_each(|used| *used = true);
+            }
+            let index = self.index;
+            let used = index.templates.iter().zip(used).filter(|(_, used)| *used);
+            for slot in used.flat_map(|(template, _)| &template.slots) {
+                self.cells(slot.column, of)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the line of a row that was prepared.
+    pub(crate) fn push_line(&self, row: usize, out: &mut String) -> Result<(), PartError> {
+        let template = self.templates.as_deref().and_then(|templates| templates.get(row));
+        match template.and_then(|template| self.index.templates.get(*template as usize)) {
+            None => {
+                let line =
+                    self.lines.as_ref().map(|lines| lines.push_text(&Kind::Text, row, out)).transpose()?;
+                (line == Some(true)).then_some(()).ok_or_else(|| damaged("a line is missing"))
+            }
+            Some(template) => {
+                for slot in &template.slots {
+                    out.push_str(&slot.before);
+                    if !self.push_value(slot.column, row, out)? {
+                        return Err(damaged("a line misses a value"));
+                    }
+                }
+                out.push_str(&template.end);
+                Ok(())
+            }
+        }
+    }
+
+    fn push_value(&self, column: u16, row: usize, out: &mut String) -> Result<bool, PartError> {
+        let place = usize::from(column);
+        match (self.cells.get(place), self.index.columns.get(place)) {
+            (Some(Some(cells)), Some(kind)) => cells.push_text(kind, row, out),
+            _ => Err(damaged("a field was not read")),
+        }
+    }
+
+    /// A row of what was prepared; `line` is work space.
+    pub(crate) fn row<'r>(
+        &'r self,
+        row: usize,
+        labels: &'r LabelSet,
+        parts: Parts,
+        line: &'r mut String,
+    ) -> Result<LogRow<'r>, PartError> {
+        line.clear();
+        if parts.line {
+            self.push_line(row, line)?;
+        }
+        fn at<T: Copy>(column: &Option<Vec<T>>, row: usize, none: T) -> T {
+            column.as_ref().and_then(|column| column.get(row)).copied().unwrap_or(none)
+        }
+        Ok(LogRow {
+            stream: labels,
+            time: at(&self.times, row, Nanos(0)),
+            severity: at(&self.severities, row, Severity::UNKNOWN),
+            trace_id: at(&self.trace_ids, row, TraceId::NONE),
+            span_id: at(&self.span_ids, row, SpanId::NONE),
+            line,
+            metadata: self.metadata.as_ref().and_then(|sets| sets.get(row)).unwrap_or(&NO_LABELS),
+        })
+    }
+
+    /// Hands rows with the labels of their streams to `see`, in order.
+    pub(crate) fn for_each_run(
+        &self,
+        of: &Rows,
+        mut see: impl FnMut(&Run, &'a LabelSet, usize) -> Result<(), PartError>,
+    ) -> Result<(), PartError> {
+        let mut runs = self.group.runs.iter();
+        let mut current = runs.next();
+        for row in of.iter() {
+            while current.is_some_and(|run| row >= run.start + run.rows) {
+                current = runs.next();
+            }
+            if let Some(run) = current {
+                see(run, self.labels(run), row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows among some that pass a filter.
+    pub(crate) fn passing(&mut self, filter: &Filter, of: &Rows) -> Result<Rows, PartError> {
+        if of.is_empty() {
+            return Ok(of.clone());
+        }
+        match filter {
+            Filter::All => Ok(of.clone()),
+            Filter::And(parts) => {
+                let mut left = of.clone();
+                // What costs little goes first.
+                let mut ordered: Vec<&Filter> = parts.iter().collect();
+                ordered.sort_by_key(|part| cost(part));
+                for part in ordered {
+                    left = self.passing(part, &left)?;
+                }
+                Ok(left)
+            }
+            Filter::Or(parts) => {
+                let mut found = Rows::none(self.rows);
+                for part in parts {
+                    let left = of.minus(&found);
+                    found.join(&self.passing(part, &left)?);
+                }
+                Ok(found)
+            }
+            Filter::Not(part) => Ok(of.minus(&self.passing(part, of)?)),
+            Filter::Contains(Field::Line, needle) => self.containing(needle, of),
+            leaf => match field_of(leaf) {
+                Some(Field::Label(_)) => Ok(self.of_labels(leaf, of)),
+                Some(Field::Parsed(syntax, name)) => self.of_parsed(leaf, *syntax, name, of),
+                Some(Field::Plain(syntax)) => self.plain(leaf, *syntax, of),
+                Some(field @ Field::Metadata(name)) if !self.index.may_have_metadata(name) => {
+                    let is_passed = leaf.matches(&Absent(field));
+                    Ok(if is_passed { of.clone() } else { Rows::none(self.rows) })
+                }
+                Some(field) => self.by_rows(leaf, Parts::of(field), of),
+                None => self.by_rows(leaf, Parts::ALL, of),
+            },
+        }
+    }
+
+    /// Looks at rows one by one: right for every filter, and the definition of what the other ways do.
+    fn by_rows(&mut self, filter: &Filter, parts: Parts, of: &Rows) -> Result<Rows, PartError> {
+        let mut found = Rows::none(self.rows);
+        let mut line = String::new();
+        for page in of.pages() {
+            let mut some = Rows::none(self.rows);
+            of.in_page(page).for_each(|row| some.insert(row));
+            self.prepare(&some, parts)?;
+            self.for_each_run(&some, |_, labels, row| {
+                if filter.matches(&self.row(row, labels, parts, &mut line)?) {
+                    found.insert(row);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(found)
+    }
+
+    fn of_labels(&self, leaf: &Filter, of: &Rows) -> Rows {
+        let mut found = Rows::none(self.rows);
+        for run in &self.group.runs {
+            if leaf.matches(self.labels(run)) {
+                found.insert_range(run.start, run.start + run.rows);
+            }
+        }
+        found.within(of)
+    }
+
+    /// Per template the column of a name that queries know.
+    fn columns_of(&self, syntax: LineSyntax, name: &str) -> Vec<Option<u16>> {
+        let column = |template: &Template| {
+            let named = |slot: &&super::index::Slot| slot.name.as_deref() == Some(name);
+            let is_known = template.is_plain && template.syntax == syntax;
+            is_known.then(|| template.slots.iter().find(named).map(|slot| slot.column)).flatten()
+        };
+        self.index.templates.iter().map(column).collect()
+    }
+
+    fn of_parsed(
+        &mut self,
+        leaf: &Filter,
+        syntax: LineSyntax,
+        name: &str,
+        of: &Rows,
+    ) -> Result<Rows, PartError> {
+        if self.index.may_have_metadata(name) {
+            return self.by_rows(leaf, Parts::of(&Field::Parsed(syntax, name.into())), of);
+        }
+        let mut found = Rows::none(self.rows);
+        let mut labelled = Rows::none(self.rows);
+        for run in self.group.runs.iter().filter(|run| !self.labels(run).get(name).is_empty()) {
+            labelled.insert_range(run.start, run.start + run.rows);
+            if leaf.matches(&Text(self.labels(run).get(name))) {
+                found.insert_range(run.start, run.start + run.rows);
+            }
+        }
+        let mut found = found.within(of);
+        let rest = of.minus(&labelled);
+        let whole = self.untemplated(&rest)?;
+        found.join(&self.by_rows(leaf, Parts { line: true, ..Parts::default() }, &whole)?);
+        let cut = rest.minus(&whole);
+        let columns = self.columns_of(syntax, name);
+        for column in distinct(&columns) {
+            let rows = self.of_templates(&cut, |template| columns.get(template) == Some(&Some(column)))?;
+            found.join(&self.of_cells(leaf, column, &rows)?);
+        }
+        Ok(found)
+    }
+
+    /// The rows among some whose template passes `test`.
+    fn of_templates(&mut self, of: &Rows, test: impl Fn(usize) -> bool) -> Result<Rows, PartError> {
+        let passes: Vec<bool> = (0..self.index.templates.len()).map(test).collect();
+        let has_lines = self.group.grams.iter().any(|(column, _)| *column == GramColumn::Line);
+        if !has_lines && passes.iter().all(|passes| *passes) {
+            return Ok(of.clone());
+        }
+        if !passes.contains(&true) {
+            return Ok(Rows::none(self.rows));
+        }
+        self.templates()?;
+        let templates = self.templates.as_deref().unwrap_or_default();
+        let mut found = Rows::none(self.rows);
+        let is_passed = |row: &usize| {
+            templates.get(*row).and_then(|template| passes.get(*template as usize)) == Some(&true)
+        };
+        of.iter().filter(is_passed).for_each(|row| found.insert(row));
+        Ok(found)
+    }
+
+    /// The rows among some, all with a value in a column, whose value passes.
+    fn of_cells(&mut self, leaf: &Filter, column: u16, of: &Rows) -> Result<Rows, PartError> {
+        let mut found = Rows::none(self.rows);
+        let (cells, kind) = self.cells(column, of)?;
+        match cells {
+            Cells::Dictionary { texts, codes } => {
+                let passes: Vec<bool> = texts.iter().map(|text| leaf.matches(&Text(text))).collect();
+                let is_passed =
+                    |row: &usize| codes.get(*row).and_then(|code| passes.get(*code as usize)) == Some(&true);
+                of.iter().filter(is_passed).for_each(|row| found.insert(row));
+            }
+            Cells::Numbers { values, .. } => {
+                let test = NumberTest::new(leaf, kind);
+                let mut text = String::new();
+                for row in of.iter() {
+                    let value = values.get(row).copied().unwrap_or_default();
+                    if test.passes(value, kind, leaf, &mut text) {
+                        found.insert(row);
+                    }
+                }
+            }
+            Cells::Bytes { .. } => {
+                let mut text = String::new();
+                for row in of.iter() {
+                    text.clear();
+                    if cells.push_text(kind, row, &mut text)? && leaf.matches(&Text(&text)) {
+                        found.insert(row);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn plain(&mut self, leaf: &Filter, syntax: LineSyntax, of: &Rows) -> Result<Rows, PartError> {
+        let whole = self.untemplated(of)?;
+        let mut found = self.by_rows(leaf, Parts { line: true, ..Parts::default() }, &whole)?;
+        let cut = of.minus(&whole);
+        let index = self.index;
+        let is_plain = |template: usize| {
+            index
+                .templates
+                .get(template)
+                .is_some_and(|template| template.is_plain && template.syntax == syntax)
+        };
+        let plain = self.of_templates(&cut, is_plain)?;
+        if leaf.matches(&Truth) {
+            found.join(&plain);
+        }
+        Ok(found)
+    }
+
+    /// The rows among some whose line contains a text.
+    fn containing(&mut self, needle: &str, of: &Rows) -> Result<Rows, PartError> {
+        if needle.is_empty() {
+            return Ok(of.clone());
+        }
+        let finder = Finder::new(needle.as_bytes());
+        let mut found = self.whole_lines_containing(&finder, of)?;
+        let index = self.index;
+        let mut columns: Vec<u16> = Vec::new();
+        let mut everywhere = vec![false; index.templates.len()];
+        for (template, everywhere) in index.templates.iter().zip(&mut everywhere) {
+            let in_literal = |text: &str| finder.find(text.as_bytes()).is_some();
+            *everywhere =
+                template.slots.iter().any(|slot| in_literal(&slot.before)) || in_literal(&template.end);
+            columns.extend(template.slots.iter().map(|slot| slot.column));
+        }
+        if everywhere.contains(&true) {
+            let of_literals = self.of_templates(of, |at| everywhere.get(at) == Some(&true))?;
+            found.join(&of_literals);
+        }
+        columns.sort_unstable();
+        columns.dedup();
+        for column in columns {
+            let left = of.minus(&found);
+            found.join(&self.values_containing(&finder, column, &left)?);
+        }
+        for (number, template) in index.templates.iter().enumerate() {
+            let starts = Straddle::starts(template, needle.as_bytes());
+            if everywhere.get(number) != Some(&true) && !starts.is_empty() {
+                let left = of.minus(&found);
+                let left = self.of_templates(&left, |at| at == number)?;
+                found.join(&self.straddling(template, needle, &starts, &left)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn whole_lines_containing(&mut self, finder: &Finder<'_>, of: &Rows) -> Result<Rows, PartError> {
+        let mut found = Rows::none(self.rows);
+        let Some((_, grams)) = self.group.grams.iter().find(|(column, _)| *column == GramColumn::Line) else {
+            return Ok(found);
+        };
+        let mut left = Rows::none(self.rows);
+        for page in of.pages() {
+            if grams.get(page).is_none_or(|grams| grams.may_contain(finder.needle())) {
+                of.in_page(page).for_each(|row| left.insert(row));
+            }
+        }
+        let left = self.untemplated(&left)?;
+        if let Cells::Bytes { values, .. } = self.whole_lines(&left)? {
+            let has = |row: &usize| {
+                values.get(*row).and_then(Option::as_ref).is_some_and(|line| finder.find(line).is_some())
+            };
+            left.iter().filter(has).for_each(|row| found.insert(row));
+        }
+        Ok(found)
+    }
+
+    /// The rows among some that have a value in a column with the text inside.
+    fn values_containing(&mut self, finder: &Finder<'_>, column: u16, of: &Rows) -> Result<Rows, PartError> {
+        let mut found = Rows::none(self.rows);
+        let needle = finder.needle();
+        let kind =
+            self.index.columns.get(usize::from(column)).ok_or_else(|| damaged("a field is missing"))?;
+        if of.is_empty() || !kind.may_contain(needle) {
+            return Ok(found);
+        }
+        let mut left = Rows::none(self.rows);
+        let grams = self.group.grams.iter().find(|(of, _)| *of == GramColumn::Field(column));
+        match grams {
+            Some((_, pages)) => {
+                let whole = kind.unhex(needle);
+                for page in of.pages() {
+                    let may_contain = pages.get(page).is_none_or(|grams| match (kind, &whole) {
+                        (Kind::Hex { .. }, Some(value)) => grams.may_hold(value),
+                        (Kind::Hex { .. }, None) => true,
+                        _ => grams.may_contain(needle),
+                    });
+                    if may_contain {
+                        of.in_page(page).for_each(|row| left.insert(row));
+                    }
+                }
+            }
+            None => left = of.clone(),
+        }
+        if left.is_empty() {
+            return Ok(found);
+        }
+        let (cells, kind) = self.cells(column, &left)?;
+        match cells {
+            Cells::Dictionary { texts, codes } => {
+                let has: Vec<bool> =
+                    texts.iter().map(|text| finder.find(text.as_bytes()).is_some()).collect();
+                if has.contains(&true) {
+                    let is_hit =
+                        |row: &usize| codes.get(*row).and_then(|code| has.get(*code as usize)) == Some(&true);
+                    left.iter().filter(is_hit).for_each(|row| found.insert(row));
+                }
+            }
+            Cells::Bytes { values, .. } if *kind == Kind::Text => {
+                let has = |row: &usize| {
+                    values.get(*row).and_then(Option::as_ref).is_some_and(|text| finder.find(text).is_some())
+                };
+                left.iter().filter(has).for_each(|row| found.insert(row));
+            }
+            _ => {
+                let mut text = String::new();
+                for row in left.iter() {
+                    text.clear();
+                    if cells.push_text(kind, row, &mut text)? && finder.find(text.as_bytes()).is_some() {
+                        found.insert(row);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn straddling(
+        &mut self,
+        template: &Template,
+        needle: &str,
+        starts: &[Straddle],
+        of: &Rows,
+    ) -> Result<Rows, PartError> {
+        let mut found = Rows::none(self.rows);
+        if of.is_empty() {
+            return Ok(found);
+        }
+        // A text can straddle so many values as it has bytes, and more when values are empty.
+        let first = starts.iter().map(|start| start.slot).min().unwrap_or(0);
+        for slot in template.slots.iter().skip(first) {
+            self.cells(slot.column, of)?;
+        }
+        let mut value = String::new();
+        for row in of.iter() {
+            for start in starts {
+                if start.holds(
+                    template,
+                    needle.as_bytes(),
+                    &mut |column, text| {
+                        text.clear();
+                        self.push_value(column, row, text)
+                    },
+                    &mut value,
+                )? {
+                    found.insert(row);
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The texts that the rows have under a field, as codes into a list: one per row of `of`, in order.
+    pub(crate) fn keys(&mut self, field: &Field, of: &Rows) -> Result<Keys, PartError> {
+        match field {
+            Field::Label(name) => Ok(self.label_keys(name)),
+            Field::Metadata(name) if !self.index.may_have_metadata(name) => Ok(Keys::Constant(Box::from(""))),
+            Field::Severity => {
+                let codes = self.severities()?.iter().map(|severity| u32::from(severity.0)).collect();
+                Ok(Keys::Codes { texts: (0..=255u8).map(|n| n.to_string().into()).collect(), codes })
+            }
+            Field::Parsed(syntax, name) if !self.index.may_have_metadata(name) => {
+                self.parsed_keys(*syntax, name, of)
+            }
+            _ => self.keys_by_rows(field, of),
+        }
+    }
+
+    fn label_keys(&self, name: &str) -> Keys {
+        let texts = self.group.runs.iter().map(|run| self.labels(run).get(name).into()).collect();
+        Keys::Runs(texts)
+    }
+
+    fn keys_by_rows(&mut self, field: &Field, of: &Rows) -> Result<Keys, PartError> {
+        use kenning_model::Record;
+        let parts = Parts::of(field);
+        self.prepare(of, parts)?;
+        let (mut interned, mut line) = (Interner::default(), String::new());
+        let mut codes = vec![ABSENT; self.rows];
+        self.for_each_run(of, |_, labels, row| {
+            let text = self.row(row, labels, parts, &mut line)?.text_of(field);
+            if let Some(slot) = codes.get_mut(row) {
+                *slot = interned.code(&text);
+            }
+            Ok(())
+        })?;
+        Ok(Keys::Codes { texts: interned.texts, codes })
+    }
+
+    fn parsed_keys(&mut self, syntax: LineSyntax, name: &str, of: &Rows) -> Result<Keys, PartError> {
+        let columns = self.columns_of(syntax, name);
+        let used = distinct(&columns);
+        let is_labelled = self.group.runs.iter().any(|run| !self.labels(run).get(name).is_empty());
+        if let ([column], false) = (used.as_slice(), is_labelled)
+            && self.of_templates(of, |at| columns.get(at) == Some(&Some(*column)))? == *of
+        {
+            // Every row has its value in one column: it is handed over as it is.
+            let column = *column;
+            self.cells(column, of)?;
+            let cells = self.cells.get(usize::from(column)).and_then(Option::as_ref);
+            return match cells {
+                Some(Cells::Dictionary { texts, codes }) => {
+                    Ok(Keys::Codes { texts: texts.clone(), codes: codes.clone() })
+                }
+                Some(Cells::Numbers { values, .. }) => Ok(Keys::Numbers { column, values: values.clone() }),
+                _ => self.column_keys(column, of),
+            };
+        }
+        self.keys_by_rows(&Field::Parsed(syntax, name.into()), of)
+    }
+
+    fn column_keys(&mut self, column: u16, of: &Rows) -> Result<Keys, PartError> {
+        let (mut interned, mut text) = (Interner::default(), String::new());
+        let mut codes = vec![ABSENT; self.rows];
+        for row in of.iter() {
+            text.clear();
+            self.push_value(column, row, &mut text)?;
+            if let Some(slot) = codes.get_mut(row) {
+                *slot = interned.code(&text);
+            }
+        }
+        Ok(Keys::Codes { texts: interned.texts, codes })
+    }
+}
+
+/// What rows are grouped by in one row group.
+pub(crate) enum Keys {
+    /// The same text everywhere.
+    Constant(Box<str>),
+    /// A text for each run.
+    Runs(Vec<Box<str>>),
+    /// A code for each row of the group into a list of texts.
+    Codes { texts: Vec<Box<str>>, codes: Vec<u32> },
+    /// A number for each row of the group, of the kind of a column.
+    Numbers { column: u16, values: Vec<i64> },
+}
+
+/// Texts and their numbers.
+#[derive(Default)]
+struct Interner {
+    texts: Vec<Box<str>>,
+    by_text: std::collections::HashMap<Box<str>, u32>,
+}
+
+impl Interner {
+    fn code(&mut self, text: &str) -> u32 {
+        match self.by_text.get(text) {
+            Some(code) => *code,
+            None => {
+                let code = self.texts.len() as u32;
+                self.texts.push(text.into());
+                self.by_text.insert(text.into(), code);
+                code
+            }
+        }
+    }
+}
+
+/// How a text may begin in a line so that it reaches over the edge of a value.
+#[derive(Debug, PartialEq)]
+struct Straddle {
+    /// The value at whose edge it begins to be checked.
+    slot: usize,
+    /// So many of its bytes are at the end of that value, or, when `in_literal`, right before it.
+    bytes: usize,
+    in_literal: bool,
+}
+
+impl Straddle {
+    fn starts(template: &Template, needle: &[u8]) -> Vec<Self> {
+        let mut starts = Vec::new();
+        for (slot, piece) in template.slots.iter().enumerate() {
+            for bytes in 1..needle.len() {
+                let (head, tail) = needle.split_at(bytes);
+                if piece.before.as_bytes().ends_with(head) {
+                    starts.push(Self { slot, bytes, in_literal: true });
+                }
+                let next = template.piece_after(slot).as_bytes();
+                if !next.is_empty() && (next.starts_with(tail) || tail.starts_with(next)) {
+                    starts.push(Self { slot, bytes, in_literal: false });
+                }
+            }
+        }
+        starts
+    }
+
+    fn holds(
+        &self,
+        template: &Template,
+        needle: &[u8],
+        text_of: &mut dyn FnMut(u16, &mut String) -> Result<bool, PartError>,
+        value: &mut String,
+    ) -> Result<bool, PartError> {
+        let (head, mut rest) = needle.split_at_checked(self.bytes).unwrap_or_default();
+        let mut slot = self.slot;
+        if !self.in_literal {
+            let Some(piece) = template.slots.get(slot) else { return Ok(false) };
+            if !text_of(piece.column, value)? || !value.as_bytes().ends_with(head) {
+                return Ok(false);
+            }
+            match after_literal(template.piece_after(slot).as_bytes(), rest) {
+                After::Done => return Ok(true),
+                After::Apart => return Ok(false),
+                After::Left(left) => (rest, slot) = (left, slot + 1),
+            }
+        }
+        while let Some(piece) = template.slots.get(slot) {
+            if !text_of(piece.column, value)? {
+                return Ok(false);
+            }
+            match after_literal(value.as_bytes(), rest) {
+                After::Done => return Ok(true),
+                After::Apart => return Ok(false),
+                After::Left(left) => rest = left,
+            }
+            match after_literal(template.piece_after(slot).as_bytes(), rest) {
+                After::Done => return Ok(true),
+                After::Apart => return Ok(false),
+                After::Left(left) => (rest, slot) = (left, slot + 1),
+            }
+        }
+        Ok(false)
+    }
+}
+
+enum After<'n> {
+    Done,
+    Apart,
+    Left(&'n [u8]),
+}
+
+/// What is left of a text to find once a piece of the line is passed.
+fn after_literal<'n>(piece: &[u8], rest: &'n [u8]) -> After<'n> {
+    if piece.starts_with(rest) {
+        return After::Done;
+    }
+    rest.strip_prefix(piece).map_or(After::Apart, After::Left)
+}
+
+impl Template {
+    fn piece_after(&self, slot: usize) -> &str {
+        self.slots.get(slot + 1).map_or(&self.end, |next| &next.before)
+    }
+}
+
+/// A filter on the text of numbers, taken to the numbers themselves where that is the same.
+enum NumberTest {
+    /// Only this number passes, if any.
+    Equals(Option<i64>),
+    /// The number compares so.
+    Compares(Compare, f64),
+    /// Every number.
+    All,
+    /// The text must be looked at.
+    Text,
+}
+
+impl NumberTest {
+    fn new(leaf: &Filter, kind: &Kind) -> Self {
+        match leaf {
+            Filter::Compare(_, Compare::Eq, Literal::Str(text)) => Self::Equals(kind.parse(text)),
+            Filter::Exists(_) => Self::All,
+            Filter::Number(_, op, number) if kind.is_plain_number() => Self::Compares(*op, *number),
+            _ => Self::Text,
+        }
+    }
+
+    fn passes(&self, value: i64, kind: &Kind, leaf: &Filter, text: &mut String) -> bool {
+        match (self, kind.value(value)) {
+            (Self::All, _) => true,
+            (Self::Equals(wanted), _) => *wanted == Some(value),
+            (Self::Compares(op, number), Some(value)) => op.holds_for(value.partial_cmp(number)),
+            _ => {
+                text.clear();
+                kind.format(value, text);
+                leaf.matches(&Text(text))
+            }
+        }
+    }
+}
+
+/// A row whose only field is a text.
+struct Text<'a>(&'a str);
+
+impl kenning_model::Record for Text<'_> {
+    fn any(&self, _: &Field, test: &mut dyn FnMut(kenning_model::ValueRef<'_>) -> bool) -> bool {
+        test(kenning_model::ValueRef::Str(self.0))
+    }
+}
+
+/// A row whose labels and metadata are empty and that has nothing else.
+struct Absent<'a>(&'a Field);
+
+impl kenning_model::Record for Absent<'_> {
+    fn any(&self, _: &Field, test: &mut dyn FnMut(kenning_model::ValueRef<'_>) -> bool) -> bool {
+        matches!(self.0, Field::Label(_) | Field::Metadata(_)) && test(kenning_model::ValueRef::Str(""))
+    }
+}
+
+/// A row whose only field is true.
+struct Truth;
+
+impl kenning_model::Record for Truth {
+    fn any(&self, _: &Field, test: &mut dyn FnMut(kenning_model::ValueRef<'_>) -> bool) -> bool {
+        test(kenning_model::ValueRef::Bool(true))
+    }
+}
+
+fn field_of(filter: &Filter) -> Option<&Field> {
+    match filter {
+        Filter::Compare(field, ..)
+        | Filter::OneOf(field, _)
+        | Filter::Matches(field, _)
+        | Filter::Contains(field, _)
+        | Filter::Number(field, ..)
+        | Filter::Exists(field) => Some(field),
+        Filter::All | Filter::And(_) | Filter::Or(_) | Filter::Not(_) => None,
+    }
+}
+
+/// What a filter costs to look at, in the order of magnitude.
+fn cost(filter: &Filter) -> u8 {
+    match filter {
+        Filter::All => 0,
+        Filter::And(parts) | Filter::Or(parts) => parts.iter().map(cost).max().unwrap_or(0),
+        Filter::Not(part) => cost(part),
+        Filter::Contains(Field::Line, _) => 3,
+        leaf => match field_of(leaf) {
+            Some(Field::Label(_)) => 0,
+            Some(Field::Severity | Field::Plain(_)) => 1,
+            Some(Field::Parsed(..)) => 2,
+            Some(Field::Line) => 5,
+            _ => 4,
+        },
+    }
+}
+
+fn distinct(columns: &[Option<u16>]) -> Vec<u16> {
+    let mut used: Vec<u16> = columns.iter().flatten().copied().collect();
+    used.sort_unstable();
+    used.dedup();
+    used
+}
+
+fn whole<T>(values: Vec<T>, rows: usize) -> Result<Vec<T>, PartError> {
+    if values.len() == rows { Ok(values) } else { Err(damaged("a log column has another number of rows")) }
+}

@@ -1,0 +1,431 @@
+//! How the lines of a part are cut into columns: one look at every line decides which templates and columns the part
+//! has and of what kind they are; a second one, group by group, fills them.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::hash::{Hash, Hasher};
+
+use bytes::Bytes;
+use kenning_model::{LineSyntax, Tokens};
+use parquet::data_type::{ByteArray, FixedLenByteArray};
+
+use super::index::{GramBuilder, GramColumn, Grams, PAGE_ROWS, Slot, Template};
+use super::kind::{Guess, Kind};
+use crate::parts::columns::{Column, Values};
+
+/// Most columns of fields in a part.
+const COLUMNS_MAX: usize = 200;
+/// Most templates looked at; lines that need more stay whole.
+const TEMPLATES_MAX: usize = 1024;
+/// A template is kept when it holds at least one row in so many.
+const TEMPLATE_SHARE: usize = 128;
+/// Columns with more different values are no dictionaries.
+const DICTIONARY_MAX: usize = 1024;
+/// Of rows behind the first so many only each fourth is looked at for different values.
+const SAMPLED_WHOLE: usize = 4096;
+
+/// Places of values in the key of a template.
+const VISIBLE: u8 = 1;
+const HIDDEN: u8 = 2;
+
+/// Finds the template of a line: its syntax and whether it is clean, then the line with marks for its values.
+#[derive(Default)]
+struct Cutter {
+    tokens: Tokens,
+    key: Vec<u8>,
+}
+
+impl Cutter {
+    /// True when the line can be cut; the key and the tokens are then those of the line.
+    fn cut(&mut self, line: &str) -> bool {
+        let syntax = if line.starts_with('{') { LineSyntax::Json } else { LineSyntax::Logfmt };
+        let is_marked = memchr::memchr2(VISIBLE, HIDDEN, line.as_bytes()).is_some();
+        if is_marked || !self.tokens.read(syntax, line) {
+            return false;
+        }
+        self.key.clear();
+        self.key.push(u8::from(syntax == LineSyntax::Logfmt) << 1 | u8::from(self.tokens.is_clean));
+        let mut at = 0;
+        for field in &self.tokens.fields {
+            self.key.extend_from_slice(line.as_bytes().get(at..field.value.start).unwrap_or_default());
+            self.key.push(if field.is_visible { VISIBLE } else { HIDDEN });
+            at = field.value.end;
+        }
+        self.key.extend_from_slice(line.as_bytes().get(at..).unwrap_or_default());
+        true
+    }
+
+    fn values<'l>(&self, line: &'l str) -> impl Iterator<Item = &'l str> {
+        self.tokens.fields.iter().map(|field| line.get(field.value.clone()).unwrap_or(""))
+    }
+
+    fn template(&self, line: &str, columns: &[u16]) -> Template {
+        let names = self.tokens.names(line);
+        let mut at = 0;
+        let slots = self.tokens.fields.iter().enumerate().zip(columns).map(|((place, field), column)| {
+            let before = line.get(at..field.value.start).unwrap_or("").into();
+            at = field.value.end;
+            let name = names.as_ref().filter(|_| field.is_visible).and_then(|names| names.get(place));
+            Slot { before, column: *column, name: name.map(|name| name.as_str().into()) }
+        });
+        let slots = slots.collect();
+        let syntax = if line.starts_with('{') { LineSyntax::Json } else { LineSyntax::Logfmt };
+        Template { syntax, is_plain: names.is_some(), slots, end: line.get(at..).unwrap_or("").into() }
+    }
+
+    /// The key of a field in its line with those of the objects around it.
+    fn path(&self, line: &str, place: usize) -> String {
+        let Some(field) = self.tokens.fields.get(place) else { return String::new() };
+        let mut path = line.get(field.key.clone()).unwrap_or("").to_owned();
+        let mut parent = field.parent;
+        while let Some((key, outer)) = parent.and_then(|at| self.tokens.parents.get(at as usize)) {
+            path.insert(0, '\u{1f}');
+            path.insert_str(0, line.get(key.clone()).unwrap_or(""));
+            parent = *outer;
+        }
+        path
+    }
+}
+
+/// What is known of a column while templates are gathered.
+#[derive(Default)]
+struct Gathered {
+    path: String,
+    guess: Guess,
+    values: HashSet<u64>,
+}
+
+struct Seen {
+    template: Template,
+    rows: usize,
+}
+
+/// The templates and columns of a part.
+#[derive(Default)]
+pub(crate) struct Plan {
+    pub(crate) templates: Vec<Template>,
+    pub(crate) columns: Vec<PlannedColumn>,
+    by_key: HashMap<Vec<u8>, u32>,
+}
+
+pub(crate) struct PlannedColumn {
+    /// The name in the file.
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) is_dictionary: bool,
+}
+
+impl Plan {
+    /// Looks at all lines of a part.
+    pub(crate) fn new<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> Self {
+        let mut gathering = Gathering::default();
+        for (row, line) in lines.clone().enumerate() {
+            gathering.add(row, line);
+        }
+        gathering.finish(lines.count())
+    }
+}
+
+#[derive(Default)]
+struct Gathering {
+    cutter: Cutter,
+    seen: Vec<Seen>,
+    by_key: HashMap<Vec<u8>, usize>,
+    columns: Vec<Gathered>,
+    by_path: HashMap<String, u16>,
+    last: Option<(Vec<u8>, usize)>,
+}
+
+impl Gathering {
+    fn add(&mut self, row: usize, line: &str) {
+        if !self.cutter.cut(line) {
+            return;
+        }
+        let place = match &self.last {
+            Some((key, place)) if *key == self.cutter.key => *place,
+            _ => {
+                let Some(place) = self.place(line) else { return };
+                self.last = Some((self.cutter.key.clone(), place));
+                place
+            }
+        };
+        let Some(seen) = self.seen.get_mut(place) else { return };
+        seen.rows += 1;
+        let is_sampled = row < SAMPLED_WHOLE || row.is_multiple_of(4);
+        for (slot, value) in seen.template.slots.iter().zip(self.cutter.values(line)) {
+            let Some(column) = self.columns.get_mut(usize::from(slot.column)) else { continue };
+            column.guess.add(value);
+            if is_sampled && column.values.len() <= DICTIONARY_MAX {
+                let mut hasher = DefaultHasher::new();
+                value.hash(&mut hasher);
+                column.values.insert(hasher.finish());
+            }
+        }
+    }
+
+    /// The place of the template of the line just cut.
+    fn place(&mut self, line: &str) -> Option<usize> {
+        if let Some(place) = self.by_key.get(&self.cutter.key) {
+            return Some(*place);
+        }
+        (self.seen.len() < TEMPLATES_MAX).then_some(())?;
+        let mut columns = Vec::with_capacity(self.cutter.tokens.fields.len());
+        for place in 0..self.cutter.tokens.fields.len() {
+            let path = self.cutter.path(line, place);
+            let next = u16::try_from(self.columns.len()).ok()?;
+            // A key that comes twice in a line needs two columns.
+            let mut unique = path.clone();
+            while self.by_path.get(&unique).is_some_and(|column| columns.contains(column)) {
+                unique.push('\u{1e}');
+            }
+            let column = match self.by_path.entry(unique) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(slot) => {
+                    self.columns.push(Gathered { path, ..Gathered::default() });
+                    *slot.insert(next)
+                }
+            };
+            columns.push(column);
+        }
+        let template = self.cutter.template(line, &columns);
+        self.seen.push(Seen { template, rows: 0 });
+        self.by_key.insert(self.cutter.key.clone(), self.seen.len() - 1);
+        Some(self.seen.len() - 1)
+    }
+
+    /// Keeps the templates of many lines and the columns that they need.
+    fn finish(self, rows: usize) -> Plan {
+        let mut keys: Vec<(Vec<u8>, Seen)> = Vec::new();
+        let mut seen: Vec<Option<Seen>> = self.seen.into_iter().map(Some).collect();
+        for (key, place) in self.by_key {
+            if let Some(seen) = seen.get_mut(place).and_then(Option::take) {
+                keys.push((key, seen));
+            }
+        }
+        // By weight, then by text: equal heads give equal files.
+        keys.sort_unstable_by(|(a_key, a), (b_key, b)| b.rows.cmp(&a.rows).then_with(|| a_key.cmp(b_key)));
+        let mut plan = Plan::default();
+        let mut places: HashMap<u16, u16> = HashMap::new();
+        let mut names = HashSet::new();
+        for (key, Seen { mut template, rows: held }) in keys {
+            let new = template.slots.iter().filter(|slot| !places.contains_key(&slot.column)).count();
+            if held * TEMPLATE_SHARE < rows || plan.columns.len() + new > COLUMNS_MAX {
+                continue;
+            }
+            for slot in &mut template.slots {
+                slot.column = *places.entry(slot.column).or_insert_with(|| {
+                    let column = self.columns.get(usize::from(slot.column));
+                    plan.columns.push(PlannedColumn::new(column, &mut names));
+                    (plan.columns.len() - 1) as u16
+                });
+            }
+            plan.by_key.insert(key, plan.templates.len() as u32);
+            plan.templates.push(template);
+        }
+        plan
+    }
+}
+
+impl PlannedColumn {
+    fn new(gathered: Option<&Gathered>, names: &mut HashSet<String>) -> Self {
+        let path = gathered.map_or("", |gathered| &gathered.path);
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        let mut name: String = "field_".chars().chain(path.chars().map(plain)).collect();
+        let stem = name.clone();
+        let mut number = 1;
+        while !names.insert(name.clone()) {
+            number += 1;
+            name = format!("{stem}_{number}");
+        }
+        Self {
+            name,
+            kind: gathered.map_or(Kind::Text, |gathered| gathered.guess.kind()),
+            is_dictionary: gathered.is_some_and(|gathered| gathered.values.len() <= DICTIONARY_MAX),
+        }
+    }
+
+    /// Its line in the schema.
+    pub(crate) fn schema(&self) -> String {
+        let name = &self.name;
+        match &self.kind {
+            Kind::Text => format!("optional binary {name} (STRING);\n"),
+            Kind::Int { .. } => format!("optional int64 {name};\n"),
+            Kind::Decimal { scale, .. } => format!("optional int64 {name} (DECIMAL(18,{scale}));\n"),
+            Kind::Hex { len } => format!("optional fixed_len_byte_array({len}) {name};\n"),
+        }
+    }
+}
+
+/// The columns of a row group as they fill.
+pub(crate) struct Filler<'p> {
+    plan: &'p Plan,
+    cutter: Cutter,
+    last: Option<(Vec<u8>, Option<u32>)>,
+    rows: usize,
+    templates: Vec<Option<i32>>,
+    lines: Texts,
+    columns: Vec<Filling>,
+}
+
+/// Texts of a column in one buffer, and the rows that have one.
+#[derive(Default)]
+struct Texts {
+    buffer: Vec<u8>,
+    ends: Vec<usize>,
+    definition: Vec<i16>,
+}
+
+impl Texts {
+    fn push(&mut self, row: usize, text: &[u8]) {
+        self.buffer.extend_from_slice(text);
+        self.ends.push(self.buffer.len());
+        self.definition.resize(row, 0);
+        self.definition.push(1);
+    }
+
+    /// The grams of texts; of hex digits those of whole values.
+    fn grams(&self, kind: &Kind) -> Vec<Grams> {
+        let mut builder = GramBuilder::new();
+        let (mut pages, mut start) = (Vec::new(), 0);
+        let mut ends = self.ends.iter();
+        for (row, defined) in self.definition.iter().enumerate() {
+            if row > 0 && row.is_multiple_of(PAGE_ROWS) {
+                pages.push(builder.finish());
+            }
+            if *defined == 1
+                && let Some(end) = ends.next()
+            {
+                let value = self.buffer.get(start..*end).unwrap_or_default();
+                match kind {
+                    Kind::Hex { .. } => builder.add_whole(value),
+                    _ => builder.add(value),
+                }
+                start = *end;
+            }
+        }
+        pages.push(builder.finish());
+        pages
+    }
+
+    fn finish(mut self, rows: usize, kind: &Kind) -> Column {
+        self.definition.resize(rows, 0);
+        let buffer = Bytes::from(self.buffer);
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let parts = starts.zip(&self.ends).map(|(start, end)| buffer.slice(start..*end));
+        let values = match kind {
+            Kind::Hex { .. } => {
+                Values::Fixed(parts.map(|part| FixedLenByteArray::from(ByteArray::from(part))).collect())
+            }
+            _ => Values::Bytes(parts.map(ByteArray::from).collect()),
+        };
+        Column { values, definition: self.definition, repetition: Vec::new() }
+    }
+}
+
+enum Filling {
+    Texts(Texts),
+    Numbers { values: Vec<i64>, definition: Vec<i16> },
+}
+
+/// A value ready for its column.
+enum Cell<'l> {
+    Number(i64),
+    Text(&'l str),
+    Hex(Vec<u8>),
+}
+
+impl<'p> Filler<'p> {
+    pub(crate) fn new(plan: &'p Plan) -> Self {
+        let filling = |column: &PlannedColumn| match column.kind {
+            Kind::Text | Kind::Hex { .. } => Filling::Texts(Texts::default()),
+            Kind::Int { .. } | Kind::Decimal { .. } => {
+                Filling::Numbers { values: Vec::new(), definition: Vec::new() }
+            }
+        };
+        Self {
+            plan,
+            cutter: Cutter::default(),
+            last: None,
+            rows: 0,
+            templates: Vec::new(),
+            lines: Texts::default(),
+            columns: plan.columns.iter().map(filling).collect(),
+        }
+    }
+
+    /// Adds the line of the next row: cut, or whole when no template holds it.
+    pub(crate) fn add(&mut self, line: &str) {
+        let row = self.rows;
+        self.rows += 1;
+        let template = self.cutter.cut(line).then(|| self.template()).flatten();
+        let cells = template.and_then(|number| Some((number, self.cells(number, line)?)));
+        self.templates.push(cells.as_ref().map(|(number, _)| *number as i32));
+        let Some((number, cells)) = cells else { return self.lines.push(row, line.as_bytes()) };
+        let slots = self.plan.templates.get(number as usize).map_or(&[][..], |template| &template.slots);
+        for (slot, cell) in slots.iter().zip(cells) {
+            match (self.columns.get_mut(usize::from(slot.column)), cell) {
+                (Some(Filling::Numbers { values, definition }), Cell::Number(number)) => {
+                    values.push(number);
+                    definition.resize(row, 0);
+                    definition.push(1);
+                }
+                (Some(Filling::Texts(texts)), Cell::Text(text)) => texts.push(row, text.as_bytes()),
+                (Some(Filling::Texts(texts)), Cell::Hex(bytes)) => texts.push(row, &bytes),
+                _ => {}
+            }
+        }
+    }
+
+    fn template(&mut self) -> Option<u32> {
+        match &self.last {
+            Some((key, template)) if *key == self.cutter.key => *template,
+            _ => {
+                let template = self.plan.by_key.get(&self.cutter.key).copied();
+                self.last = Some((self.cutter.key.clone(), template));
+                template
+            }
+        }
+    }
+
+    /// The values of the line just cut; none when one of them would not come back.
+    fn cells<'l>(&self, template: u32, line: &'l str) -> Option<Vec<Cell<'l>>> {
+        let slots = &self.plan.templates.get(template as usize)?.slots;
+        let cell = |(slot, value): (&Slot, &'l str)| {
+            let kind = &self.plan.columns.get(usize::from(slot.column))?.kind;
+            match kind {
+                Kind::Text => Some(Cell::Text(value)),
+                Kind::Hex { .. } => kind.unhex(value.as_bytes()).map(Cell::Hex),
+                Kind::Int { .. } | Kind::Decimal { .. } => kind.parse(value).map(Cell::Number),
+            }
+        };
+        slots.iter().zip(self.cutter.values(line)).map(cell).collect()
+    }
+
+    /// The column of whole lines, that of template numbers, those of fields, and the grams of those that are searched.
+    pub(crate) fn finish(self) -> (Column, Column, Vec<Column>, Vec<(GramColumn, Vec<Grams>)>) {
+        let rows = self.rows;
+        let mut grams = Vec::new();
+        if !self.lines.ends.is_empty() {
+            grams.push((GramColumn::Line, self.lines.grams(&Kind::Text)));
+        }
+        let lines = self.lines.finish(rows, &Kind::Text);
+        let templates = Column::optional(self.templates.into_iter(), Values::I32);
+        let mut fields = Vec::with_capacity(self.columns.len());
+        for (place, (column, planned)) in self.columns.into_iter().zip(&self.plan.columns).enumerate() {
+            fields.push(match column {
+                Filling::Texts(texts) => {
+                    if !planned.is_dictionary {
+                        grams.push((GramColumn::Field(place as u16), texts.grams(&planned.kind)));
+                    }
+                    texts.finish(rows, &planned.kind)
+                }
+                Filling::Numbers { values, mut definition } => {
+                    definition.resize(rows, 0);
+                    Column { values: Values::I64(values), definition, repetition: Vec::new() }
+                }
+            });
+        }
+        (lines, templates, fields, grams)
+    }
+}
