@@ -47,14 +47,18 @@ impl Hasher for NumberHasher {
 
 type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
 
+/// Rows and bytes of their lines.
+type Counted = (u64, u64);
+type CountsByNumber = NumberMap<(Nanos, i64), Counted>;
+
 /// Counts by the numbers in one field, per kind of number: a text is made of each number only once, at the end.
 #[derive(Default)]
 pub(crate) struct NumberCounts {
-    kinds: Vec<(Kind, NumberMap<(Nanos, i64), (u64, u64)>)>,
+    kinds: Vec<(Kind, CountsByNumber)>,
 }
 
 impl NumberCounts {
-    fn of(&mut self, kind: &Kind) -> Option<&mut NumberMap<(Nanos, i64), (u64, u64)>> {
+    fn of(&mut self, kind: &Kind) -> Option<&mut CountsByNumber> {
         let place = match self.kinds.iter().position(|(known, _)| known == kind) {
             Some(place) => place,
             None => {
@@ -128,7 +132,7 @@ pub(crate) fn count(
     let keys: Vec<Coded> = keys.into_iter().map(Coded::new).collect();
     let needs_bytes = spec.aggs.contains(&Agg::LineBytes);
     let is_constant = keys.iter().all(Coded::is_constant);
-    let mut local: NumberMap<LocalKey, (u64, u64)> = NumberMap::default();
+    let mut local: NumberMap<LocalKey, Counted> = NumberMap::default();
     let mut line = String::new();
     let mut is_prepared = false;
     let runs = &group.group.runs;
@@ -166,7 +170,7 @@ pub(crate) fn count(
     hand_over(groups, numbers, spec, group, &keys, local, work)
 }
 
-fn add(local: &mut NumberMap<LocalKey, (u64, u64)>, key: LocalKey, rows: u64, bytes: u64) {
+fn add(local: &mut NumberMap<LocalKey, Counted>, key: LocalKey, rows: u64, bytes: u64) {
     let slot = local.entry(key).or_default();
     *slot = (slot.0 + rows, slot.1 + bytes);
 }
@@ -183,7 +187,7 @@ fn hand_over(
     spec: &Group,
     group: &LogGroup<'_>,
     keys: &[Coded],
-    local: NumberMap<LocalKey, (u64, u64)>,
+    local: NumberMap<LocalKey, Counted>,
     work: &mut Work<'_>,
 ) -> Result<(), PartError> {
     if let [Coded::Numbers { column, .. }] = keys

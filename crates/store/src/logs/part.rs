@@ -9,8 +9,12 @@ use parquet::data_type::{ByteArray, FixedLenByteArray};
 use super::group::{LogGroup, Parts};
 use super::index::{GroupIndex, INDEX_KEY, LogIndex, PAGE_ROWS, Run};
 use super::kind::Kind;
+<<<<<<< HEAD
 use super::plan::{Filler, Plan, PlannedColumn};
 use crate::delete::Hidden;
+=======
+use super::plan::{Filled, Filler, Plan, PlannedColumn};
+>>>>>>> 4121b0f (Parts of logs, version 2: golden directory, format page, changelog)
 use crate::parts::columns::{
     Column, GroupReader, Layout, TableReader, TableWriter, VERSION_FIELDS, Values, spread, text_of,
 };
@@ -214,7 +218,7 @@ fn write_group(
     let span = |id: SpanId| (!id.is_none()).then(|| FixedLenByteArray::from(id.0.to_vec()));
     let mut filler = Filler::new(plan);
     rows.iter().for_each(|(row, _)| filler.add(row.line));
-    let (lines, templates, fields, grams) = filler.finish();
+    let Filled { lines, templates, fields, grams } = filler.finish();
     let own = [
         Column::required(Values::I32(numbers.to_vec())),
         keys,

@@ -335,6 +335,14 @@ enum Cell<'l> {
     Hex(Vec<u8>),
 }
 
+/// The columns of a row group that hold its lines.
+pub(crate) struct Filled {
+    pub(crate) lines: Column,
+    pub(crate) templates: Column,
+    pub(crate) fields: Vec<Column>,
+    pub(crate) grams: Vec<(GramColumn, Vec<Grams>)>,
+}
+
 impl<'p> Filler<'p> {
     pub(crate) fn new(plan: &'p Plan) -> Self {
         let filling = |column: &PlannedColumn| match column.kind {
@@ -403,7 +411,7 @@ impl<'p> Filler<'p> {
     }
 
     /// The column of whole lines, that of template numbers, those of fields, and the grams of those that are searched.
-    pub(crate) fn finish(self) -> (Column, Column, Vec<Column>, Vec<(GramColumn, Vec<Grams>)>) {
+    pub(crate) fn finish(self) -> Filled {
         let rows = self.rows;
         let mut grams = Vec::new();
         if !self.lines.ends.is_empty() {
@@ -426,6 +434,6 @@ impl<'p> Filler<'p> {
                 }
             });
         }
-        (lines, templates, fields, grams)
+        Filled { lines, templates, fields, grams }
     }
 }

@@ -239,7 +239,9 @@ impl Chance {
         let mut batch = LogBatch::default();
         let streams: Vec<LabelSet> =
             (0..20).map(|n| LabelSet::from_pairs([("app", "web"), ("job", &n.to_string())])).collect();
-        streams.iter().for_each(|stream| drop(batch.add_stream(stream.clone())));
+        for stream in &streams {
+            batch.add_stream(stream.clone());
+        }
         for row in 0..rows {
             let stream = self.below(20) as u32;
             let line = match self.below(50) {
