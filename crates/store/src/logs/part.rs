@@ -9,12 +9,8 @@ use parquet::data_type::{ByteArray, FixedLenByteArray};
 use super::group::{LogGroup, Parts};
 use super::index::{GroupIndex, INDEX_KEY, LogIndex, PAGE_ROWS, Run};
 use super::kind::Kind;
-<<<<<<< HEAD
-use super::plan::{Filler, Plan, PlannedColumn};
-use crate::delete::Hidden;
-=======
 use super::plan::{Filled, Filler, Plan, PlannedColumn};
->>>>>>> 4121b0f (Parts of logs, version 2: golden directory, format page, changelog)
+use crate::delete::Hidden;
 use crate::parts::columns::{
     Column, GroupReader, Layout, TableReader, TableWriter, VERSION_FIELDS, Values, spread, text_of,
 };
