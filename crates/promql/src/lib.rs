@@ -15,6 +15,7 @@
 //! store, parallel evaluation.
 
 mod annotation;
+mod complete;
 mod eval;
 mod histogram;
 mod kahan;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use kenning_model::{Filter, Histogram, LabelSet, Millis, Store};
 use kenning_query::{Diagnostic, LimitKind, QueryContext, QueryError};
 
+pub use complete::{Completion, Expect, Hover, complete, help, hover};
 pub use eval::{STALE, is_stale};
 pub use histogram::{Bucket, annotate_resets, compact, histogram_buckets};
 pub use syntax::{

@@ -191,3 +191,28 @@ fn histogram_series_expand() {
         }
     }
 }
+
+/// What Prometheus's lexer refuses does not parse here either. Token lists themselves are not compared: tokens are not
+/// part of the crate's interface.
+#[test]
+fn what_the_lexer_refuses_does_not_parse() {
+    let Some(folder) = corpus::folder("promql/parser") else { return };
+    let (mut total, mut differences) = (0, Vec::new());
+    for suite in corpus::json(&folder, "lexer.json") {
+        for case in suite.get("tests").and_then(Value::as_array).into_iter().flatten() {
+            let fails = case.get("fail").and_then(Value::as_bool).unwrap_or(false);
+            let Some(input) = text(case, "input").filter(|_| fails) else { continue };
+            total += 1;
+            let is_series = case.get("seriesDesc").and_then(Value::as_bool).unwrap_or(false);
+            let accepted = if is_series {
+                parse_series_description(&format!("x {input}")).is_ok()
+            } else {
+                parse(input).is_ok()
+            };
+            if accepted {
+                differences.push(input.to_owned());
+            }
+        }
+    }
+    report("lexer", total, &differences, 0);
+}

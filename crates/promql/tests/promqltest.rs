@@ -37,3 +37,21 @@ fn every_evaluation_gives_what_prometheus_gives() {
     let fixed: Vec<_> = KNOWN_FAILURES.iter().filter(|place| !failed.iter().any(|f| f == *place)).collect();
     assert!(fixed.is_empty(), "pass now, remove from the list: {fixed:?}");
 }
+
+/// The scripts that Prometheus keeps inside of its engine's tests.
+#[test]
+fn every_inline_script_gives_what_prometheus_gives() {
+    let Some(folder) = corpus::folder("promql/promqltest-inline") else { return };
+    let (mut passed, mut failures) = (0, Vec::new());
+    for case in corpus::json(&folder, "engine_inline.json") {
+        let field = |key| case.get(key).and_then(serde_json::Value::as_str).unwrap_or("");
+        for outcome in script::run(field("test"), field("script")) {
+            match outcome.failure() {
+                Some(failure) => failures.push(failure),
+                None => passed += 1,
+            }
+        }
+    }
+    eprintln!("inline: {passed} of {} evaluations pass", passed + failures.len());
+    assert!(failures.is_empty(), "{failures:#?}");
+}
