@@ -12,7 +12,7 @@
 //! `RangeFunction` ...) or in `plan::Vector`, its computation in the family's file under `eval/`.
 //!
 //! Absent on purpose: files, HTTP and JSON, time of day, caching. Not there yet: push-down of range functions into the
-//! store, parallel evaluation.
+//! store, parallel evaluation. What differs from Prometheus is listed in `docs/promql.md`.
 
 mod annotation;
 mod complete;
