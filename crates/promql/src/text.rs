@@ -118,12 +118,46 @@ const UNITS: [(&str, u64); 7] = [
     ("ms", 1),
 ];
 
+/// Longest duration in milliseconds: what fits into 64 bits of nanoseconds.
+const DURATION_MS_MAX: u64 = i64::MAX as u64 / 1_000_000;
+
 /// Milliseconds of a duration such as `1h30m`; units go from large to small, each at most once.
 ///
 /// # Errors
 /// The sentence Prometheus answers with.
 pub fn parse_duration(text: &str) -> Result<i64, String> {
-    kenning_query::text::duration::parse_prometheus(text).map(|nanos| nanos / 1_000_000)
+    if text == "0" {
+        return Ok(0);
+    }
+    if text.is_empty() {
+        return Err("empty duration string".into());
+    }
+    let invalid = || format!("not a valid duration string: {}", quote(text));
+    let (mut rest, mut total, mut smallest) = (text, 0u64, None);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_len);
+        let number: u64 = number.parse().map_err(|_| invalid())?;
+        if unit.is_empty() {
+            return Err(invalid());
+        }
+        let position = UNITS.iter().position(|(name, _)| *name == unit);
+        let Some((position, (_, factor))) = position.and_then(|p| Some((p, UNITS.get(p)?))) else {
+            return Err(format!("unknown unit {} in duration {}", quote(unit), quote(text)));
+        };
+        if smallest.is_some_and(|last| position <= last) {
+            return Err(invalid());
+        }
+        smallest = Some(position);
+        total = number.checked_mul(*factor).and_then(|ms| total.checked_add(ms)).unwrap_or(u64::MAX);
+        if total > DURATION_MS_MAX {
+            return Err("duration out of range".into());
+        }
+        rest = tail;
+    }
+    Ok(total as i64)
 }
 
 /// A duration in the largest units, as Prometheus prints it. Years and weeks only when nothing remains.

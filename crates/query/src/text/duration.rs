@@ -88,24 +88,15 @@ pub fn parse_prometheus(text: &str) -> Result<i64, String> {
         _ => {}
     }
     let invalid = || format!("not a valid duration string: {}", quote(text));
-    let (mut rest, mut total, mut next) = (text, 0i64, 0);
+    let (mut rest, mut total, mut units) = (text, 0i64, PROMETHEUS_UNITS.iter());
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(invalid)?;
         let (number, after) = rest.split_at(digits);
         let unit_end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_end);
-        let number: u64 = number.parse().map_err(|_| invalid())?;
-        let known = PROMETHEUS_UNITS.iter().enumerate().find(|(_, (name, _))| *name == unit);
-        let Some((position, (_, scale))) = known else {
-            return Err(format!("unknown unit {} in duration {}", quote(unit), quote(text)));
-        };
-        // Units go from large to small, each at most once.
-        if position < next {
-            return Err(invalid());
-        }
-        next = position + 1;
-        let part = i64::try_from(number).ok().and_then(|number| number.checked_mul(*scale));
-        let sum = part.and_then(|part| total.checked_add(part));
+        let (_, scale) = units.find(|(name, _)| *name == unit).ok_or_else(invalid)?;
+        let number: i64 = number.parse().map_err(|_| invalid())?;
+        let sum = number.checked_mul(*scale).and_then(|ns| total.checked_add(ns));
         total = sum.ok_or_else(|| "duration out of range".to_owned())?;
         rest = after;
     }
