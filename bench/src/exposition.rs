@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::process::{Kenning, Watched};
 use crate::{Failure, Row};
 
-const TARGETS: usize = 100;
+const TARGETS: usize = 200;
 const SAMPLES_PER_PAGE: usize = 507;
 const MEASURED: Duration = Duration::from_secs(20);
 /// Time for connections to open and series to be made.

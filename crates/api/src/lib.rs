@@ -30,7 +30,10 @@ pub use axum::body::Body;
 pub use push::Push;
 pub use routes::Permission;
 pub use run::QueryGate;
-pub use state::{Api, ApiParts, BlockSummary, IngestOverview, Readiness, Refused, ScrapeTarget, WebOptions};
+pub use state::{
+    Api, ApiParts, BlockSummary, IngestOverview, NoScraping, Readiness, Refused, ScrapeTarget, Scraping,
+    WebOptions,
+};
 
 use crate::routes::Routes;
 

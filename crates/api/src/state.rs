@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use kenning_model::Store;
+use kenning_model::{MetricMetadata, Store};
 use kenning_query::Limits;
 use kenning_stdx::clock::Clock;
 
@@ -31,7 +31,7 @@ pub struct ApiParts {
     /// Renders the server's own metrics in the Prometheus text format 0.0.4.
     pub own_metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// What is scraped and how it goes.
-    pub targets: Arc<dyn Fn() -> Vec<ScrapeTarget> + Send + Sync>,
+    pub scraping: Arc<dyn Scraping>,
     /// How much comes in and is kept.
     pub ingest: Arc<dyn Fn() -> IngestOverview + Send + Sync>,
     /// The settings in force as YAML, secrets left out.
@@ -134,6 +134,42 @@ impl Readiness {
     }
 }
 
+/// What the API asks of whoever scrapes.
+pub trait Scraping: Send + Sync + 'static {
+    /// The targets and how they stand.
+    fn targets(&self) -> Vec<ScrapeTarget>;
+    /// The labels, before relabelling, of targets that rules drop, with their jobs.
+    fn dropped(&self) -> Vec<(String, Vec<(String, String)>)>;
+    /// The jobs, each with the number of targets that its rules drop.
+    fn pools(&self) -> Vec<(String, usize)>;
+    /// What targets say of their metrics: labels of the target, then the metrics.
+    fn metadata(&self) -> Vec<(Vec<(String, String)>, Vec<MetricMetadata>)>;
+    /// Reads the configuration again; the error says why the old one stays.
+    fn reload(&self) -> Result<(), String>;
+}
+
+/// Nothing is scraped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoScraping;
+
+impl Scraping for NoScraping {
+    fn targets(&self) -> Vec<ScrapeTarget> {
+        Vec::new()
+    }
+    fn dropped(&self) -> Vec<(String, Vec<(String, String)>)> {
+        Vec::new()
+    }
+    fn pools(&self) -> Vec<(String, usize)> {
+        Vec::new()
+    }
+    fn metadata(&self) -> Vec<(Vec<(String, String)>, Vec<MetricMetadata>)> {
+        Vec::new()
+    }
+    fn reload(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 /// A scrape target as `/api/v1/targets` shows it.
 #[derive(Clone, Debug, Default)]
 pub struct ScrapeTarget {
@@ -143,6 +179,8 @@ pub struct ScrapeTarget {
     pub instance: String,
     /// Where it is scraped.
     pub url: String,
+    /// Its labels before relabelling.
+    pub discovered: Vec<(String, String)>,
     /// All its labels.
     pub labels: Vec<(String, String)>,
     /// Whether the last scrape worked; `None` before the first.
@@ -153,10 +191,10 @@ pub struct ScrapeTarget {
     pub last_scrape_ms: i64,
     /// How long it took, in seconds.
     pub last_duration_seconds: f64,
-    /// Distance between scrapes, in seconds.
-    pub interval_seconds: f64,
-    /// Longest scrape, in seconds.
-    pub timeout_seconds: f64,
+    /// Distance between scrapes, as Prometheus prints it.
+    pub interval: String,
+    /// Longest scrape, likewise.
+    pub timeout: String,
 }
 
 /// How much comes in and is kept. Totals since the start of the process.

@@ -5,9 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
-use kenning_api::{
-    Api, ApiParts, App, Body, IngestOverview, Push, QueryGate, Readiness, ScrapeTarget, table,
-};
+use kenning_api::{Api, ApiParts, App, Body, IngestOverview, NoScraping, Push, QueryGate, Readiness, table};
 use kenning_model::{
     Attributes, Batch, BatchId, LabelSet, LogBatch, LogRow, MetricBatch, Millis, Nanos, Sample, Severity,
     Span, SpanBatch, SpanId, SpanSource, Store, TenantId, TraceId, Value as Attribute, Write,
@@ -86,7 +84,7 @@ fn app() -> App {
         version: "0",
         started_at: NOW - 60,
         own_metrics: Arc::new(String::new),
-        targets: Arc::new(Vec::<ScrapeTarget>::new),
+        scraping: Arc::new(NoScraping),
         ingest: Arc::new(IngestOverview::default),
         config: String::new(),
         blocks: Arc::new(Vec::new),

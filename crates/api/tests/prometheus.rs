@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use kenning_api::{
-    Api, ApiParts, App, BlockSummary, Body, IngestOverview, Push, QueryGate, Readiness, ScrapeTarget,
-    WebOptions,
+    Api, ApiParts, App, BlockSummary, Body, IngestOverview, NoScraping, Push, QueryGate, Readiness,
+    ScrapeTarget, Scraping, WebOptions,
 };
 use kenning_model::{
     Batch, BatchId, Exemplar, Histogram, HistogramSample, LabelSet, MetricBatch, MetricKind, MetricMetadata,
@@ -21,6 +21,28 @@ use serde_json::{Value, json};
 
 const NOW: i64 = 1_700_000_000;
 const CORPUS: &str = "/work/shared/corpus/promql/http_api";
+
+/// A job of one target, and of one that a rule drops.
+struct OneTarget;
+
+impl Scraping for OneTarget {
+    fn targets(&self) -> Vec<ScrapeTarget> {
+        vec![ScrapeTarget { job: "api".into(), up: Some(true), ..ScrapeTarget::default() }]
+    }
+    fn dropped(&self) -> Vec<(String, Vec<(String, String)>)> {
+        vec![("api".into(), vec![("__address__".into(), "h:1".into())])]
+    }
+    fn pools(&self) -> Vec<(String, usize)> {
+        vec![("api".into(), 1)]
+    }
+    fn metadata(&self) -> Vec<(Vec<(String, String)>, Vec<MetricMetadata>)> {
+        let one = MetricMetadata { metric: "up".into(), ..MetricMetadata::default() };
+        vec![(vec![("job".into(), "api".into())], vec![one])]
+    }
+    fn reload(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
 
 struct NoPush;
 
@@ -80,9 +102,7 @@ fn app_with(web: WebOptions) -> App {
         version: "0",
         started_at: NOW - 60,
         own_metrics: Arc::new(String::new),
-        targets: Arc::new(|| {
-            vec![ScrapeTarget { job: "api".into(), up: Some(true), ..ScrapeTarget::default() }]
-        }),
+        scraping: Arc::new(OneTarget),
         ingest: Arc::new(IngestOverview::default),
         config: "a: b\n".to_owned(),
         blocks: Arc::new(move || vec![block]),
@@ -243,7 +263,7 @@ async fn recorded_answers_of_the_editor_come_back() {
         version: "0",
         started_at: NOW,
         own_metrics: Arc::new(String::new),
-        targets: Arc::new(Vec::new),
+        scraping: Arc::new(NoScraping),
         ingest: Arc::new(IngestOverview::default),
         config: String::new(),
         blocks: Arc::new(Vec::new),

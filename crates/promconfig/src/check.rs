@@ -66,7 +66,9 @@ pub fn check(path: &str, files: &dyn Files, syntax_only: bool) -> Checked {
     checked
 }
 
-fn directory_of(path: &str) -> &str {
+/// The directory a file is in; empty for the present one.
+#[must_use]
+pub fn directory_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
 
@@ -85,6 +87,7 @@ pub fn scrape_configs(
     files: &dyn Files,
 ) -> Result<Vec<ScrapeConfig>, Problem> {
     let mut all = config.scrape_configs.clone();
+    all.iter_mut().for_each(|one| one.set_directory(directory));
     let mut names: Vec<(String, String)> =
         all.iter().map(|one| (one.job_name.clone(), "main config file".to_owned())).collect();
     for pattern in &config.scrape_config_files {
@@ -106,6 +109,8 @@ pub fn scrape_configs(
                     )));
                 }
                 names.push((one.job_name.clone(), quoted(path.as_bytes())));
+                let mut one = one;
+                one.set_directory(directory_of(&path));
                 all.push(one);
             }
         }
@@ -153,8 +158,8 @@ fn check_credentials(
     checked: &mut Checked,
 ) {
     let (more, _) = files_of(extra);
-    for path in config.credential_files.iter().chain(&more) {
-        let path = joined(directory, path);
+    let own = config.credential_files.iter().map(|path| joined(directory, path));
+    for path in own.chain(more) {
         if !files.exists(&path) {
             let message =
                 format!("error checking file {}: no such file or directory", quoted(path.as_bytes()));
@@ -171,8 +176,9 @@ fn check_target_files(
     checked: &mut Checked,
 ) {
     let (_, more) = files_of(extra);
-    for pattern in config.target_files.iter().chain(&more) {
-        let found = files.glob(&joined(directory, pattern));
+    let own = config.target_files.iter().map(|pattern| joined(directory, pattern));
+    for pattern in own.chain(more) {
+        let found = files.glob(&pattern);
         if found.is_empty() {
             checked.warnings.push(format!("file {} for file_sd does not exist", quoted(pattern.as_bytes())));
         }

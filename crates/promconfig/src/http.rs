@@ -128,6 +128,22 @@ impl HttpClient {
     }
 }
 
+impl HttpClient {
+    /// Every file this client reads, to be changed.
+    pub(crate) fn files_mut(&mut self) -> Vec<&mut String> {
+        let basic = self.basic_auth.iter_mut().flat_map(|auth| [&mut auth.username, &mut auth.password]);
+        let token = self.authorization.iter_mut().map(|auth| &mut auth.credentials);
+        let tls = [&mut self.tls.ca, &mut self.tls.cert, &mut self.tls.key];
+        let headers = self.headers.iter_mut().flat_map(|header| &mut header.values);
+        let all = basic.chain(token).chain(tls).flatten().chain(headers);
+        all.filter_map(|source| match source {
+            Source::File(path) => Some(path),
+            Source::Inline(_) => None,
+        })
+        .collect()
+    }
+}
+
 /// `<name>` and `<name>_file` and `<name>_ref` of a mapping; how many of them are not empty.
 fn source(fields: &Fields<'_>, name: &str, file: &str, reference: &str) -> (Option<Source>, usize) {
     let inline = fields.text_or_empty(name);

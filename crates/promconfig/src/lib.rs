@@ -25,8 +25,8 @@ pub mod targets;
 pub mod units;
 pub mod yaml;
 
-pub use check::{Checked, check, scrape_configs, target_groups};
-pub use config::{Config, Global, Storage, load};
+pub use check::{Checked, check, directory_of, scrape_configs, target_groups};
+pub use config::{Config, Global, Storage, load, load_sections};
 pub use discovery::{
     Discovery, DnsDiscovery, DockerDiscovery, FileDiscovery, HttpDiscovery, StaticGroup, WORKING,
     read_group_checked,

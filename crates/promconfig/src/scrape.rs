@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use kenning_pipeline::relabel::{Action, NameScheme, Pattern, Rule, Written};
 
+use crate::check::joined;
 use crate::config::Global;
-use crate::discovery::{self, Discovery};
+use crate::discovery::{self, Discovery, StaticGroup};
 use crate::fields::{Fields, Log, text, text_bytes};
 use crate::http::{HttpClient, read_client};
 use crate::units::quoted;
@@ -169,6 +170,62 @@ pub struct ScrapeConfig {
     pub relabel: Vec<Rule>,
     /// Rules for series.
     pub metric_relabel: Vec<Rule>,
+}
+
+impl ScrapeConfig {
+    /// A job of these addresses, with Prometheus's defaults.
+    #[must_use]
+    pub fn of_targets(job_name: &str, targets: Vec<String>) -> Self {
+        let global = Global::default();
+        Self {
+            job_name: job_name.to_owned(),
+            honor_labels: false,
+            honor_timestamps: true,
+            track_timestamps_staleness: false,
+            params: Vec::new(),
+            scrape_interval: global.scrape_interval,
+            scrape_timeout: global.scrape_timeout,
+            scrape_protocols: ScrapeProtocol::DEFAULT.to_vec(),
+            fallback_scrape_protocol: None,
+            scrape_native_histograms: false,
+            always_scrape_classic_histograms: false,
+            convert_classic_histograms_to_nhcb: false,
+            extra_scrape_metrics: false,
+            scrape_failure_log_file: String::new(),
+            metrics_path: "/metrics".to_owned(),
+            scheme: "http".to_owned(),
+            enable_compression: true,
+            body_size_limit: 0,
+            sample_limit: 0,
+            target_limit: 0,
+            label_limit: 0,
+            label_name_length_limit: 0,
+            label_value_length_limit: 0,
+            native_histogram_bucket_limit: 0,
+            native_histogram_min_bucket_factor: 0.0,
+            keep_dropped_targets: 0,
+            names: NameScheme::Utf8,
+            escaping: EscapingScheme::AllowUtf8,
+            client: HttpClient::default(),
+            discovery: vec![Discovery::Static(vec![StaticGroup { targets, labels: Vec::new() }])],
+            relabel: Vec::new(),
+            metric_relabel: Vec::new(),
+        }
+    }
+
+    /// Makes paths of files relative to the directory of the configuration.
+    pub fn set_directory(&mut self, directory: &str) {
+        let join = |path: &mut String| *path = joined(directory, path);
+        self.client.files_mut().into_iter().for_each(join);
+        for one in &mut self.discovery {
+            match one {
+                Discovery::File(file) => file.files.iter_mut().for_each(join),
+                Discovery::Http(http) => http.client.files_mut().into_iter().for_each(join),
+                Discovery::Docker(docker) => docker.client.files_mut().into_iter().for_each(join),
+                _ => {}
+            }
+        }
+    }
 }
 
 /// Rules as they are written, with the lines they are on: they are checked once the names' scheme is known.

@@ -10,14 +10,16 @@ use std::time::Duration;
 use kenning_model::{Block, Filter, Flow, Scan, Store, Table, TenantId, TimeRange};
 use kenning_pipeline::telemetry::{Registry, text};
 use kenning_pipeline::{Pipeline, PipelineOptions};
+use kenning_promconfig::ScrapeConfig;
 use kenning_query::MemoryStore;
 use kenning_receivers::body::Budget;
 use kenning_receivers::otlp_grpc::GrpcService;
 use kenning_receivers::push::{PushOptions, PushService};
-use kenning_receivers::scrape::{ScrapeContext, ScrapeJob, Scraper};
+use kenning_receivers::scrape::{ScrapeContext, Scraper};
 use kenning_receivers::serve::{ConnectionLimits, Connections, Serving, Versions, serve, stop_pair};
 use kenning_receivers::stats::Stats;
 use kenning_stdx::clock::SystemClock;
+use kenning_stdx::files::RealFiles;
 use kenning_stdx::net::{Net, TcpNet};
 
 #[tokio::main]
@@ -54,10 +56,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(serve(listener, serving("otlp_grpc", Versions::Http2), stop.clone(), on_grpc));
     let second = Duration::from_secs(1);
     let targets = std::env::args().skip(1).collect();
-    let job = ScrapeJob { interval: second, timeout: second, ..ScrapeJob::new("example", targets) };
+    let job = ScrapeConfig {
+        scrape_interval: second,
+        scrape_timeout: second,
+        ..ScrapeConfig::of_targets("example", targets)
+    };
     let (net, tenant, budget) = (Arc::new(TcpNet), TenantId::default_tenant(), Budget::default());
-    let context = ScrapeContext { net, intake, tenant, budget, stats };
-    let scraper = Scraper::new(&[job], context).map_err(|errors| format!("{errors:?}"))?;
+    let context = ScrapeContext { net, files: Arc::new(RealFiles), intake, tenant, budget, stats };
+    let scraper = Scraper::new(vec![job], context).map_err(|errors| format!("{errors:?}"))?;
     let scraped = scraper.targets();
     tokio::spawn(scraper.run(stop));
     loop {

@@ -4,12 +4,12 @@
 //!   for this crate's listeners and for the main port alike.
 //! - [`push`]: what clients push over HTTP (OTLP, Loki), as one framework-free service.
 //! - [`otlp_grpc`]: OTLP over gRPC.
-//! - [`scrape`]: Prometheus scrape of static targets.
+//! - [`scrape`]: Prometheus scraping as `prometheus.yml` says.
 //!
 //! Promises: a reply of success is sent after the pipeline's receipt, so after the data is durable and visible; reply
 //! codes keep the one contract that [`outcome`] holds; every byte that is buffered is charged to a [`body::Budget`]
 //! before it is kept. Absent on purpose: decoding (the wire crate's), storage, routing of the read APIs, axum. Lacking
-//! still: TLS, authentication, tenants by request (everything goes to the tenant of the configuration), CORS.
+//! still: TLS and authentication of those who push, tenants by request (everything goes to the tenant of the configuration), CORS.
 
 #![cfg_attr(
     not(test),

@@ -1,42 +1,47 @@
-//! Prometheus scrape of static targets over HTTP/1.1.
+//! Prometheus scraping: targets found, relabelled, fetched and stored as `prometheus.yml` says.
 //!
-//! As Prometheus does it: targets spread over the interval by a hash, stamps aligned to the schedule, `up` and the
-//! other four report series, stale markers for series that disappear and for scrapes that fail, target labels against
-//! the scraped ones with or without `honor_labels`. Formats: text 0.0.4 and OpenMetrics.
+//! As Prometheus does it: targets spread over the interval by a hash, stamps aligned to the schedule, `up` and the other
+//! report series, stale markers for series that disappear, for scrapes that fail and for targets that go, target and metric
+//! relabelling, limits per scrape and per job. Formats: text 0.0.4 and 1.0.0, OpenMetrics.
+//!
+//! Every job is a pool: what discovery finds becomes targets, every target is a loop of its own. A new configuration
+//! ([`Control::reload`]) stops the jobs that changed and leaves the others alone.
 //!
 //! Promises: a body is bounded while it is read and while it is unpacked; a target that hangs costs its timeout and
-//! nothing else; what is known of each target can be read at any time ([`Targets`]). Absent: service discovery,
-//! relabelling, HTTPS, authentication, redirects, the protobuf format.
+//! nothing else; what is known of each target can be read at any time ([`Targets`]). Discovery: static, files, HTTP; other
+//! mechanisms, proxies, OAuth 2 and HTTP/2 are refused by name ([`unsupported`]). Lacking: the protobuf exposition, native
+//! histograms from scrapes, failure log files.
 
 mod client;
-mod job;
+mod discover;
+mod pool;
 mod samples;
 mod schedule;
 mod target;
+mod tls;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use kenning_model::{Batch, Millis, Nanos, Rejected, TenantId};
+use kenning_model::TenantId;
 use kenning_pipeline::Intake;
+use kenning_promconfig::{Discovery, ScrapeConfig, ScrapeProtocol, WORKING};
+use kenning_stdx::files::Files;
 use kenning_stdx::net::Net;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::body::Budget;
-use crate::serve::Stop;
-use crate::stats::{ByJob, Stats};
-use client::{Client, Fetched};
-pub use job::{ExpositionFormat, JobError, ScrapeJob, TargetGroup};
-use samples::{Report, SeriesCache};
-use schedule::Schedule;
-use target::Target;
-pub use target::{Health, TargetStatus, Targets};
+use crate::serve::{Stop, Stopper, stop_pair};
+use crate::stats::Stats;
+pub use target::{DroppedTarget, Health, TargetStatus, Targets};
 
 /// What a [`Scraper`] works with.
 #[derive(Clone)]
 pub struct ScrapeContext {
     /// Connects to targets.
     pub net: Arc<dyn Net>,
+    /// Reads passwords, certificates and files of targets.
+    pub files: Arc<dyn Files>,
     /// Takes the samples.
     pub intake: Intake,
     /// Whose they are.
@@ -47,108 +52,120 @@ pub struct ScrapeContext {
     pub stats: Stats,
 }
 
+/// What a job asks for that Kenning does not do, each with what works instead.
+#[must_use]
+pub fn unsupported(config: &ScrapeConfig) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut refuse = |what: &str, instead: &str| {
+        problems.push(format!("scrape job {:?}: {what} is not supported; {instead}", config.job_name));
+    };
+    for found in &config.discovery {
+        if matches!(found, Discovery::Foreign(_) | Discovery::Dns(_) | Discovery::Docker(_)) {
+            refuse(
+                found.key(),
+                &format!("of {WORKING} these work: static_configs, file_sd_configs, http_sd_configs"),
+            );
+        }
+    }
+    if config.client.proxy_url.is_some() || config.client.proxy_from_environment {
+        refuse("a proxy", "targets must be reachable directly");
+    }
+    if config.client.oauth2 {
+        refuse("oauth2", "use basic_auth or authorization");
+    }
+    if config.fallback_scrape_protocol == Some(ScrapeProtocol::PrometheusProto) {
+        refuse("fallback_scrape_protocol PrometheusProto", "use one of the text formats");
+    }
+    problems
+}
+
 /// Scrapes the targets of all jobs.
 pub struct Scraper {
-    targets: Targets,
+    jobs: watch::Receiver<Arc<Vec<ScrapeConfig>>>,
+    control: Control,
     context: ScrapeContext,
 }
 
+/// Changes what a scraper does and tells what it knows. Cloning shares it.
+#[derive(Clone)]
+pub struct Control {
+    jobs: Arc<watch::Sender<Arc<Vec<ScrapeConfig>>>>,
+    targets: Targets,
+}
+
+impl Control {
+    /// Takes new jobs in the place of all others; what does not work is told and changes nothing.
+    pub fn reload(&self, configs: Vec<ScrapeConfig>) -> Result<(), Vec<String>> {
+        let problems: Vec<_> = configs.iter().flat_map(unsupported).collect();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        self.jobs.send_replace(Arc::new(configs));
+        Ok(())
+    }
+
+    /// What is known of each target.
+    #[must_use]
+    pub const fn targets(&self) -> &Targets {
+        &self.targets
+    }
+}
+
 impl Scraper {
-    /// A scraper of `jobs`; every mistake in them is reported at once.
-    pub fn new(jobs: &[ScrapeJob], context: ScrapeContext) -> Result<Self, Vec<JobError>> {
-        let (targets, errors) = job::targets(jobs);
-        if errors.is_empty() { Ok(Self { targets: Targets::new(targets), context }) } else { Err(errors) }
+    /// A scraper of these jobs; everything in them that does not work is told at once.
+    pub fn new(configs: Vec<ScrapeConfig>, context: ScrapeContext) -> Result<Self, Vec<String>> {
+        let (sender, jobs) = watch::channel(Arc::default());
+        let control = Control { jobs: Arc::new(sender), targets: Targets::default() };
+        control.reload(configs)?;
+        Ok(Self { jobs, control, context })
+    }
+
+    /// The handle on it.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// What is known of each target; stays readable while the scraper runs.
     #[must_use]
     pub fn targets(&self) -> Targets {
-        self.targets.clone()
+        self.control.targets.clone()
     }
 
     /// Scrapes until `stop`. A scrape under way is given up; what it handed over is written.
-    pub async fn run(self, mut stop: Stop) {
-        let mut loops = JoinSet::new();
-        for target in self.targets.iter() {
-            loops.spawn(TargetLoop::new(target.clone(), self.context.clone()).run());
-        }
-        stop.wait().await;
-        loops.abort_all();
-        while loops.join_next().await.is_some() {}
-    }
-}
-
-struct TargetLoop {
-    target: Arc<Target>,
-    context: ScrapeContext,
-    client: Client,
-    cache: Option<SeriesCache>,
-}
-
-impl TargetLoop {
-    fn new(target: Arc<Target>, context: ScrapeContext) -> Self {
-        let client = Client::new(context.net.clone(), context.budget.clone());
-        let cache = Some(SeriesCache::new(&target));
-        Self { target, context, client, cache }
-    }
-
-    async fn run(mut self) {
-        let clock = self.context.intake.clock().clone();
-        let seed = self.target.spread_seed();
-        let mut schedule = Schedule::new(&*clock, self.target.job.interval, seed);
+    pub async fn run(mut self, mut stop: Stop) {
+        let mut running: Vec<Running> = Vec::new();
+        let mut tasks = JoinSet::new();
         loop {
-            tokio::time::sleep(schedule.until_next(&*clock)).await;
-            let stamp = schedule.tick(&*clock);
-            self.scrape(stamp).await;
+            let wanted = self.jobs.borrow_and_update().clone();
+            running.retain(|job| {
+                let stays = wanted.iter().any(|config| *config == *job.config);
+                if !stays {
+                    job.stopper.stop();
+                }
+                stays
+            });
+            for config in wanted.iter() {
+                if !running.iter().any(|job| *job.config == *config) {
+                    let (stopper, stop) = stop_pair();
+                    let config = Arc::new(config.clone());
+                    let pool =
+                        pool::Pool::new(config.clone(), self.context.clone(), self.control.targets.clone());
+                    tasks.spawn(pool.run(stop));
+                    running.push(Running { config, stopper });
+                }
+            }
+            tokio::select! {
+                () = stop.wait() => break,
+                changed = self.jobs.changed() => if changed.is_err() { stop.wait().await; break },
+            }
         }
+        // The server stops: targets are still there, so nothing is marked stale.
+        tasks.shutdown().await;
     }
+}
 
-    async fn scrape(&mut self, stamp: Nanos) {
-        let clock = self.context.intake.clock().clone();
-        let started = clock.steady();
-        let timeout = self.target.job.timeout;
-        let fetched = tokio::time::timeout(timeout, self.client.fetch(&self.target)).await;
-        let fetched = fetched.unwrap_or_else(|_| {
-            self.client.disconnect();
-            Err(format!("no whole answer within the timeout of {timeout:?}"))
-        });
-        let took = clock.steady().saturating_sub(started);
-        let error = self.store(fetched, stamp.to_millis(), took).await.err();
-        let job = ByJob(self.target.job_label.clone());
-        self.context.stats.scrape_seconds.with(&job).observe_duration(took);
-        if error.is_some() {
-            self.context.stats.scrapes_failed.with(&job).increment();
-        }
-        self.target.note(stamp, took, error);
-    }
-
-    /// Parses and hands over; the error is that of the scrape, or that of the hand-over.
-    async fn store(
-        &mut self,
-        fetched: Result<Fetched, String>,
-        stamp: Millis,
-        took: Duration,
-    ) -> Result<(), String> {
-        // The cache is away only while a parse is under way; should one panic, the series start anew.
-        let cache = self.cache.take().unwrap_or_else(|| SeriesCache::new(&self.target));
-        let target = self.target.clone();
-        let place = match &fetched {
-            Ok(fetched) => self.context.budget.decode_place(fetched.received.bytes.len()).await.map(Some),
-            Err(_) => Ok(None),
-        };
-        let parse = move || {
-            let fetched = match &place {
-                Ok(_until_parsed) => fetched,
-                Err(busy) => Err(busy.to_string()),
-            };
-            samples::batch_of(cache, &target, fetched, Report { stamp, took })
-        };
-        let parsed =
-            tokio::task::spawn_blocking(parse).await.map_err(|_| "the parser panicked".to_owned())?;
-        self.cache = Some(parsed.cache);
-        let (tenant, none_rejected) = (&self.context.tenant, Rejected::default());
-        let submitted = self.context.intake.submit(tenant, Batch::Metrics(parsed.batch), none_rejected).await;
-        parsed.outcome?;
-        submitted.map(|_| ()).map_err(|refusal| format!("the samples were not stored: {refusal}"))
-    }
+struct Running {
+    config: Arc<ScrapeConfig>,
+    stopper: Stopper,
 }

@@ -87,6 +87,8 @@ pub struct Stats {
     pub bytes: Arc<Metric<ByProtocol, Counter>>,
     /// Time from the head of a push to its reply.
     pub seconds: Arc<Metric<ByProtocol, Histogram>>,
+    /// Targets that discovery found and that cannot be scraped as they are.
+    pub targets_refused: Arc<Metric<ByJob, Counter>>,
     /// Scrapes that failed.
     pub scrapes_failed: Arc<Metric<ByJob, Counter>>,
     /// Time a scrape took.
@@ -124,6 +126,11 @@ impl Stats {
                 declare("kenning_receive_seconds", "Time from the head of a push to its reply", "seconds"),
                 SECONDS,
             ),
+            targets_refused: registry.counter(declare(
+                "kenning_scrape_targets_refused_total",
+                "Targets found whose labels after relabelling do not make a target, each time they were found",
+                "",
+            )),
             scrapes_failed: registry.counter(declare(
                 "kenning_scrape_failures_total",
                 "Scrapes after which the target counted as down",

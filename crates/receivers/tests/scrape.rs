@@ -13,11 +13,11 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use kenning_model::{LabelSet, TenantId};
+use kenning_promconfig::{Discovery, ScrapeConfig, ScrapeProtocol};
 use kenning_receivers::body::Budget;
-use kenning_receivers::scrape::{
-    ExpositionFormat, Health, ScrapeContext, ScrapeJob, Scraper, TargetStatus, Targets,
-};
+use kenning_receivers::scrape::{Control, Health, ScrapeContext, Scraper, TargetStatus, Targets};
 use kenning_receivers::serve::{ConnectionLimits, Connections, Serving, Stopper, Versions, serve, stop_pair};
+use kenning_stdx::files::MemFiles;
 use kenning_stdx::net::{Net, TcpNet};
 
 const STALE: u64 = 0x7ff0_0000_0000_0002;
@@ -50,29 +50,38 @@ fn page(content_type: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     Response::builder().header("content-type", content_type).body(Full::new(body.into())).unwrap()
 }
 
-fn job(address: impl ToString) -> ScrapeJob {
+fn job(address: impl ToString) -> ScrapeConfig {
     let interval = Duration::from_millis(100);
-    ScrapeJob { interval, timeout: interval, ..ScrapeJob::new("j", vec![address.to_string()]) }
+    ScrapeConfig {
+        scrape_interval: interval,
+        scrape_timeout: interval,
+        ..ScrapeConfig::of_targets("j", vec![address.to_string()])
+    }
 }
 
-fn start(node: &Node, job: ScrapeJob) -> (Targets, Stopper) {
+fn start_with(node: &Node, jobs: Vec<ScrapeConfig>, files: Arc<MemFiles>) -> (Control, Stopper) {
     let context = ScrapeContext {
         net: Arc::new(TcpNet),
+        files,
         intake: node.pipeline.intake(),
         tenant: TenantId::default_tenant(),
         budget: Budget::default(),
         stats: node.stats.clone(),
     };
-    let scraper = Scraper::new(&[job], context).unwrap();
-    let (targets, (stopper, stop)) = (scraper.targets(), stop_pair());
+    let scraper = Scraper::new(jobs, context).unwrap();
+    let (control, (stopper, stop)) = (scraper.control(), stop_pair());
     tokio::spawn(scraper.run(stop));
-    (targets, stopper)
+    (control, stopper)
+}
+
+fn start(node: &Node, job: ScrapeConfig) -> (Targets, Stopper) {
+    let (control, stopper) = start_with(node, vec![job], Arc::default());
+    (control.targets().clone(), stopper)
 }
 
 async fn until(targets: &Targets, health: Health) -> TargetStatus {
     loop {
-        let status = targets.statuses().remove(0);
-        if status.health == health {
+        if let Some(status) = targets.statuses().into_iter().find(|status| status.health == health) {
             return status;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -108,9 +117,10 @@ async fn samples_report_series_and_stale_markers_arrive() {
         }
     })
     .await;
-    let labels = LabelSet::from_pairs([("zone", "eu")]);
     let mut labelled = job(address);
-    labelled.groups[0].labels = labels;
+    if let Discovery::Static(groups) = &mut labelled.discovery[0] {
+        groups[0].labels = vec![("zone".to_owned(), "eu".to_owned())];
+    }
     let (targets, stopper) = start(&node, labelled);
     while values(&node, "a").len() < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -134,7 +144,7 @@ async fn samples_report_series_and_stale_markers_arrive() {
 }
 
 /// Scrapes an exporter that is good once and then answers with `bad`; checks that the target goes down and says why.
-async fn check_failure(bad: fn() -> Response<Full<Bytes>>, change: fn(&mut ScrapeJob), error: &str) {
+async fn check_failure(bad: fn() -> Response<Full<Bytes>>, change: fn(&mut ScrapeConfig), error: &str) {
     let node = Node::start_default().await;
     let good =
         move |number, _: &Request<Incoming>| if number == 0 { page("text/plain", "a 1\n") } else { bad() };
@@ -154,14 +164,10 @@ async fn failures_take_the_target_down_and_its_series_stale() {
     let status = || Response::builder().status(503).body(Full::default()).unwrap();
     check_failure(status, |_| (), "server returned HTTP status 503 Service Unavailable").await;
     check_failure(|| page("text/plain", "a{ 1\n"), |_| (), "").await;
-    check_failure(
-        || page("text/plain", "a 1\nb 2\n"),
-        |job| job.sample_limit = Some(1),
-        "sample limit exceeded",
-    )
-    .await;
+    check_failure(|| page("text/plain", "a 1\nb 2\n"), |job| job.sample_limit = 1, "sample limit exceeded")
+        .await;
     let big = || page("text/plain", "# x\n".repeat(100));
-    check_failure(big, |job| job.body_size_limit = Some(100), "body size limit exceeded").await;
+    check_failure(big, |job| job.body_size_limit = 100, "body size limit exceeded").await;
     check_failure(|| page("text/html", "<p>"), |_| (), "fallback_scrape_protocol").await;
     check_failure(|| page("application/openmetrics-text", "a 1\n"), |_| (), "").await;
     let bomb = || {
@@ -171,7 +177,7 @@ async fn failures_take_the_target_down_and_its_series_stale() {
     };
     check_failure(
         bomb,
-        |job| (job.interval, job.timeout) = (Duration::from_secs(1), Duration::from_secs(1)),
+        |job| (job.scrape_interval, job.scrape_timeout) = (Duration::from_secs(1), Duration::from_secs(1)),
         "too large",
     )
     .await;
@@ -192,7 +198,77 @@ async fn an_exporter_without_a_content_type_needs_a_fallback() {
     let node = Node::start_default().await;
     let bare = |_, _: &Request<Incoming>| Response::new(Full::from("a 1\n"));
     let (address, _exporter) = exporter(&node, bare).await;
-    let fallback = Some(ExpositionFormat::PrometheusText);
-    let (targets, _stopper) = start(&node, ScrapeJob { fallback, ..job(address) });
+    let fallback_scrape_protocol = Some(ScrapeProtocol::PrometheusText004);
+    let (targets, _stopper) = start(&node, ScrapeConfig { fallback_scrape_protocol, ..job(address) });
     until(&targets, Health::Up).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_targets_are_followed_and_targets_that_go_turn_stale() {
+    let node = Node::start_default().await;
+    let (address, _exporter) = exporter(&node, |_, _| page("text/plain", "a 1\n")).await;
+    let files = Arc::new(MemFiles::default());
+    files.put("/sd/a.json", format!("[{{\"targets\": [\"{address}\"], \"labels\": {{\"env\": \"x\"}}}}]"));
+    let yaml = "scrape_configs:\n- job_name: j\n  scrape_interval: 100ms\n  scrape_timeout: 100ms\n  \
+        file_sd_configs: [{files: ['/sd/*.json'], refresh_interval: 50ms}]\n  relabel_configs:\n  \
+        - {source_labels: [__meta_filepath], target_label: file}\n  metric_relabel_configs:\n  \
+        - {source_labels: [__name__], regex: a, target_label: __name__, replacement: b}\n";
+    let config = kenning_promconfig::load(yaml.as_bytes()).unwrap();
+    let (control, _stopper) = start_with(&node, config.scrape_configs, files.clone());
+    let status = until(control.targets(), Health::Up).await;
+    assert_eq!((status.labels.get("file"), status.labels.get("env")), ("/sd/a.json", "x"));
+    assert_eq!(status.discovered.get("__meta_filepath"), "/sd/a.json");
+    files.put("/sd/a.json", "[]");
+    while values(&node, "b").last() != Some(&None) || values(&node, "up").last() != Some(&None) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(control.targets().statuses().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_headers_parameters_and_redirects_go_with_the_request() {
+    let node = Node::start_default().await;
+    let (address, _exporter) = exporter(&node, |number, request| {
+        let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        if number == 0 {
+            return Response::builder()
+                .status(302)
+                .header("location", "/other?x=1")
+                .body(Full::default())
+                .unwrap();
+        }
+        let wanted = header("authorization").as_deref() == Some("Basic dTpmcm9tIGZpbGU=")
+            && header("x-extra").as_deref() == Some("1")
+            && header("x-prometheus-scrape-timeout-seconds").is_some();
+        page("text/plain", if wanted { "a 1\n" } else { "a{ 1\n" })
+    })
+    .await;
+    let files = Arc::new(MemFiles::default());
+    files.put("/pw", "from file\n");
+    let yaml = format!(
+        "scrape_configs:\n- job_name: j\n  scrape_interval: 100ms\n  scrape_timeout: 100ms\n  \
+         basic_auth: {{username: u, password_file: /pw}}\n  http_headers: {{X-Extra: {{values: ['1']}}}}\n  \
+         params: {{module: [a b, c]}}\n  static_configs: [{{targets: ['{address}']}}]\n"
+    );
+    let config = kenning_promconfig::load(yaml.as_bytes()).unwrap();
+    let (control, _stopper) = start_with(&node, config.scrape_configs, files);
+    let status = until(control.targets(), Health::Up).await;
+    assert_eq!(status.scrape_url, format!("http://{address}/metrics?module=a+b&module=c"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_configuration_stops_and_starts_jobs_and_what_does_not_work_changes_nothing() {
+    let node = Node::start_default().await;
+    let (address, _exporter) = exporter(&node, |_, _| page("text/plain", "a 1\n")).await;
+    let (control, _stopper) = start_with(&node, vec![job(address)], Arc::default());
+    until(control.targets(), Health::Up).await;
+    let mut bad = job(address);
+    bad.client.proxy_url = Some("http://p".to_owned());
+    assert!(control.reload(vec![bad]).unwrap_err()[0].contains("proxy"));
+    let other = ScrapeConfig { job_name: "other".to_owned(), ..job(address) };
+    control.reload(vec![other]).unwrap();
+    while control.targets().statuses().iter().any(|status| status.job_name != "other") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(until(control.targets(), Health::Up).await.labels.get("job"), "other");
 }

@@ -6,6 +6,7 @@
 
 mod own;
 mod push;
+mod scrapes;
 mod server;
 mod settings;
 mod upkeep;

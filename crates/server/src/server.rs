@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kenning_api::{
-    Api, ApiParts, App, BlockSummary, IngestOverview, QueryGate, Readiness, Refused, ScrapeTarget, WebOptions,
+    Api, ApiParts, App, BlockSummary, IngestOverview, QueryGate, Readiness, Refused, Scraping, WebOptions,
 };
 use kenning_model::{Pattern, Signal, Store, TenantId};
 use kenning_pipeline::telemetry::{Family, PointValue, Registry, text};
@@ -14,12 +14,13 @@ use kenning_pipeline::{Drained, Intake, Pipeline, PipelineOptions};
 use kenning_receivers::body::Budget;
 use kenning_receivers::otlp_grpc::GrpcService;
 use kenning_receivers::push::{PushOptions, PushService};
-use kenning_receivers::scrape::{Health, ScrapeContext, Scraper, Targets};
+use kenning_receivers::scrape::{ScrapeContext, Scraper};
 use kenning_receivers::serve::{
     ConnectionLimits, Connections, Serving, Stop, Stopper, Versions, serve, stop_pair,
 };
 use kenning_receivers::stats::Stats as ReceiverStats;
 use kenning_stdx::clock::{Clock, SystemClock};
+use kenning_stdx::files::RealFiles;
 use kenning_stdx::net::{Listener, Net, TcpNet};
 use kenning_stdx::random::Random;
 use kenning_stdx::vfs::RealVfs;
@@ -29,6 +30,7 @@ use tokio::task::JoinSet;
 
 use crate::own::{self, StoreMetrics, UpkeepMetrics};
 use crate::push::MainPortPush;
+use crate::scrapes::{self, ScrapeControl};
 use crate::settings::Settings;
 use crate::upkeep;
 
@@ -180,6 +182,7 @@ impl Running {
         let pipeline = pipeline.map_err(|error| StartError::new("cannot start the pipeline", error))?;
 
         let rim = Rim::new(&settings, &pipeline.intake(), &registry, &clock)?;
+        let scraping = Arc::new(ScrapeControl::new(&settings, rim.scraper.control()));
         let store_metrics = Arc::new(StoreMetrics::new(&registry));
         let readiness = Arc::new(Readiness::default());
         let app = App::new(Api::new(ApiParts {
@@ -192,7 +195,7 @@ impl Running {
             version: env!("CARGO_PKG_VERSION"),
             started_at: clock.unix_nanos() / 1_000_000_000,
             own_metrics: own_metrics(&registry, &engine, &store_metrics),
-            targets: targets_of(rim.scraper.targets()),
+            scraping: Arc::clone(&scraping) as Arc<dyn Scraping>,
             ingest: ingest_of(registry.clone(), Arc::clone(&engine), settings.tenant.clone()),
             config: settings.to_yaml(),
             blocks: blocks_of(Arc::clone(&engine)),
@@ -209,6 +212,7 @@ impl Running {
             upkeep_metrics,
             work_stop.clone(),
         ));
+        work_tasks.spawn(scrapes::watch(scraping, work_stop.clone()));
         if let Some(interval) = settings.self_interval {
             let (engine, metrics) = (Arc::clone(&engine), Arc::clone(&store_metrics));
             let refresh = move || metrics.refresh(&engine);
@@ -388,16 +392,17 @@ impl Rim {
         let own_options = PushOptions { tenant: TenantId::self_tenant(), ..PushOptions::default() };
         let context = ScrapeContext {
             net: Arc::new(TcpNet),
+            files: Arc::new(RealFiles),
             intake: intake.clone(),
             tenant,
             // Of its own, so that a flood of pushes cannot take targets down.
             budget: Budget::default(),
             stats: stats.clone(),
         };
-        let scraper = Scraper::new(&settings.scrape, context).map_err(|errors| {
-            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            StartError::new("scrape_configs", all.join("; "))
-        })?;
+        let jobs =
+            scrapes::jobs(settings).map_err(|problem| StartError::new("prometheus.config", problem))?;
+        let scraper = Scraper::new(jobs, context)
+            .map_err(|problems| StartError::new("scrape_configs", problems.join("; ")))?;
         Ok(Self {
             push: PushService::new(intake.clone(), options.clone(), stats.clone()),
             own_push: PushService::new(intake.clone(), own_options, stats.clone()),
@@ -479,28 +484,6 @@ fn own_metrics(
     Arc::new(move || {
         store_metrics.refresh(&engine);
         text(&registry.snapshot())
-    })
-}
-
-fn targets_of(targets: Targets) -> Arc<dyn Fn() -> Vec<ScrapeTarget> + Send + Sync> {
-    Arc::new(move || {
-        let shown = targets.statuses().into_iter().map(|target| ScrapeTarget {
-            job: target.job_name,
-            instance: target.address,
-            url: target.scrape_url,
-            labels: target.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            up: match target.health {
-                Health::Unknown => None,
-                Health::Up => Some(true),
-                Health::Down => Some(false),
-            },
-            last_error: target.last_error,
-            last_scrape_ms: target.last_scrape.map_or(0, |at| at.to_millis().0),
-            last_duration_seconds: target.last_duration.as_secs_f64(),
-            interval_seconds: target.interval.as_secs_f64(),
-            timeout_seconds: target.timeout.as_secs_f64(),
-        });
-        shown.collect()
     })
 }
 

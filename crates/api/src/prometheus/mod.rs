@@ -36,6 +36,10 @@ pub(crate) fn routes() -> Routes {
         .add(Query, GET_POST, "/api/v1/series", |call| answer_with(call, meta::series))
         .add(Query, GET_POST, "/api/v1/metadata", |call| answer_with(call, meta::metadata))
         .add(ServerStatus, GET, "/api/v1/targets", |call| answer_with(call, status::targets))
+        .add(ServerStatus, GET, "/api/v1/targets/metadata", |call| {
+            answer_with(call, status::targets_metadata)
+        })
+        .add(ServerStatus, GET, "/api/v1/scrape_pools", |call| answer_with(call, status::scrape_pools))
         .add(Query, GET, "/api/v1/rules", |call| answer_with(call, status::rules))
         .add(Query, GET, "/api/v1/alerts", |call| answer_with(call, status::alerts))
         .add(ServerStatus, GET, "/api/v1/status/buildinfo", |call| answer_with(call, status::buildinfo))

@@ -1,6 +1,7 @@
 //! What the server says about itself in Prometheus's words.
 
 use chrono::{DateTime, SecondsFormat};
+use kenning_model::LabelSet;
 
 use super::Data;
 use super::params::{self, invalid};
@@ -133,20 +134,86 @@ pub(super) async fn no_news(_: Asked) -> Result<Data, ApiError> {
     Ok(Data::nothing())
 }
 
+/// Targets in force and dropped; `state` and `scrapePool` choose among them.
 pub(super) async fn targets(asked: Asked) -> Result<Data, ApiError> {
-    let targets = (asked.api.targets)();
+    let state = asked.params.get("state").unwrap_or("any").to_lowercase();
+    let pool = asked.params.get("scrapePool").unwrap_or_default().to_owned();
+    let wanted = |job: &str| pool.is_empty() || pool == job;
+    let scraping = &asked.api.scraping;
+    let active = if state == "dropped" { Vec::new() } else { scraping.targets() };
+    let dropped = if state == "active" { Vec::new() } else { scraping.dropped() };
+    let counts = if state == "active" { Vec::new() } else { scraping.pools() };
     Ok(Data::new(|json| {
         json.object(|json| {
-            json.key("activeTargets")
-                .array(|json| targets.iter().for_each(|target| write_target(json, target)));
-            json.key("droppedTargets").array(|_| ());
+            json.key("activeTargets").array(|json| {
+                active
+                    .iter()
+                    .filter(|target| wanted(&target.job))
+                    .for_each(|target| write_target(json, target));
+            });
+            json.key("droppedTargets").array(|json| {
+                for (job, labels) in dropped.iter().filter(|(job, _)| wanted(job)) {
+                    json.object(|json| {
+                        json.key("discoveredLabels").pairs(labels.iter().map(|(name, value)| (name, value)));
+                        json.key("scrapePool").text(job);
+                    });
+                }
+            });
+            json.key("droppedTargetCounts").object(|json| {
+                for (job, count) in counts.iter().filter(|(job, _)| wanted(job)) {
+                    json.key(job).int(*count as i64);
+                }
+            });
         });
     }))
 }
 
+/// What targets say of their metrics: `match_target` chooses targets, `metric` one metric, `limit` bounds the answer.
+pub(super) async fn targets_metadata(asked: Asked) -> Result<Data, ApiError> {
+    let matchers = match asked.params.get("match_target").filter(|text| !text.is_empty()) {
+        Some(text) => {
+            let invalid = |found| ApiError::of_query(&kenning_query::QueryError::Invalid(found), text);
+            Some(kenning_promql::matchers(text).map_err(invalid)?)
+        }
+        None => None,
+    };
+    let metric = asked.params.get("metric").unwrap_or_default().to_owned();
+    let limit = asked.params.count("limit")?.unwrap_or(usize::MAX);
+    let all = asked.api.scraping.metadata();
+    let targets = all.iter().filter(|(labels, _)| {
+        let labels = LabelSet::from_pairs(labels.iter().map(|(name, value)| (name, value)));
+        matchers.as_ref().is_none_or(|filter| filter.matches(&labels))
+    });
+    let rows = targets.flat_map(|(labels, known)| known.iter().map(move |one| (labels, one)));
+    let rows: Vec<_> =
+        rows.filter(|(_, one)| metric.is_empty() || one.metric == metric).take(limit).collect();
+    Ok(Data::new(|json| {
+        json.array(|json| {
+            for (labels, one) in &rows {
+                json.object(|json| {
+                    json.key("target").pairs(labels.iter().map(|(name, value)| (name, value)));
+                    if metric.is_empty() {
+                        json.key("metric").text(&one.metric);
+                    }
+                    json.key("type").text(one.kind.as_str());
+                    json.key("help").text(&one.help);
+                    json.key("unit").text(&one.unit);
+                });
+            }
+        });
+    }))
+}
+
+/// The names of all jobs.
+pub(super) async fn scrape_pools(asked: Asked) -> Result<Data, ApiError> {
+    let mut pools: Vec<_> = asked.api.scraping.pools().into_iter().map(|(job, _)| job).collect();
+    pools.sort();
+    Ok(Data::new(|json| json.object(|json| json.key("scrapePools").texts(&pools))))
+}
+
 fn write_target(json: &mut Json, target: &ScrapeTarget) {
     json.object(|json| {
-        json.key("discoveredLabels").pairs([("__address__", &target.instance), ("job", &target.job)]);
+        json.key("discoveredLabels").pairs(target.discovered.iter().map(|(name, value)| (name, value)));
         json.key("labels").pairs(target.labels.iter().map(|(name, value)| (name, value)));
         json.key("scrapePool").text(&target.job);
         json.key("scrapeUrl").text(&target.url);
@@ -159,8 +226,8 @@ fn write_target(json: &mut Json, target: &ScrapeTarget) {
             Some(false) => "down",
             None => "unknown",
         });
-        json.key("scrapeInterval").text(&format!("{}s", target.interval_seconds));
-        json.key("scrapeTimeout").text(&format!("{}s", target.timeout_seconds));
+        json.key("scrapeInterval").text(&target.interval);
+        json.key("scrapeTimeout").text(&target.timeout);
     });
 }
 

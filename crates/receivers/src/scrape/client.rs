@@ -1,47 +1,136 @@
-//! Fetches documents from one target over a connection that is kept between scrapes.
+//! Fetches documents over a connection that is kept between calls: TLS, authentication, headers, redirects.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use kenning_promconfig::{HttpClient, ScrapeConfig, ScrapeProtocol, Source};
+use kenning_stdx::files::Files;
 use kenning_stdx::net::Net;
 use kenning_wire::compression::Encoding;
+use kenning_wire::prometheus::Exposition;
 
-use super::job::ExpositionFormat;
 use super::target::Target;
+use super::tls;
 use crate::body::{self, BodyError, BodyLimits, Budget, Received};
 
-/// What Prometheus 3 sends with its default protocols.
-const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
-                      application/openmetrics-text;version=0.0.1;q=0.5,\
-                      text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
-                      text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
-
 const USER_AGENT: &str = concat!("kenning/", env!("CARGO_PKG_VERSION"));
+/// Redirects that are followed in a row. Definition: Go `net/http`.
+const REDIRECTS_MAX: usize = 10;
+/// Most bytes of a file with a password, a token or a header.
+const SECRET_BYTES_MAX: usize = 1 << 20;
 
 /// A target's answer, still packed.
 pub(super) struct Fetched {
     pub received: Received,
     pub encoding: Encoding,
-    pub format: ExpositionFormat,
+    pub format: Exposition,
 }
 
-/// A connection to one target, when there is one.
+/// Any answer, still packed.
+pub(super) struct Answer {
+    pub received: Received,
+    pub encoding: Encoding,
+    content_type: String,
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub https: bool,
+    /// Host and port as written, for the `Host` header.
+    pub authority: String,
+    /// Host alone.
+    pub host: String,
+    /// `host:port` to connect to.
+    pub connect_to: String,
+    /// Path and query.
+    pub path: String,
+}
+
+impl Place {
+    pub fn new(scheme: &str, authority: &str, path: &str) -> Result<Self, String> {
+        let https = match scheme {
+            "http" => false,
+            "https" => true,
+            other => return Err(format!("unsupported protocol scheme {other:?}; use http or https")),
+        };
+        let parsed: http::uri::Authority =
+            authority.parse().map_err(|_| format!("{authority:?} is not host:port"))?;
+        let explicit_port = authority.len() > parsed.host().len();
+        if parsed.host().is_empty()
+            || authority.contains('@')
+            || (explicit_port && parsed.port_u16().is_none())
+        {
+            return Err(format!("{authority:?} is not host:port"));
+        }
+        let port = parsed.port_u16().unwrap_or(if https { 443 } else { 80 });
+        Ok(Self {
+            https,
+            authority: authority.to_owned(),
+            host: parsed.host().to_owned(),
+            connect_to: format!("{}:{port}", parsed.host()),
+            path: path.to_owned(),
+        })
+    }
+
+    pub fn of_url(url: &str) -> Result<Self, String> {
+        let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(format!("{url} is not an absolute URL"));
+        };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        Self::new(scheme, authority.as_str(), path)
+    }
+
+    pub fn url(&self) -> String {
+        format!("{}://{}{}", if self.https { "https" } else { "http" }, self.authority, self.path)
+    }
+
+    /// Where a `Location` leads from here.
+    fn follow(&self, location: &str) -> Result<Self, String> {
+        if location.contains("://") {
+            return Self::of_url(location);
+        }
+        let scheme = if self.https { "https" } else { "http" };
+        if let Some(rest) = location.strip_prefix("//") {
+            return Self::of_url(&format!("{scheme}://{rest}"));
+        }
+        let path = match location.strip_prefix('/') {
+            Some(_) => location.to_owned(),
+            None => {
+                let before = self.path.split('?').next().unwrap_or_default();
+                let folder = before.rsplit_once('/').map_or("", |(folder, _)| folder);
+                format!("{folder}/{location}")
+            }
+        };
+        Ok(Self { path, ..self.clone() })
+    }
+}
+
+type Sender = SendRequest<Empty<Bytes>>;
+
+/// A connection to one place, when there is one.
 pub(super) struct Client {
     net: Arc<dyn Net>,
+    files: Arc<dyn Files>,
     budget: Budget,
-    kept: Option<SendRequest<Empty<Bytes>>>,
+    tls: tls::Cache,
+    kept: Option<(Place, Sender)>,
+    /// The `Accept` header of this target's scrapes.
+    accept: String,
 }
 
 impl Client {
-    pub fn new(net: Arc<dyn Net>, budget: Budget) -> Self {
-        Self { net, budget, kept: None }
+    pub fn new(net: Arc<dyn Net>, files: Arc<dyn Files>, budget: Budget, tls: tls::Cache) -> Self {
+        Self { net, files, budget, tls, kept: None, accept: String::new() }
     }
 
     /// Gives up the connection.
@@ -51,41 +140,104 @@ impl Client {
 
     /// Fetches one document. The caller limits the time.
     pub async fn fetch(&mut self, target: &Target) -> Result<Fetched, String> {
-        let response = self.request(target).await?;
+        let config = &target.config;
+        if self.accept.is_empty() {
+            self.accept = accept_header(config);
+        }
+        let accept = self.accept.clone();
+        let timeout = target.timeout.as_secs_f64().to_string();
+        let encoding = if config.enable_compression { "gzip" } else { "identity" };
+        let headers = [
+            ("accept", accept.as_str()),
+            ("accept-encoding", encoding),
+            ("x-prometheus-scrape-timeout-seconds", timeout.as_str()),
+        ];
+        let bytes_max = target.body_bytes_max();
+        let answer = self.get(&target.place, &config.client, &headers, bytes_max, target.timeout).await?;
+        let format = format_of(&answer.content_type, config.fallback_scrape_protocol)?;
+        Ok(Fetched { received: answer.received, encoding: answer.encoding, format })
+    }
+
+    /// Gets a document.
+    pub async fn get(
+        &mut self,
+        place: &Place,
+        client: &HttpClient,
+        headers: &[(&str, &str)],
+        bytes_max: usize,
+        time: Duration,
+    ) -> Result<Answer, String> {
+        let own = own_headers(client, &self.files).await?;
+        let mut place = place.clone();
+        let origin = place.connect_to.clone();
+        let mut response = None;
+        for _ in 0..=REDIRECTS_MAX {
+            let same_host = place.connect_to == origin;
+            let with = |request: &mut http::request::Builder| add_headers(request, headers, &own, same_host);
+            let answered = self.request(&place, &with).await?;
+            let location = header_of(&answered, header::LOCATION);
+            if client.follow_redirects && answered.status().is_redirection() && !location.is_empty() {
+                place = place.follow(&location)?;
+                continue;
+            }
+            response = Some(answered);
+            break;
+        }
+        let Some(response) = response else {
+            return Err(format!("stopped after {REDIRECTS_MAX} redirects"));
+        };
         if response.status() != StatusCode::OK {
             self.disconnect();
             return Err(format!("server returned HTTP status {}", response.status()));
         }
-        let encoding = header_of(&response, header::CONTENT_ENCODING);
-        let encoding = Encoding::from_header(&encoding).map_err(|error| error.to_string())?;
-        let format = format_of(&header_of(&response, header::CONTENT_TYPE), target.job.fallback)?;
-        let limits = body_limits(target);
+        let encoding = Encoding::from_header(&header_of(&response, header::CONTENT_ENCODING));
+        let encoding = encoding.map_err(|error| error.to_string())?;
+        let content_type = header_of(&response, header::CONTENT_TYPE);
+        // The time for the whole call is the only limit on slowness.
+        let limits =
+            BodyLimits { wire_bytes: bytes_max, decoded_bytes: bytes_max, grace: time, rate_min: 1, time };
         let read = body::read(response.into_body(), &limits, &self.budget, &Patient, true).await;
         let received = read.map_err(|error| {
             self.disconnect();
             told(&error)
         })?;
-        Ok(Fetched { received, encoding, format })
+        Ok(Answer { received, encoding, content_type })
     }
 
-    async fn request(&mut self, target: &Target) -> Result<Response<Incoming>, String> {
-        if let Some(mut kept) = self.kept.take()
+    async fn request(
+        &mut self,
+        place: &Place,
+        with: &(dyn Fn(&mut http::request::Builder) + Sync),
+    ) -> Result<Response<Incoming>, String> {
+        let request = || {
+            let mut request = Request::builder().method(Method::GET).uri(&place.path);
+            request = request.header(header::HOST, &place.authority);
+            with(&mut request);
+            request.body(Empty::new()).map_err(|error| chain(&error))
+        };
+        if let Some((kept_place, mut kept)) = self.kept.take()
+            && kept_place.connect_to == place.connect_to
+            && kept_place.https == place.https
             && kept.ready().await.is_ok()
-            && let Ok(response) = kept.send_request(request_of(target)?).await
+            && let Ok(response) = kept.send_request(request()?).await
         {
-            self.kept = Some(kept);
+            self.kept = Some((kept_place, kept));
             return Ok(response);
         }
         // A kept connection may have been closed by the target at any moment; a fresh one gets the only other try.
-        let mut fresh = self.connect(target).await?;
-        let response = fresh.send_request(request_of(target)?).await.map_err(|error| chain(&error))?;
-        self.kept = Some(fresh);
+        let mut fresh = self.connect(place).await?;
+        let response = fresh.send_request(request()?).await.map_err(|error| chain(&error))?;
+        self.kept = Some((place.clone(), fresh));
         Ok(response)
     }
 
-    async fn connect(&self, target: &Target) -> Result<SendRequest<Empty<Bytes>>, String> {
-        let stream = self.net.connect(&target.connect_to).await;
-        let stream = stream.map_err(|error| format!("cannot connect to {}: {error}", target.connect_to))?;
+    async fn connect(&mut self, place: &Place) -> Result<Sender, String> {
+        let stream = self.net.connect(&place.connect_to).await;
+        let mut stream =
+            stream.map_err(|error| format!("cannot connect to {}: {error}", place.connect_to))?;
+        if place.https {
+            stream = self.tls.connect(stream, &place.host, &self.files).await?;
+        }
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
         // Ends with the sender, or when the target closes; its errors reach the sender's requests.
@@ -94,36 +246,115 @@ impl Client {
     }
 }
 
-fn request_of(target: &Target) -> Result<Request<Empty<Bytes>>, String> {
-    let timeout = target.job.timeout.as_secs_f64().to_string();
-    Request::builder()
-        .method(Method::GET)
-        .uri(&target.job.path)
-        .header(header::HOST, &target.connect_to)
-        .header(header::ACCEPT, HeaderValue::from_static(ACCEPT))
-        .header(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"))
-        .header(header::USER_AGENT, HeaderValue::from_static(USER_AGENT))
-        .header("x-prometheus-scrape-timeout-seconds", timeout)
-        .body(Empty::new())
-        .map_err(|error| chain(&error))
+/// Headers of the configuration, with what their files hold now.
+struct OwnHeaders {
+    authorization: Option<String>,
+    others: Vec<(String, String)>,
 }
 
-fn body_limits(target: &Target) -> BodyLimits {
-    let bytes = target.job.body_size_limit.unwrap_or(usize::MAX);
-    let time = target.job.timeout;
-    // The scrape's timeout is the only limit on slowness.
-    BodyLimits { wire_bytes: bytes, decoded_bytes: bytes, grace: time, rate_min: 1, time }
+async fn own_headers(client: &HttpClient, files: &Arc<dyn Files>) -> Result<OwnHeaders, String> {
+    let nothing = client.basic_auth.is_none() && client.authorization.is_none() && client.headers.is_empty();
+    if nothing {
+        return Ok(OwnHeaders { authorization: None, others: Vec::new() });
+    }
+    let (client, files) = (client.clone(), files.clone());
+    let read = tokio::task::spawn_blocking(move || read_headers(&client, &*files));
+    read.await.map_err(|error| error.to_string())?
 }
 
-/// The timeout around the whole scrape measures time, so the reading of the body need not.
+fn read_headers(client: &HttpClient, files: &dyn Files) -> Result<OwnHeaders, String> {
+    let value = |source: &Source| match source {
+        Source::Inline(text) => Ok::<_, String>(text.0.clone()),
+        Source::File(path) => {
+            let read = files.read(path, SECRET_BYTES_MAX);
+            let bytes = read.map_err(|error| format!("unable to read {path}: {error}"))?;
+            Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+        }
+    };
+    let or_empty = |source: &Option<Source>| source.as_ref().map_or(Ok(String::new()), value);
+    let mut authorization = None;
+    if let Some(basic) = &client.basic_auth {
+        let pair = format!("{}:{}", or_empty(&basic.username)?, or_empty(&basic.password)?);
+        authorization = Some(format!("Basic {}", base64(pair.as_bytes())));
+    } else if let Some(token) = &client.authorization {
+        authorization = Some(format!("{} {}", token.scheme, or_empty(&token.credentials)?));
+    }
+    let mut others = Vec::new();
+    for header in &client.headers {
+        for source in &header.values {
+            others.push((header.name.clone(), value(source)?));
+        }
+    }
+    Ok(OwnHeaders { authorization, others })
+}
+
+/// Credentials stay with the host they are for.
+fn add_headers(
+    request: &mut http::request::Builder,
+    headers: &[(&str, &str)],
+    own: &OwnHeaders,
+    same_host: bool,
+) {
+    let Some(map) = request.headers_mut() else { return };
+    map.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    let authorization =
+        own.authorization.iter().filter(|_| same_host).map(|value| ("authorization", value.as_str()));
+    let others = own.others.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in headers.iter().copied().chain(authorization).chain(others) {
+        let pair = (header::HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));
+        if let (Ok(name), Ok(value)) = pair {
+            map.append(name, value);
+        }
+    }
+}
+
+/// Standard alphabet with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits =
+            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let digit = (bits >> (18 - 6 * place)) & 63;
+            let symbol = DIGITS.get(digit as usize).copied().unwrap_or(b'=');
+            out.push(if place <= chunk.len() { char::from(symbol) } else { '=' });
+        }
+    }
+    out
+}
+
+/// What is asked for, best first. Definition: Prometheus `acceptHeader`. Protobuf is left out: it is not read yet.
+fn accept_header(config: &ScrapeConfig) -> String {
+    let mut weight = 6;
+    let mut parts = Vec::new();
+    for protocol in &config.scrape_protocols {
+        let escaping = format!(";escaping={}", config.escaping);
+        let (kind, escaping) = match protocol {
+            ScrapeProtocol::PrometheusProto => continue,
+            ScrapeProtocol::PrometheusText004 => ("text/plain;version=0.0.4", ""),
+            ScrapeProtocol::PrometheusText100 => ("text/plain;version=1.0.0", escaping.as_str()),
+            ScrapeProtocol::OpenMetricsText001 => ("application/openmetrics-text;version=0.0.1", ""),
+            ScrapeProtocol::OpenMetricsText100 => {
+                ("application/openmetrics-text;version=1.0.0", escaping.as_str())
+            }
+        };
+        parts.push(format!("{kind}{escaping};q=0.{weight}"));
+        weight -= 1;
+    }
+    parts.push(format!("*/*;q=0.{weight}"));
+    parts.join(",")
+}
+
+/// The time around the whole call measures slowness, so the reading of the body need not.
 struct Patient;
 
 impl kenning_stdx::clock::Clock for Patient {
     fn unix_nanos(&self) -> i64 {
         0
     }
-    fn steady(&self) -> std::time::Duration {
-        std::time::Duration::ZERO
+    fn steady(&self) -> Duration {
+        Duration::ZERO
     }
 }
 
@@ -140,12 +371,15 @@ fn header_of(response: &Response<Incoming>, name: header::HeaderName) -> String 
     response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned()
 }
 
-fn format_of(content_type: &str, fallback: Option<ExpositionFormat>) -> Result<ExpositionFormat, String> {
+fn format_of(content_type: &str, fallback: Option<ScrapeProtocol>) -> Result<Exposition, String> {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match (essence.as_str(), fallback) {
-        ("text/plain", _) => Ok(ExpositionFormat::PrometheusText),
-        ("application/openmetrics-text", _) => Ok(ExpositionFormat::OpenMetrics),
-        (_, Some(fallback)) => Ok(fallback),
+        ("text/plain", _) => Ok(Exposition::Text),
+        ("application/openmetrics-text", _) => Ok(Exposition::OpenMetrics),
+        (_, Some(ScrapeProtocol::OpenMetricsText001 | ScrapeProtocol::OpenMetricsText100)) => {
+            Ok(Exposition::OpenMetrics)
+        }
+        (_, Some(_)) => Ok(Exposition::Text),
         ("", None) => {
             Err("the answer has no Content-Type and the job has no fallback_scrape_protocol".to_owned())
         }
@@ -178,18 +412,52 @@ mod tests {
 
     #[test]
     fn formats() {
-        let text = Some(ExpositionFormat::PrometheusText);
-        let open = Some(ExpositionFormat::OpenMetrics);
+        let text = Some(ScrapeProtocol::PrometheusText004);
+        let open = Some(ScrapeProtocol::OpenMetricsText100);
         for (content_type, fallback, expect) in [
-            ("text/plain; version=0.0.4; charset=utf-8", None, text),
-            ("text/plain", None, text),
-            ("application/openmetrics-text; version=1.0.0; charset=utf-8", None, open),
+            ("text/plain; version=0.0.4; charset=utf-8", None, Some(Exposition::Text)),
+            ("application/openmetrics-text; version=1.0.0", None, Some(Exposition::OpenMetrics)),
             ("", None, None),
             ("text/html", None, None),
-            ("", text, text),
-            ("application/json", open, open),
+            ("", text, Some(Exposition::Text)),
+            ("application/json", open, Some(Exposition::OpenMetrics)),
         ] {
             assert_eq!(format_of(content_type, fallback).ok(), expect, "{content_type}");
         }
+    }
+
+    #[test]
+    fn redirects_are_followed_from_where_they_stand() {
+        let from = Place::of_url("http://a:1/x/y?z=1").unwrap();
+        for (location, url) in [
+            ("/m", "http://a:1/m"),
+            ("m", "http://a:1/x/m"),
+            ("//b/m", "http://b/m"),
+            ("https://b:2/m?q", "https://b:2/m?q"),
+        ] {
+            assert_eq!(from.follow(location).unwrap().url(), url);
+        }
+        assert_eq!(Place::of_url("https://h/").unwrap().connect_to, "h:443");
+        assert!(Place::new("http", "a:b", "/").is_err() && Place::of_url("ftp://x/").is_err());
+    }
+
+    #[test]
+    fn base64_as_the_standard_has_it() {
+        for (text, expect) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("user:pass", "dXNlcjpwYXNz")]
+        {
+            assert_eq!(base64(text.as_bytes()), expect);
+        }
+    }
+
+    #[test]
+    fn what_prometheus_asks_for() {
+        let config = ScrapeConfig::of_targets("j", Vec::new());
+        assert_eq!(
+            accept_header(&config),
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+             application/openmetrics-text;version=0.0.1;q=0.5,\
+             text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+        );
     }
 }

@@ -3,12 +3,18 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::uri::Authority;
-use kenning_model::{LabelSet, Nanos};
+use kenning_model::{LabelSet, MetricMetadata, Nanos};
+use kenning_pipeline::relabel::Labels;
+use kenning_promconfig::ScrapeConfig;
+use kenning_promconfig::targets::{
+    ADDRESS, METRICS_PATH, PARAM_PREFIX, SCHEME, SCRAPE_INTERVAL, SCRAPE_TIMEOUT,
+};
+use kenning_promconfig::units;
 
-use super::job::ScrapeJob;
+use super::client::Place;
 
-const DEFAULT_PORT: u16 = 80;
+/// Largest document of a job without `body_size_limit`.
+const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// Whether the last scrape worked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,11 +45,11 @@ impl Health {
 pub struct TargetStatus {
     /// The job (Prometheus' scrape pool).
     pub job_name: String,
-    /// The address as configured (`__address__`).
-    pub address: String,
+    /// Its labels before relabelling.
+    pub discovered: LabelSet,
     /// Where it is scraped.
     pub scrape_url: String,
-    /// Labels of its series: `job`, `instance` and the configured ones.
+    /// Labels of its series: `job`, `instance` and the others.
     pub labels: LabelSet,
     /// Time between scrapes.
     pub interval: Duration,
@@ -59,69 +65,105 @@ pub struct TargetStatus {
     pub last_duration: Duration,
 }
 
+/// A target that a rule drops.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DroppedTarget {
+    /// The job.
+    pub job_name: String,
+    /// Its labels before relabelling.
+    pub discovered: LabelSet,
+}
+
 #[derive(Debug, Default)]
 struct Last {
     health: Health,
     error: String,
     scrape: Option<Nanos>,
     duration: Duration,
+    forced: Option<String>,
+    metadata: Vec<MetricMetadata>,
 }
 
 /// A target of a job.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub job: Arc<ScrapeJob>,
+    pub config: Arc<ScrapeConfig>,
     pub job_label: Arc<str>,
-    pub address: String,
-    pub connect_to: String,
+    pub place: Place,
     pub labels: LabelSet,
+    pub interval: Duration,
+    pub timeout: Duration,
+    discovered: LabelSet,
     last: Mutex<Last>,
 }
 
 impl Target {
-    pub fn new(job: Arc<ScrapeJob>, labels: &LabelSet, address: &str) -> Result<Self, String> {
-        let bad = || format!("the target {address:?} must be host:port, without scheme and path");
-        let authority: Authority = address.parse().map_err(|_| bad())?;
-        let unusable = authority.host().is_empty() || address.contains('@');
-        let explicit_port = address.len() > authority.host().len();
-        if unusable || (explicit_port && authority.port_u16().is_none()) {
-            return Err(bad());
-        }
-        let port = authority.port_u16().unwrap_or(DEFAULT_PORT);
-        let connect_to = format!("{}:{port}", authority.host());
-        let mut labels = labels.to_builder();
-        for (name, value) in [("job", job.job_name.as_str()), ("instance", connect_to.as_str())] {
-            if labels.get(name).is_empty() {
-                labels.set(name, value);
-            }
-        }
-        let (labels, job_label) = (labels.build(), job.job_name.as_str().into());
-        Ok(Self { job, job_label, address: address.to_owned(), connect_to, labels, last: Mutex::default() })
+    /// A target of what discovery found and what relabelling made of it.
+    pub fn new(config: Arc<ScrapeConfig>, discovered: &Labels, relabelled: &Labels) -> Result<Self, String> {
+        let path = path_and_query(&config, relabelled);
+        let place = Place::new(relabelled.get(SCHEME), relabelled.get(ADDRESS), &path)?;
+        let mut labels = relabelled.clone();
+        labels.retain(|name| !name.starts_with("__"));
+        Ok(Self {
+            job_label: config.job_name.as_str().into(),
+            place,
+            labels: labels.build(),
+            interval: units::duration(relabelled.get(SCRAPE_INTERVAL))?,
+            timeout: units::duration(relabelled.get(SCRAPE_TIMEOUT))?,
+            discovered: discovered.build(),
+            last: Mutex::default(),
+            config,
+        })
     }
 
     /// Decides at which point of the interval this target is scraped; the same after every restart.
     pub fn spread_seed(&self) -> u64 {
         // FNV-1a: stable across versions of the compiler, which the standard hasher is not.
-        let text = self.labels.iter().flat_map(|(name, value)| [name, value]).chain([self.job.path.as_str()]);
+        let text = self.labels.iter().flat_map(|(name, value)| [name, value]);
+        let text = text.chain([self.place.path.as_str()]);
         text.flat_map(str::bytes).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         })
     }
 
+    /// Largest document.
+    pub fn body_bytes_max(&self) -> usize {
+        match self.config.body_size_limit {
+            0 => BODY_BYTES_MAX,
+            limit => usize::try_from(limit).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Fails every scrape with this error from now on, or lets them be.
+    pub fn force(&self, error: Option<String>) {
+        self.last().forced = error;
+    }
+
+    pub fn forced(&self) -> Option<String> {
+        self.last().forced.clone()
+    }
+
+    pub fn set_metadata(&self, metadata: Vec<MetricMetadata>) {
+        self.last().metadata = metadata;
+    }
+
     pub fn note(&self, scrape: Nanos, duration: Duration, error: Option<String>) {
-        let health = if error.is_none() { Health::Up } else { Health::Down };
-        *self.last() = Last { health, error: error.unwrap_or_default(), scrape: Some(scrape), duration };
+        let mut last = self.last();
+        last.health = if error.is_none() { Health::Up } else { Health::Down };
+        last.error = error.unwrap_or_default();
+        last.scrape = Some(scrape);
+        last.duration = duration;
     }
 
     fn status(&self) -> TargetStatus {
         let last = self.last();
         TargetStatus {
-            job_name: self.job.job_name.clone(),
-            address: self.address.clone(),
-            scrape_url: format!("http://{}{}", self.connect_to, self.job.path),
+            job_name: self.config.job_name.clone(),
+            discovered: self.discovered.clone(),
+            scrape_url: self.place.url(),
             labels: self.labels.clone(),
-            interval: self.job.interval,
-            timeout: self.job.timeout,
+            interval: self.interval,
+            timeout: self.timeout,
             health: last.health,
             last_error: last.error.clone(),
             last_scrape: last.scrape,
@@ -134,22 +176,97 @@ impl Target {
     }
 }
 
+/// Path and parameters. Labels hold the first value of each parameter, the job the others.
+fn path_and_query(config: &ScrapeConfig, labels: &Labels) -> String {
+    let mut params: Vec<(&str, &str)> = Vec::new();
+    for (name, values) in &config.params {
+        params.extend(values.iter().skip(1).map(|value| (name.as_str(), value.as_str())));
+    }
+    let firsts = labels.iter().filter_map(|(name, value)| Some((name.strip_prefix(PARAM_PREFIX)?, value)));
+    let mut all: Vec<_> = firsts.chain(params).collect();
+    all.sort_by_key(|(name, _)| *name);
+    let path = labels.get(METRICS_PATH);
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let query: Vec<_> =
+        all.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+    let question = if query.is_empty() { "" } else { "?" };
+    format!("{slash}{path}{question}{}", query.join("&"))
+}
+
+/// A query component as Go's `url.QueryEscape` writes it.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            b' ' => out.push('+'),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// What one job has.
+#[derive(Debug)]
+struct PoolTargets {
+    config: Arc<ScrapeConfig>,
+    active: Vec<Arc<Target>>,
+    dropped: Vec<DroppedTarget>,
+    dropped_count: usize,
+}
+
 /// All targets of a scraper. Cloning shares them.
-#[derive(Clone, Debug)]
-pub struct Targets(Arc<[Arc<Target>]>);
+#[derive(Clone, Debug, Default)]
+pub struct Targets(Arc<Mutex<Vec<PoolTargets>>>);
 
 impl Targets {
-    pub(super) fn new(targets: Vec<Arc<Target>>) -> Self {
-        Self(targets.into())
+    pub(super) fn put(
+        &self,
+        config: &Arc<ScrapeConfig>,
+        active: Vec<Arc<Target>>,
+        dropped: Vec<DroppedTarget>,
+        dropped_count: usize,
+    ) {
+        let mut pools = self.pools();
+        let pool = PoolTargets { config: config.clone(), active, dropped, dropped_count };
+        match pools.iter_mut().find(|known| known.config.job_name == config.job_name) {
+            Some(known) => *known = pool,
+            None => pools.push(pool),
+        }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Target>> {
-        self.0.iter()
+    /// Forgets a job, unless another of its name has taken its place.
+    pub(super) fn remove(&self, job_name: &str, config: &Arc<ScrapeConfig>) {
+        self.pools().retain(|pool| pool.config.job_name != job_name || !Arc::ptr_eq(&pool.config, config));
     }
 
-    /// How each target stands, in the order of the configuration.
+    fn pools(&self) -> MutexGuard<'_, Vec<PoolTargets>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How each target stands.
     #[must_use]
     pub fn statuses(&self) -> Vec<TargetStatus> {
-        self.0.iter().map(|target| target.status()).collect()
+        self.pools().iter().flat_map(|pool| &pool.active).map(|target| target.status()).collect()
+    }
+
+    /// Targets that rules drop, as many as jobs keep.
+    #[must_use]
+    pub fn dropped(&self) -> Vec<DroppedTarget> {
+        self.pools().iter().flat_map(|pool| pool.dropped.clone()).collect()
+    }
+
+    /// The jobs with the number of targets that their rules drop.
+    #[must_use]
+    pub fn pool_counts(&self) -> Vec<(String, usize)> {
+        self.pools().iter().map(|pool| (pool.config.job_name.clone(), pool.dropped_count)).collect()
+    }
+
+    /// What every target says of its metrics, with the target's labels.
+    #[must_use]
+    pub fn metadata(&self) -> Vec<(LabelSet, Vec<MetricMetadata>)> {
+        let pools = self.pools();
+        let targets = pools.iter().flat_map(|pool| &pool.active);
+        targets.map(|target| (target.labels.clone(), target.last().metadata.clone())).collect()
     }
 }

@@ -2,17 +2,18 @@
 
 use std::fmt;
 
+use kenning_promconfig::{Config, Problem};
 use serde_json::Value;
 
-use super::TABLE;
+use super::{TABLE, scrape};
 
 /// Values from one source, by dotted key.
 #[derive(Clone, Debug, Default)]
 pub struct Layer {
     origin: String,
     values: Vec<(String, String)>,
-    scrape_configs: Option<Value>,
-    global: Option<Value>,
+    /// Prometheus's own sections, when there are any.
+    prometheus: Option<Config>,
 }
 
 /// A setting that cannot be used.
@@ -92,12 +93,22 @@ impl Layer {
         match parsed {
             None | Some(Value::Null) => Ok(layer),
             Some(Value::Object(sections)) => {
+                let mut own = false;
                 for (key, value) in sections {
-                    match key.as_str() {
-                        "scrape_configs" => layer.scrape_configs = Some(value),
-                        "global" => layer.global = Some(value),
-                        _ => layer.flatten(&key, &value),
+                    match scrape::SECTIONS.contains(&key.as_str()) {
+                        true => own = true,
+                        false => layer.flatten(&key, &value),
                     }
+                }
+                if own {
+                    let mistake = |problem: &Problem| Mistake {
+                        origin: origin.to_owned(),
+                        key: "scrape_configs".to_owned(),
+                        problem: problem.to_string(),
+                    };
+                    let read = scrape::sections(text);
+                    let read = read.map_err(|problems| Mistakes(problems.iter().map(mistake).collect()))?;
+                    layer.prometheus = Some(read);
                 }
                 Ok(layer)
             }
@@ -129,12 +140,8 @@ impl Layer {
         &self.values
     }
 
-    pub(super) fn scrape_configs(&self) -> Option<&Value> {
-        self.scrape_configs.as_ref()
-    }
-
-    pub(super) fn global(&self) -> Option<&Value> {
-        self.global.as_ref()
+    pub(super) const fn prometheus(&self) -> Option<&Config> {
+        self.prometheus.as_ref()
     }
 }
 

@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use kenning_model::{Nanos, TenantId};
 use kenning_pipeline::{Limits as IngestLimits, LimitsTable};
+use kenning_promconfig::ScrapeConfig;
 use kenning_query::Limits as QueryLimits;
 use kenning_receivers::push::OtlpOptions;
-use kenning_receivers::scrape::ScrapeJob;
+use kenning_stdx::files::RealFiles;
 
 pub use layer::{Layer, Mistake, Mistakes};
+pub(crate) use scrape::prometheus_jobs;
 pub use table::{Setting, TABLE};
 
 /// Everything the server needs to know before it starts.
@@ -69,8 +71,10 @@ pub struct Settings {
     pub self_interval: Option<Duration>,
     /// Longest time for draining at shutdown.
     pub shutdown_deadline: Duration,
-    /// Targets to scrape.
-    pub scrape: Vec<ScrapeJob>,
+    /// Jobs to scrape besides those of [`Self::prometheus_config`].
+    pub scrape: Vec<ScrapeConfig>,
+    /// A `prometheus.yml` whose jobs are scraped; empty for none.
+    pub prometheus_config: String,
 }
 
 impl Default for Settings {
@@ -101,6 +105,7 @@ impl Default for Settings {
             self_interval: Some(Duration::from_secs(10)),
             shutdown_deadline: Duration::from_secs(10),
             scrape: Vec::new(),
+            prometheus_config: String::new(),
         }
     }
 }
@@ -120,12 +125,12 @@ impl Settings {
                     mistakes.push(Mistake { origin: layer.origin().to_owned(), key: key.clone(), problem });
                 }
             }
-            if let Some(section) = layer.scrape_configs() {
-                match scrape::jobs(section, layer.global()) {
+            if let Some(config) = layer.prometheus() {
+                match scrape::jobs(config, layer.origin(), &RealFiles) {
                     Ok(jobs) => settings.scrape.extend(jobs),
-                    Err(problems) => mistakes.extend(problems.into_iter().map(|(key, problem)| Mistake {
+                    Err(problems) => mistakes.extend(problems.into_iter().map(|problem| Mistake {
                         origin: layer.origin().to_owned(),
-                        key,
+                        key: "scrape_configs".to_owned(),
                         problem,
                     })),
                 }

@@ -118,6 +118,12 @@ pub const TABLE: &[Setting] = &[
         web_cors_origin,
         "Regular expression of the origins whose scripts may read the Prometheus API; empty for none"
     ),
+    setting!(
+        "prometheus.config",
+        Text,
+        prometheus_config,
+        "A prometheus.yml whose jobs are scraped; read again on POST /-/reload and when it changes; empty for none"
+    ),
     setting!("retention.metrics", SpanLimit, retention_metrics, "How long metrics are kept"),
     setting!("retention.logs", SpanLimit, retention_logs, "How long logs are kept"),
     setting!("retention.traces", SpanLimit, retention_traces, "How long traces are kept"),

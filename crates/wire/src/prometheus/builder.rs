@@ -8,8 +8,8 @@ use kenning_model::{
     Sample,
 };
 
-use super::ScrapeOptions;
 use super::cursor::{Pair, Series, canonical_float, unescape};
+use super::{ScrapeOptions, Sink};
 use crate::error::{DecodeError, Decoded, Fault};
 use crate::intern::{LabelTable, check_labels};
 use crate::limits::DecodeLimits;
@@ -85,63 +85,6 @@ impl<'o> Builder<'o> {
         self.batch.metadata.get_mut(index)
     }
 
-    pub fn help(&mut self, metric: Cow<'_, str>, help: &str, quotes: bool) {
-        let help = unescape(cut(help, self.limits.help_bytes), quotes);
-        if let Some(metadata) = self.metadata(metric) {
-            metadata.help = help;
-        }
-    }
-
-    pub fn kind(&mut self, metric: Cow<'_, str>, kind: MetricKind) {
-        self.kind = kind;
-        if let Some(metadata) = self.metadata(metric) {
-            metadata.kind = kind;
-        }
-    }
-
-    pub fn unit(&mut self, metric: Cow<'_, str>, unit: &str) {
-        let unit = cut(unit, self.limits.help_bytes).to_owned();
-        if let Some(metadata) = self.metadata(metric) {
-            metadata.unit = unit;
-        }
-    }
-
-    /// Takes a line's sample. What breaks a limit or repeats a series is counted here; an error is a line that no
-    /// scraper accepts.
-    pub fn sample(
-        &mut self,
-        mut series: Series<'_>,
-        value: f64,
-        time: Option<Millis>,
-        exemplar: Option<WrittenExemplar<'_>>,
-        at: usize,
-    ) -> Result<(), Fault> {
-        let time = time.filter(|_| self.options.honor_timestamps);
-        self.normalise_bounds(&mut series.labels);
-        let name = series.name.as_deref().unwrap_or_default();
-        if name.is_empty() {
-            return Err(Fault::new(Reason::Missing, at, "exposition", "has a series without a metric name"));
-        }
-        let index = match self.intern(name, &series.labels, at)? {
-            Ok(index) => index,
-            Err(fault) => {
-                self.refuse(fault);
-                return Ok(());
-            }
-        };
-        if self.repeats(index, time) {
-            let problem = "has a series twice without timestamps; the first stays";
-            self.refuse(Fault::new(Reason::DuplicateSample, at, "exposition", problem));
-            return Ok(());
-        }
-        let time = time.unwrap_or(self.options.time);
-        self.batch.samples.push(Sample { series: index, time, value });
-        if let Some(exemplar) = exemplar {
-            self.exemplar(index, exemplar, time, at);
-        }
-        Ok(())
-    }
-
     fn repeats(&mut self, index: u32, time: Option<Millis>) -> bool {
         let index = index as usize;
         if self.seen.len() <= index {
@@ -150,20 +93,6 @@ impl<'o> Builder<'o> {
         match self.seen.get_mut(index) {
             Some(seen) => std::mem::replace(seen, true) && time.is_none(),
             None => false,
-        }
-    }
-
-    /// `le` of histograms and `quantile` of summaries in one spelling, as Prometheus 3 does.
-    fn normalise_bounds(&self, labels: &mut [Pair<'_>]) {
-        let bound = match self.kind {
-            MetricKind::Histogram => "le",
-            MetricKind::Summary => "quantile",
-            _ => return,
-        };
-        for (_, value) in labels.iter_mut().filter(|(name, _)| name == bound) {
-            if let Some(canonical) = canonical_float(value).filter(|canonical| canonical != value) {
-                *value = Cow::Owned(canonical);
-            }
         }
     }
 
@@ -231,17 +160,95 @@ impl<'o> Builder<'o> {
     }
 
     fn exemplar(&mut self, series: u32, exemplar: WrittenExemplar<'_>, time: Millis, at: usize) {
-        let mut pairs: Vec<_> =
-            exemplar.labels.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
-        let chars: usize =
-            pairs.iter().map(|(name, value)| name.chars().count() + value.chars().count()).sum();
-        if chars > EXEMPLAR_CHARS_MAX {
+        let Some(labels) = exemplar_labels(&exemplar) else {
             let limit = EXEMPLAR_CHARS_MAX;
             self.refuse(Fault::over(Reason::TooLong, at, "exemplar labels", limit, "characters"));
             return;
-        }
-        let labels = LabelSet::from_borrowed(&mut pairs);
+        };
         let time = exemplar.time.unwrap_or(time);
         self.batch.exemplars.push(Exemplar { series, time, value: exemplar.value, labels });
+    }
+}
+
+impl Sink for Builder<'_> {
+    fn help(&mut self, metric: Cow<'_, str>, help: &str, quotes: bool) {
+        let help = unescape(cut(help, self.limits.help_bytes), quotes);
+        if let Some(metadata) = self.metadata(metric) {
+            metadata.help = help;
+        }
+    }
+
+    fn kind(&mut self, metric: Cow<'_, str>, kind: MetricKind) {
+        self.kind = kind;
+        if let Some(metadata) = self.metadata(metric) {
+            metadata.kind = kind;
+        }
+    }
+
+    fn unit(&mut self, metric: Cow<'_, str>, unit: &str) {
+        let unit = cut(unit, self.limits.help_bytes).to_owned();
+        if let Some(metadata) = self.metadata(metric) {
+            metadata.unit = unit;
+        }
+    }
+
+    /// Takes a line's sample. What breaks a limit or repeats a series is counted here; an error is a line that no
+    /// scraper accepts.
+    fn sample(
+        &mut self,
+        series: Option<Series<'_>>,
+        _text: &[u8],
+        value: f64,
+        time: Option<Millis>,
+        exemplar: Option<WrittenExemplar<'_>>,
+        at: usize,
+    ) -> Result<(), Fault> {
+        let time = time.filter(|_| self.options.honor_timestamps);
+        let mut series = series.unwrap_or_else(Series::new);
+        normalise_bounds(self.kind, &mut series.labels);
+        let name = series.name.as_deref().unwrap_or_default();
+        if name.is_empty() {
+            return Err(Fault::new(Reason::Missing, at, "exposition", "has a series without a metric name"));
+        }
+        let index = match self.intern(name, &series.labels, at)? {
+            Ok(index) => index,
+            Err(fault) => {
+                self.refuse(fault);
+                return Ok(());
+            }
+        };
+        if self.repeats(index, time) {
+            let problem = "has a series twice without timestamps; the first stays";
+            self.refuse(Fault::new(Reason::DuplicateSample, at, "exposition", problem));
+            return Ok(());
+        }
+        let time = time.unwrap_or(self.options.time);
+        self.batch.samples.push(Sample { series: index, time, value });
+        if let Some(exemplar) = exemplar {
+            self.exemplar(index, exemplar, time, at);
+        }
+        Ok(())
+    }
+}
+
+/// An exemplar's labels; `None` when they are too long.
+pub(super) fn exemplar_labels(exemplar: &WrittenExemplar<'_>) -> Option<LabelSet> {
+    let mut pairs: Vec<_> =
+        exemplar.labels.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+    let chars: usize = pairs.iter().map(|(name, value)| name.chars().count() + value.chars().count()).sum();
+    (chars <= EXEMPLAR_CHARS_MAX).then(|| LabelSet::from_borrowed(&mut pairs))
+}
+
+/// `le` of histograms and `quantile` of summaries in one spelling, as Prometheus 3 does.
+pub(super) fn normalise_bounds(kind: MetricKind, labels: &mut [Pair<'_>]) {
+    let bound = match kind {
+        MetricKind::Histogram => "le",
+        MetricKind::Summary => "quantile",
+        _ => return,
+    };
+    for (_, value) in labels.iter_mut().filter(|(name, _)| name == bound) {
+        if let Some(canonical) = canonical_float(value).filter(|canonical| canonical != value) {
+            *value = Cow::Owned(canonical);
+        }
     }
 }

@@ -47,13 +47,25 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn rest(&self) -> &'a [u8] {
+    pub fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
     #[inline]
     pub fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
+    }
+
+    /// Passes over bytes that are known already.
+    #[inline]
+    pub const fn pass(&mut self, len: usize) {
+        self.at += len;
+    }
+
+    /// The bytes from here to where `other` is.
+    #[inline]
+    pub fn until(&self, other: &Self) -> &'a [u8] {
+        self.bytes.get(self.at..other.at.min(self.bytes.len())).unwrap_or_default()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -243,7 +255,7 @@ impl<'a> Cursor<'a> {
 
 fn parse_float(token: &[u8]) -> Option<f64> {
     // Most values are short whole numbers: reading these directly is several times faster.
-    if let Some(value) = small_integer(token) {
+    if let Some(value) = small_decimal(token) {
         return Some(value);
     }
     let text = std::str::from_utf8(token).ok()?;
@@ -256,19 +268,41 @@ fn parse_float(token: &[u8]) -> Option<f64> {
     (value.is_finite() || !text.bytes().any(|b| b.is_ascii_digit())).then_some(value)
 }
 
-fn small_integer(token: &[u8]) -> Option<f64> {
-    if !(1..=15).contains(&token.len()) {
+/// Numbers of at most 15 digits with a point or without: both the digits and the power of ten are exact as doubles, so one
+/// division rounds once, correctly.
+fn small_decimal(token: &[u8]) -> Option<f64> {
+    let (negative, digits) = match token.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        _ => (false, token),
+    };
+    if !(1..=16).contains(&digits.len()) {
         return None;
     }
     let mut value = 0u64;
-    for byte in token {
-        if !byte.is_ascii_digit() {
-            return None;
+    let mut fraction: Option<usize> = None;
+    for byte in digits {
+        match (byte, &mut fraction) {
+            (b'0'..=b'9', places) => {
+                value = value * 10 + u64::from(byte - b'0');
+                if let Some(places) = places {
+                    *places += 1;
+                }
+            }
+            (b'.', None) => fraction = Some(0),
+            _ => return None,
         }
-        value = value * 10 + u64::from(byte - b'0');
     }
-    Some(value as f64)
+    let places = fraction.unwrap_or(0);
+    // Sixteen digits without a point may be more than a double holds, and a lone point is no number.
+    if (fraction.is_none() && digits.len() > 15) || digits.len() == usize::from(fraction.is_some()) {
+        return None;
+    }
+    let value = value as f64 / POWERS_OF_TEN.get(places)?;
+    Some(if negative { -value } else { value })
 }
+
+const POWERS_OF_TEN: [f64; 16] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
 /// Go's hexadecimal form, `0x1.8p-3`, of up to 53 bits; bounds in labels may have it, values may not.
 fn parse_hex_float(text: &str) -> Option<f64> {

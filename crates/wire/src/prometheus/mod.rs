@@ -8,17 +8,22 @@ pub mod remote_read;
 mod remote_write;
 mod remote_write2;
 mod text;
+mod warm;
 pub mod xor_chunk;
 
-use kenning_model::{LabelSet, MetricBatch, Millis};
+use std::borrow::Cow;
+
+use kenning_model::{LabelSet, MetricBatch, MetricKind, Millis};
 
 use crate::error::{DecodeError, Decoded, Fault};
 use crate::limits::DecodeLimits;
-use builder::Builder;
-use cursor::Cursor;
+use builder::{Builder, WrittenExemplar};
+use cursor::{Cursor, Series};
 
 pub use remote_write::{decode_write_request, encode_write_request};
 pub use remote_write2::{decode_write_request_v2, encode_write_request_v2};
+
+pub use warm::{Finish, ScrapeRules, Scraped, SeriesCache};
 
 /// The NaN that marks the end of a series. Definition: Prometheus `model/value`.
 pub const STALE_NAN: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
@@ -118,10 +123,7 @@ pub fn decode(
 ) -> Result<Decoded<MetricBatch>, DecodeError> {
     let mut builder = Builder::new(limits, options);
     let mut cursor = Cursor::new(body);
-    let entry: fn(&mut Cursor<'_>, &mut Builder<'_>) -> Result<bool, Fault> = match format {
-        Exposition::Text => text::entry,
-        Exposition::OpenMetrics => openmetrics::entry,
-    };
+    let entry = entry_of::<Builder<'_>>(format);
     loop {
         let start = cursor;
         match entry(&mut cursor, &mut builder) {
@@ -134,5 +136,47 @@ pub fn decode(
             }
             Err(fault) => return Err(fault.into()),
         }
+    }
+}
+
+/// Takes what the readers of both formats find.
+trait Sink {
+    /// Bytes of the series text at the start of `rest`, when it is the one that is expected here.
+    fn known_series(&mut self, _rest: &[u8]) -> Option<usize> {
+        None
+    }
+
+    /// Bytes of the comment at the start of `rest`, line feed included, when it is the one that is expected here.
+    fn known_comment(&mut self, _rest: &[u8]) -> Option<usize> {
+        None
+    }
+
+    /// A comment was read that was not expected; `text` is all of it.
+    fn read_comment(&mut self, _text: &[u8]) {}
+
+    fn help(&mut self, metric: Cow<'_, str>, help: &str, quotes: bool);
+    fn kind(&mut self, metric: Cow<'_, str>, kind: MetricKind);
+    fn unit(&mut self, metric: Cow<'_, str>, unit: &str);
+
+    /// A sample. Without a series it is that of the text [`Self::known_series`] found. An error is a line that no scraper
+    /// accepts.
+    fn sample(
+        &mut self,
+        series: Option<Series<'_>>,
+        text: &[u8],
+        value: f64,
+        time: Option<Millis>,
+        exemplar: Option<WrittenExemplar<'_>>,
+        at: usize,
+    ) -> Result<(), Fault>;
+}
+
+/// The reader of one line.
+type Entry<S> = fn(&mut Cursor<'_>, &mut S) -> Result<bool, Fault>;
+
+fn entry_of<S: Sink>(format: Exposition) -> Entry<S> {
+    match format {
+        Exposition::Text => text::entry,
+        Exposition::OpenMetrics => openmetrics::entry,
     }
 }

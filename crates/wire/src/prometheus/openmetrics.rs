@@ -5,20 +5,32 @@
 
 use kenning_model::{MetricKind, Millis};
 
-use super::builder::{Builder, WrittenExemplar};
+use super::Sink;
+use super::builder::WrittenExemplar;
 use super::cursor::{Cursor, Series};
 use crate::error::Fault;
 
 /// Reads one line; false after `# EOF`.
-pub(super) fn entry(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<bool, Fault> {
+pub(super) fn entry(cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<bool, Fault> {
     match cursor.peek() {
         None => Err(cursor.fault("does not end with # EOF")),
-        Some(b'#') => comment(cursor, builder),
-        Some(_) => sample(cursor, builder).map(|()| true),
+        Some(b'#') => {
+            if let Some(len) = sink.known_comment(cursor.rest()) {
+                cursor.pass(len);
+                return Ok(true);
+            }
+            let start = *cursor;
+            let goes_on = comment(cursor, sink)?;
+            if goes_on {
+                sink.read_comment(start.until(cursor));
+            }
+            Ok(goes_on)
+        }
+        Some(_) => sample(cursor, sink).map(|()| true),
     }
 }
 
-fn comment(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<bool, Fault> {
+fn comment(cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<bool, Fault> {
     if !cursor.eat(b"# ") {
         return Err(cursor.fault("has a comment other than HELP, TYPE, UNIT and EOF"));
     }
@@ -26,16 +38,15 @@ fn comment(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<bool, F
         cursor.eat(b"\n");
         return if cursor.is_empty() { Ok(false) } else { Err(cursor.fault("goes on after # EOF")) };
     }
-    let set = if cursor.eat(b"HELP ") {
-        help
+    if cursor.eat(b"HELP ") {
+        help(cursor, sink)?;
     } else if cursor.eat(b"TYPE ") {
-        kind
+        kind(cursor, sink)?;
     } else if cursor.eat(b"UNIT ") {
-        unit
+        unit(cursor, sink)?;
     } else {
         return Err(cursor.fault("has a comment other than HELP, TYPE, UNIT and EOF"));
-    };
-    set(cursor, builder)?;
+    }
     Ok(true)
 }
 
@@ -51,14 +62,14 @@ fn rest<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, Fault> {
     cursor.text(line)
 }
 
-fn help(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault> {
+fn help(cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
     let metric = cursor.name_in_comment(true)?;
     let text = rest(cursor)?;
-    builder.help(metric, text, true);
+    sink.help(metric, text, true);
     Ok(())
 }
 
-fn kind(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault> {
+fn kind(cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
     let metric = cursor.name_in_comment(true)?;
     let kind = match rest(cursor)? {
         "counter" => MetricKind::Counter,
@@ -71,32 +82,44 @@ fn kind(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault>
         "unknown" => MetricKind::Unknown,
         _ => return Err(cursor.fault("has an unknown metric type")),
     };
-    builder.kind(metric, kind);
+    sink.kind(metric, kind);
     Ok(())
 }
 
-fn unit(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault> {
+fn unit(cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
     let metric = cursor.name_in_comment(true)?;
     let unit = rest(cursor)?;
     let fits = metric.strip_suffix(unit).is_some_and(|stem| stem.ends_with('_'));
     if !unit.is_empty() && !fits {
         return Err(cursor.fault("has a unit that is not the suffix of its metric's name"));
     }
-    builder.unit(metric, unit);
+    sink.unit(metric, unit);
     Ok(())
 }
 
-fn sample(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault> {
-    let at = cursor.offset();
+fn sample(cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
+    let start = *cursor;
+    let series = match sink.known_series(cursor.rest()) {
+        Some(len) => {
+            cursor.pass(len);
+            None
+        }
+        None => Some(read_series(cursor)?),
+    };
+    let text = start.until(cursor);
+    let value = number(cursor)?;
+    let (time, exemplar) = tail(cursor)?;
+    sink.sample(series, text, value, time, exemplar, start.offset())
+}
+
+fn read_series<'a>(cursor: &mut Cursor<'a>) -> Result<Series<'a>, Fault> {
     let mut series = Series { name: cursor.metric_name().map(Into::into), ..Series::new() };
     if cursor.eat(b"{") {
         cursor.labels(&mut series, true)?;
     } else if series.name.is_none() {
         return Err(cursor.fault("has a line that starts with neither a metric name nor a comment"));
     }
-    let value = number(cursor)?;
-    let (time, exemplar) = tail(cursor)?;
-    builder.sample(series, value, time, exemplar, at)
+    Ok(series)
 }
 
 /// What follows a value: a stamp or not, an exemplar or not, the end of the line.

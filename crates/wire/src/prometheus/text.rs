@@ -1,31 +1,38 @@
 //! Prometheus text format 0.0.4, read as Prometheus reads it. Definition: prometheus.io "Exposition formats"; where
 //! that leaves room, Prometheus' own lexer (blanks anywhere between tokens, commas optional, free comments).
 
-use kenning_model::{MetricKind, Millis};
+use kenning_model::{MetricKind, Millis, Reason};
 
-use super::builder::Builder;
+use super::Sink;
 use super::cursor::{Cursor, Series};
 use crate::error::Fault;
 
 /// Reads one line; false at the end of the document.
-pub(super) fn entry(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<bool, Fault> {
+pub(super) fn entry(cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<bool, Fault> {
     cursor.blanks();
     match cursor.peek() {
         None => return Ok(false),
         Some(b'\n') => cursor.skip_line(),
-        Some(b'#') => comment(cursor, builder)?,
-        Some(_) => sample(cursor, builder)?,
+        Some(b'#') => match sink.known_comment(cursor.rest()) {
+            Some(len) => cursor.pass(len),
+            None => {
+                let start = *cursor;
+                comment(cursor, sink)?;
+                sink.read_comment(start.until(cursor));
+            }
+        },
+        Some(_) => sample(cursor, sink)?,
     }
     Ok(true)
 }
 
-fn comment(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault> {
+fn comment(cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
     cursor.eat(b"#");
     if cursor.blanks() {
         let start = *cursor;
         for word in [b"HELP", b"TYPE"] {
             if cursor.eat(word) && cursor.blanks() {
-                return metadata(cursor, builder, word == b"HELP");
+                return metadata(cursor, sink, word == b"HELP");
             }
             *cursor = start;
         }
@@ -34,13 +41,13 @@ fn comment(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fau
     Ok(())
 }
 
-fn metadata(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>, help: bool) -> Result<(), Fault> {
+fn metadata(cursor: &mut Cursor<'_>, sink: &mut impl Sink, help: bool) -> Result<(), Fault> {
     let metric = cursor.name_in_comment(true)?;
     // The byte after the name separates, whatever it is.
     let text = cursor.line().get(1..).unwrap_or_default();
     let text = cursor.text(text)?;
     if help {
-        builder.help(metric, text, false);
+        sink.help(metric, text, false);
         return Ok(());
     }
     let kind = match text {
@@ -55,22 +62,20 @@ fn metadata(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>, help: bool) -> R
             );
         }
     };
-    builder.kind(metric, kind);
+    sink.kind(metric, kind);
     Ok(())
 }
 
-fn sample(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault> {
-    let at = cursor.offset();
-    let mut series = Series::new();
-    if let Some(name) = cursor.metric_name() {
-        series.name = Some(name.into());
-        cursor.blanks();
-    }
-    if cursor.eat(b"{") {
-        cursor.labels(&mut series, false)?;
-    } else if series.name.is_none() {
-        return Err(cursor.fault("has a line that starts with neither a metric name nor a comment"));
-    }
+fn sample(cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
+    let start = *cursor;
+    let series = match sink.known_series(cursor.rest()) {
+        Some(len) => {
+            cursor.pass(len);
+            None
+        }
+        None => Some(read_series(cursor)?),
+    };
+    let text = start.until(cursor);
     cursor.blanks();
     let token = cursor.token(Some(b'{'));
     let value = cursor.float(token)?;
@@ -83,6 +88,29 @@ fn sample(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Faul
     if !matches!(cursor.peek(), None | Some(b'\n')) {
         return Err(cursor.fault("has more on a line than a series, a value and a timestamp"));
     }
-    cursor.skip_line();
-    builder.sample(series, value, time, None, at)
+    if series.as_ref().is_some_and(|series| series.name.is_none()) {
+        let problem = "has a series without a metric name";
+        return Err(Fault::new(Reason::Missing, start.offset(), "exposition", problem));
+    }
+    cursor.pass(1);
+    sink.sample(series, text, value, time, None, start.offset())
+}
+
+fn read_series<'a>(cursor: &mut Cursor<'a>) -> Result<Series<'a>, Fault> {
+    let mut series = Series::new();
+    if let Some(name) = cursor.metric_name() {
+        series.name = Some(name.into());
+        let end_of_name = *cursor;
+        cursor.blanks();
+        if cursor.peek() != Some(b'{') {
+            *cursor = end_of_name;
+            return Ok(series);
+        }
+    }
+    if cursor.eat(b"{") {
+        cursor.labels(&mut series, false)?;
+    } else {
+        return Err(cursor.fault("has a line that starts with neither a metric name nor a comment"));
+    }
+    Ok(series)
 }

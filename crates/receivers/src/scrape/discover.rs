@@ -1,0 +1,145 @@
+//! What finds targets: each mechanism is a task that tells the pool what it found whenever that changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kenning_promconfig::targets::TargetGroup;
+use kenning_promconfig::{Discovery, FileDiscovery, HttpDiscovery, target_groups};
+use kenning_stdx::files::Files;
+use tokio::sync::mpsc::Sender;
+use tokio::task::JoinSet;
+
+use super::client::{Client, Place};
+use super::{ScrapeContext, tls};
+
+/// Most bytes of a file or an answer with targets.
+const TARGETS_BYTES_MAX: usize = 64 << 20;
+/// Time between looks at files: Prometheus is told by the system and re-reads every `refresh_interval`; looking is cheap.
+const FILES_LOOKED_AT: Duration = Duration::from_secs(5);
+
+/// What one mechanism of a job found.
+pub(super) struct Found {
+    /// Its place in the configuration.
+    pub place: usize,
+    /// Everything it knows of.
+    pub groups: Vec<TargetGroup>,
+}
+
+/// Starts a mechanism.
+pub(super) fn start(
+    place: usize,
+    mechanism: &Discovery,
+    context: &ScrapeContext,
+    sender: Sender<Found>,
+    tasks: &mut JoinSet<()>,
+) {
+    match mechanism {
+        Discovery::Static(groups) => {
+            let groups = groups.iter().map(TargetGroup::from).collect();
+            tasks.spawn(async move {
+                // A pool that is gone wants no targets.
+                let _ = sender.send(Found { place, groups }).await;
+                // The others go on; the channel stays open with this sender.
+                sender.closed().await;
+            });
+        }
+        Discovery::File(file) => {
+            tasks.spawn(watch_files(place, file.clone(), context.files.clone(), sender));
+        }
+        Discovery::Http(http) => {
+            tasks.spawn(ask_server(place, http.clone(), context.clone(), sender));
+        }
+        // Refused before a pool starts.
+        Discovery::Dns(_) | Discovery::Docker(_) | Discovery::Foreign(_) => {}
+    }
+}
+
+/// Sends `groups` when they differ from the last; false when nobody listens any more.
+async fn tell(
+    place: usize,
+    last: &mut Option<Vec<TargetGroup>>,
+    groups: Vec<TargetGroup>,
+    sender: &Sender<Found>,
+) -> bool {
+    if last.as_ref() == Some(&groups) {
+        return !sender.is_closed();
+    }
+    *last = Some(groups.clone());
+    sender.send(Found { place, groups }).await.is_ok()
+}
+
+async fn watch_files(place: usize, config: FileDiscovery, files: Arc<dyn Files>, sender: Sender<Found>) {
+    let mut last = None;
+    let mut known = Vec::new();
+    loop {
+        let (looked_at, wanted, before) = (files.clone(), config.files.clone(), known.clone());
+        let read = tokio::task::spawn_blocking(move || read_files(&*looked_at, &wanted, &before)).await;
+        if let Ok(read) = read {
+            known = read;
+        }
+        let groups = known.iter().flat_map(|(_, groups)| groups.clone()).collect();
+        if !tell(place, &mut last, groups, &sender).await {
+            return;
+        }
+        tokio::time::sleep(config.refresh.min(FILES_LOOKED_AT)).await;
+    }
+}
+
+type ByFile = Vec<(String, Vec<TargetGroup>)>;
+
+/// The groups of every file; a file that does not read keeps what it said before.
+fn read_files(files: &dyn Files, patterns: &[String], before: &ByFile) -> ByFile {
+    let mut read = ByFile::new();
+    for path in patterns.iter().flat_map(|pattern| files.glob(pattern)) {
+        let text = files.read(&path, TARGETS_BYTES_MAX).map_err(|error| error.to_string());
+        let groups = match text.and_then(|text| target_groups(&text)) {
+            Ok(groups) => groups.iter().enumerate().map(|(_, group)| from_file(group, &path)).collect(),
+            Err(_) => before
+                .iter()
+                .find(|(known, _)| *known == path)
+                .map(|(_, groups)| groups.clone())
+                .unwrap_or_default(),
+        };
+        read.push((path, groups));
+    }
+    read
+}
+
+fn from_file(group: &kenning_promconfig::StaticGroup, path: &str) -> TargetGroup {
+    let mut group = TargetGroup::from(group);
+    group.labels.push(("__meta_filepath".to_owned(), path.to_owned()));
+    group
+}
+
+async fn ask_server(place: usize, config: HttpDiscovery, context: ScrapeContext, sender: Sender<Found>) {
+    let tls = tls::Cache::new(config.client.tls.clone());
+    let mut client = Client::new(context.net.clone(), context.files.clone(), context.budget.clone(), tls);
+    let mut last = None;
+    loop {
+        let answered = tokio::time::timeout(config.refresh, ask(&mut client, &config)).await;
+        // Without an answer the last one holds.
+        if let Ok(Ok(groups)) = answered
+            && !tell(place, &mut last, groups, &sender).await
+        {
+            return;
+        }
+        tokio::time::sleep(config.refresh).await;
+    }
+}
+
+async fn ask(client: &mut Client, config: &HttpDiscovery) -> Result<Vec<TargetGroup>, String> {
+    let place = Place::of_url(&config.url)?;
+    let seconds = config.refresh.as_secs_f64().to_string();
+    let headers =
+        [("accept", "application/json"), ("x-prometheus-refresh-interval-seconds", seconds.as_str())];
+    let answer = client.get(&place, &config.client, &headers, TARGETS_BYTES_MAX, config.refresh).await?;
+    let body =
+        kenning_wire::compression::decompress(answer.encoding, &answer.received.bytes, TARGETS_BYTES_MAX);
+    let groups = target_groups(&body.map_err(|error| error.to_string())?)?;
+    let with_url = |group| {
+        let mut group = TargetGroup::from(group);
+        group.labels.push(("__meta_url".to_owned(), config.url.clone()));
+        group
+    };
+    Ok(groups.iter().map(with_url).collect())
+}
