@@ -26,10 +26,17 @@ pub(crate) struct ServerArgs {
     /// Settings in YAML
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Also listen on the ports of the programs replaced: Fluentd's 24224, Elasticsearch's 9200
+    #[arg(long)]
+    pub drop_in: bool,
     /// One setting, such as limits.ingest.past=unlimited; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
+
+/// Ports of the programs replaced.
+const DROP_IN: [(&str, &str); 2] =
+    [("fluent.listen", "127.0.0.1:24224"), ("elastic.listen", "127.0.0.1:9200")];
 
 /// Receive, keep and answer.
 #[derive(Args)]
@@ -39,9 +46,14 @@ pub(crate) struct Serve {
 }
 
 impl ServerArgs {
-    /// The settings of all layers: file, environment, flags, `--set`; later ones win.
+    /// The settings of all layers: `--drop-in`, file, environment, flags, `--set`; later ones win.
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
         let mut layers = Vec::new();
+        if self.drop_in {
+            let mut layer = Layer::named("--drop-in");
+            DROP_IN.iter().for_each(|(key, address)| layer.push(key, address));
+            layers.push(layer);
+        }
         if let Some(path) = &self.config {
             let origin = path.display().to_string();
             let text = std::fs::read_to_string(path)
@@ -84,6 +96,10 @@ pub(crate) fn announce(addresses: &Addresses) {
         "listen": addresses.listen,
         "otlp_grpc_listen": addresses.otlp_grpc,
         "otlp_http_listen": addresses.otlp_http,
+        "elastic_listen": addresses.logs.elastic,
+        "fluent_listen": addresses.logs.fluent,
+        "syslog_tcp_listen": addresses.logs.syslog_tcp,
+        "syslog_udp_listen": addresses.logs.syslog_udp,
     });
     println!("ready {json}");
     // Whoever waits for the line reads from a pipe, which is not flushed line by line.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use kenning_model::{Batch, MetricBatch, Millis, Nanos, Rejected, Signal, TenantId, WriteError};
+use kenning_model::{Batch, LogBatch, MetricBatch, Millis, Nanos, Rejected, Signal, TenantId, WriteError};
 use kenning_stdx::clock::Clock;
 use kenning_stdx::random::Random;
 use tokio::sync::oneshot;
@@ -66,6 +66,15 @@ impl MetricCounts {
             Batch::Logs(_) | Batch::Spans(_) => Self::default(),
         }
     }
+}
+
+/// A record that a limit left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedRow {
+    /// Its row in the offered batch.
+    pub row: usize,
+    /// Why, with the limit and the fix.
+    pub why: String,
 }
 
 /// Why a whole batch was not taken; nothing of it is stored.
@@ -241,11 +250,42 @@ impl Intake {
         batch: Batch,
         already_rejected: Rejected,
     ) -> Result<Ticket, Refusal> {
+        self.offer_screened(tenant, batch, already_rejected, |screen, batch, rejected| {
+            screen.apply(batch, rejected)
+        })
+    }
+
+    /// As [`Self::offer`], for protocols that answer for each record: also tells which rows of the batch were left out
+    /// by a limit, in order, and why.
+    pub fn offer_logs(
+        &self,
+        tenant: &TenantId,
+        batch: LogBatch,
+        already_rejected: Rejected,
+    ) -> Result<(Ticket, Vec<RefusedRow>), Refusal> {
+        let mut rows = Vec::new();
+        let screened = |screen: &Screen<'_>, batch, rejected: &mut Rejected| match batch {
+            Batch::Logs(batch) => Batch::Logs(screen.logs_told(batch, rejected, &mut |row, why| {
+                rows.push(RefusedRow { row, why: why.to_owned() });
+            })),
+            other => screen.apply(other, rejected),
+        };
+        let ticket = self.offer_screened(tenant, Batch::Logs(batch), already_rejected, screened)?;
+        Ok((ticket, rows))
+    }
+
+    fn offer_screened(
+        &self,
+        tenant: &TenantId,
+        batch: Batch,
+        already_rejected: Rejected,
+        apply: impl FnOnce(&Screen<'_>, Batch, &mut Rejected) -> Batch,
+    ) -> Result<Ticket, Refusal> {
         let (shared, account, signal) = (&self.shared, self.shared.account(tenant), batch.signal());
         let units = rate_units(&batch);
         let result = account.charge(signal, units, shared.clock.steady()).and_then(|()| {
             let mut rejected = already_rejected;
-            let (batch, undo) = shared.screen(&account, batch, &mut rejected);
+            let (batch, undo) = shared.screen(&account, batch, &mut rejected, apply);
             let metrics = MetricCounts::of(&batch);
             let receipt = Receipt { stored: batch.len() as u64, metrics, rejected };
             match shared.enqueue(tenant, batch) {
@@ -337,7 +377,13 @@ impl Shared {
         accounts.entry(tenant.clone()).or_insert_with(open).clone()
     }
 
-    fn screen(&self, account: &Account, mut batch: Batch, rejected: &mut Rejected) -> (Batch, Undo) {
+    fn screen(
+        &self,
+        account: &Account,
+        mut batch: Batch,
+        rejected: &mut Rejected,
+        apply: impl FnOnce(&Screen<'_>, Batch, &mut Rejected) -> Batch,
+    ) -> (Batch, Undo) {
         let signal = batch.signal();
         let active = account.active_of(signal);
         let on_refused = |limit, blame: &Blame| self.refused_series(account, limit, blame);
@@ -354,7 +400,7 @@ impl Shared {
             }
             _ => Undo::default(),
         };
-        let batch = screen.apply(batch, rejected);
+        let batch = apply(&screen, batch, rejected);
         account.count_active(signal, lock(active).len());
         (batch, undo)
     }

@@ -29,6 +29,6 @@ pub mod stats;
 pub mod telemetry;
 
 pub use commit::{Drained, Pipeline, PipelineOptions, StartError};
-pub use intake::{Intake, MetricCounts, Receipt, Refusal, Ticket};
+pub use intake::{Intake, MetricCounts, Receipt, Refusal, RefusedRow, Ticket};
 pub use limits::{Limits, LimitsTable};
 pub use stats::{Cause, Stats};

@@ -62,14 +62,29 @@ impl Screen<'_> {
     }
 
     fn logs(&self, batch: LogBatch, rejected: &mut Rejected) -> LogBatch {
+        self.logs_told(batch, rejected, &mut |_, _| {})
+    }
+
+    /// As [`Self::apply`] for logs; `refused` hears of every row that goes, in order, and why.
+    pub fn logs_told(
+        &self,
+        batch: LogBatch,
+        rejected: &mut Rejected,
+        refused: &mut dyn FnMut(usize, &str),
+    ) -> LogBatch {
         let mut verdicts = Verdicts::new(batch.streams.clone());
         let kept: Vec<bool> = batch
             .rows()
             .zip(&batch.stream)
-            .map(|(row, stream)| {
+            .enumerate()
+            .map(|(place, (row, stream))| {
                 let own = self.time(row.time).and_then(|()| self.line(row.line));
                 let own = own.and_then(|()| self.metadata(row.metadata));
-                record(own.and_then(|()| verdicts.of(*stream, |labels| self.stream(labels))), rejected)
+                let verdict = own.and_then(|()| verdicts.of(*stream, |labels| self.stream(labels)));
+                if let Err((_, told)) = &verdict {
+                    refused(place, told);
+                }
+                record(verdict, rejected)
             })
             .collect();
         if kept.len() == batch.len() && kept.iter().all(|kept| *kept) {

@@ -88,12 +88,13 @@ impl Budget {
         Self { bytes, decoding_large, decoding_small: Arc::new(Semaphore::new(SMALL_DECODING_MAX)) }
     }
 
-    fn lease(&self) -> Lease {
+    /// A lease of nothing yet.
+    pub(crate) fn lease(&self) -> Lease {
         Lease(None)
     }
 
     /// Charges more to a lease; false when the budget is spent.
-    fn grow(&self, lease: &mut Lease, bytes: usize) -> bool {
+    pub(crate) fn grow(&self, lease: &mut Lease, bytes: usize) -> bool {
         let Ok(bytes) = u32::try_from(bytes) else { return false };
         let Ok(permit) = self.bytes.clone().try_acquire_many_owned(bytes) else { return false };
         match &mut lease.0 {

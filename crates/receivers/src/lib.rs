@@ -4,6 +4,9 @@
 //!   for this crate's listeners and for the main port alike.
 //! - [`push`]: what clients push over HTTP (OTLP, Loki), as one framework-free service.
 //! - [`otlp_grpc`]: OTLP over gRPC.
+//! - [`elastic`]: Elasticsearch's `_bulk` and what its clients ask before they send.
+//! - [`fluent`]: Fluent forward over TCP.
+//! - [`syslog`]: syslog over TCP and UDP.
 //! - [`scrape`]: Prometheus scraping as `prometheus.yml` says.
 //!
 //! Promises: a reply of success is sent after the pipeline's receipt, so after the data is durable and visible; reply
@@ -17,10 +20,14 @@
 )]
 
 pub mod body;
+pub mod elastic;
+pub mod fluent;
 mod ingest;
+mod intake_buffer;
 pub mod otlp_grpc;
 pub mod outcome;
 pub mod push;
 pub mod scrape;
 pub mod serve;
 pub mod stats;
+pub mod syslog;

@@ -5,7 +5,7 @@
 //! | `/v1/metrics`, `/v1/logs`, `/v1/traces` | OTLP/HTTP, protobuf or JSON |
 //! | `/api/v1/otlp/v1/metrics` | the same, where Prometheus has it |
 //! | `/otlp/v1/logs` | the same, where Loki has it |
-//! | `/loki/api/v1/push`, `/api/prom/push` | Loki push, snappy protobuf or JSON |
+//! | `/loki/api/v1/push`, `/api/prom/push` | Loki push, snappy protobuf or JSON (the second in its older form) |
 //! | `/api/v1/write`, `/api/v1/push` | Prometheus remote write 1.0 and 2.0 (the second path as Mimir has it) |
 //!
 //! Each also below `/ds/prometheus` and `/ds/loki`, where the main port groups its APIs. Bodies may come as gzip,
@@ -168,12 +168,13 @@ impl Inner {
         B::Error: fmt::Display,
     {
         let sent = header_text(request.headers(), &header::CONTENT_TYPE).to_owned();
-        let taken = match Format::from_content_type(&sent) {
+        // The path of Loki before 1.0 has its own JSON; protobuf is the same on both.
+        let is_legacy = request.uri().path().ends_with("/api/prom/push");
+        let format = Format::from_content_type(&sent).filter(|_| has_whole_parameters(&sent));
+        let taken = match format {
             Some(Format::Json) => {
-                self.take(Route::Loki, request, None, |body, limits, _| {
-                    logs(loki::decode_push_json(body, limits))
-                })
-                .await
+                let decode = if is_legacy { loki::decode_push_legacy_json } else { loki::decode_push_json };
+                self.take(Route::Loki, request, None, move |body, limits, _| logs(decode(body, limits))).await
             }
             Some(Format::Protobuf) => {
                 // Loki's clients compress with snappy and mostly do not say so.
@@ -257,6 +258,14 @@ fn whole_or_400(taken: Result<Receipt, Failure>) -> Reply {
         Ok(Receipt { stored, rejected, .. }) => text_failure(&Failure::SomeRejected { stored, rejected }),
         Err(failure) => text_failure(&failure),
     }
+}
+
+/// RFC 9110: every parameter of a content type is `name=value`. Loki refuses others.
+fn has_whole_parameters(content_type: &str) -> bool {
+    let parameters = content_type.split(';').skip(1).map(str::trim).filter(|parameter| !parameter.is_empty());
+    parameters
+        .into_iter()
+        .all(|parameter| parameter.split_once('=').is_some_and(|(name, _)| !name.is_empty()))
 }
 
 /// The message of a remote write request, as its content type names it.
@@ -385,7 +394,7 @@ fn with_failure_headers(mut reply: Reply, failure: &Failure) -> Reply {
 }
 
 /// HTTP/2 has no such header; its streams end one by one.
-fn for_version(mut reply: Reply, version: Version) -> Reply {
+pub(crate) fn for_version(mut reply: Reply, version: Version) -> Reply {
     if version > Version::HTTP_11 {
         reply.headers_mut().remove(header::CONNECTION);
     }
@@ -415,12 +424,12 @@ fn with_body(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> R
     reply
 }
 
-fn header_text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> &'a str {
+pub(crate) fn header_text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
 }
 
 /// All `Content-Encoding` lines as one, so that two layers on two lines are two layers.
-fn encoding_header(headers: &HeaderMap) -> String {
+pub(crate) fn encoding_header(headers: &HeaderMap) -> String {
     let values = headers.get_all(header::CONTENT_ENCODING).iter();
     values.map(|value| value.to_str().unwrap_or("?")).collect::<Vec<_>>().join(", ")
 }

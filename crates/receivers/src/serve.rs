@@ -8,6 +8,7 @@
 
 mod caps;
 mod guard;
+mod streams;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -36,6 +37,7 @@ use crate::stats::{ByEnd, ByListener, Stats};
 pub use caps::Connections;
 use caps::Slot;
 use guard::{Activity, GuardedIo, InFlight, Tracked, Verdict};
+pub use streams::serve_streams;
 
 const KIB: usize = 1024;
 
@@ -193,7 +195,7 @@ fn admit(serving: &Serving, peer: SocketAddr) -> Option<Slot> {
     }
 }
 
-fn count_end(serving: &Serving, cause: &'static str) {
+pub(crate) fn count_end(serving: &Serving, cause: &'static str) {
     serving.stats.connections_ended.with(&ByEnd { listener: serving.name, cause }).increment();
 }
 

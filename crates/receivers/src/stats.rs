@@ -89,6 +89,10 @@ pub struct Stats {
     pub seconds: Arc<Metric<ByProtocol, Histogram>>,
     /// Targets that discovery found and that cannot be scraped as they are.
     pub targets_refused: Arc<Metric<ByJob, Counter>>,
+    /// Messages and datagrams that were not stored, by cause.
+    pub discarded: Arc<Metric<ByEnd, Counter>>,
+    /// Messages that were kept although something about them was odd, by what it was.
+    pub oddities: Arc<Metric<ByEnd, Counter>>,
     /// Scrapes that failed.
     pub scrapes_failed: Arc<Metric<ByJob, Counter>>,
     /// Time a scrape took.
@@ -129,6 +133,16 @@ impl Stats {
             targets_refused: registry.counter(declare(
                 "kenning_scrape_targets_refused_total",
                 "Targets found whose labels after relabelling do not make a target, each time they were found",
+                "",
+            )),
+            discarded: registry.counter(declare(
+                "kenning_receive_discarded_total",
+                "Messages and datagrams that were not stored, by listener and cause",
+                "",
+            )),
+            oddities: registry.counter(declare(
+                "kenning_receive_oddities_total",
+                "Messages that were kept although they do not follow their format, by listener and cause",
                 "",
             )),
             scrapes_failed: registry.counter(declare(

@@ -4,6 +4,7 @@
 //! outward to the sockets and stop the other way round; the process ends with success only after a clean drain.
 //! Absent: protocols, query languages, file formats; they are wired here, not known here.
 
+mod log_ports;
 mod own;
 mod push;
 mod scrapes;
@@ -11,5 +12,6 @@ mod server;
 mod settings;
 mod upkeep;
 
+pub use log_ports::LogAddresses;
 pub use server::{Addresses, Server, StartError};
 pub use settings::{Layer, Mistake, Mistakes, Setting, Settings, TABLE};

@@ -28,6 +28,7 @@ use kenning_store::wal::WalOptions;
 use kenning_store::{Engine, EngineStats};
 use tokio::task::JoinSet;
 
+use crate::log_ports::{LogAddresses, LogPorts, LogServices};
 use crate::own::{self, StoreMetrics, UpkeepMetrics};
 use crate::push::MainPortPush;
 use crate::scrapes::{self, ScrapeControl};
@@ -43,6 +44,8 @@ pub struct Addresses {
     pub otlp_grpc: Option<String>,
     /// OTLP over HTTP; `None` when switched off.
     pub otlp_http: Option<String>,
+    /// The ports of log shippers.
+    pub logs: LogAddresses,
 }
 
 /// Why the server did not start or did not end well.
@@ -53,7 +56,7 @@ pub struct StartError {
 }
 
 impl StartError {
-    fn new(what: impl Into<String>, cause: impl fmt::Display) -> Self {
+    pub(crate) fn new(what: impl Into<String>, cause: impl fmt::Display) -> Self {
         Self { what: what.into(), cause: cause.to_string() }
     }
 }
@@ -103,6 +106,7 @@ struct Bound {
     otlp_grpc: Option<Box<dyn Listener>>,
     otlp_http: Option<Box<dyn Listener>>,
     own: Box<dyn Listener>,
+    logs: LogPorts,
 }
 
 impl Bound {
@@ -116,6 +120,7 @@ impl Bound {
             otlp_grpc: optional("otlp.grpc_listen", &settings.otlp_grpc_listen).await?,
             otlp_http: optional("otlp.http_listen", &settings.otlp_http_listen).await?,
             own: bind("the server's own telemetry", "127.0.0.1:0").await?,
+            logs: LogPorts::bind(settings).await?,
         })
     }
 
@@ -126,11 +131,19 @@ impl Bound {
             listen: text(&*self.main)?,
             otlp_grpc: optional(&self.otlp_grpc)?,
             otlp_http: optional(&self.otlp_http)?,
+            logs: self.logs.addresses(),
         })
     }
 }
 
-async fn bind(key: &str, address: &str) -> Result<Box<dyn Listener>, StartError> {
+pub(crate) async fn bind(key: &str, address: &str) -> Result<Box<dyn Listener>, StartError> {
+    let parsed = checked_address(key, address)?;
+    let what = || format!("cannot listen on {key} = {address}");
+    TcpNet.bind(parsed).await.map_err(|error| StartError::new(what(), error))
+}
+
+/// An address that may be listened on.
+pub(crate) fn checked_address(key: &str, address: &str) -> Result<SocketAddr, StartError> {
     let what = || format!("cannot listen on {key} = {address}");
     let parsed: SocketAddr =
         address.parse().map_err(|_| StartError::new(what(), "not of the form 127.0.0.1:7070"))?;
@@ -139,7 +152,7 @@ async fn bind(key: &str, address: &str) -> Result<Box<dyn Listener>, StartError>
                    use 127.0.0.1 or [::1] and put a proxy in front";
         return Err(StartError::new(what(), fix));
     }
-    TcpNet.bind(parsed).await.map_err(|error| StartError::new(what(), error))
+    Ok(parsed)
 }
 
 fn address_of(listener: &dyn Listener) -> Result<SocketAddr, StartError> {
@@ -190,7 +203,7 @@ impl Running {
             clock: Arc::clone(&clock),
             limits: settings.query.clone(),
             gate: QueryGate::new(settings.query_concurrent, settings.query_waiting),
-            push: Arc::new(MainPortPush(rim.push.clone())),
+            push: Arc::new(MainPortPush { push: rim.push.clone(), elastic: rim.logs.elastic() }),
             readiness: Arc::clone(&readiness),
             version: env!("CARGO_PKG_VERSION"),
             started_at: clock.unix_nanos() / 1_000_000_000,
@@ -224,6 +237,7 @@ impl Running {
         rim.serve_own(bound.own, &mut own_tasks, own_stop);
         let (rim_stopper, rim_stop) = stop_pair();
         let mut rim_tasks = JoinSet::new();
+        bound.logs.serve(&rim.logs, |name, versions| rim.serving(name, versions), &mut rim_tasks, &rim_stop);
         rim.serve(app, bound.main, bound.otlp_grpc, bound.otlp_http, &mut rim_tasks, &rim_stop);
         readiness.set_ready();
         Ok(Self {
@@ -371,6 +385,7 @@ struct Rim {
     push: PushService,
     own_push: PushService,
     grpc: GrpcService,
+    logs: LogServices,
     scraper: Scraper,
     stats: ReceiverStats,
     clock: Arc<dyn Clock>,
@@ -390,6 +405,7 @@ impl Rim {
         let otlp = settings.otlp.clone();
         let options = PushOptions { tenant: tenant.clone(), otlp, ..PushOptions::default() };
         let own_options = PushOptions { tenant: TenantId::self_tenant(), ..PushOptions::default() };
+        let logs = LogServices::new(settings, intake, &tenant, &options, &stats)?;
         let context = ScrapeContext {
             net: Arc::new(TcpNet),
             files: Arc::new(RealFiles),
@@ -407,6 +423,7 @@ impl Rim {
             push: PushService::new(intake.clone(), options.clone(), stats.clone()),
             own_push: PushService::new(intake.clone(), own_options, stats.clone()),
             grpc: GrpcService::new(intake.clone(), options, stats.clone()),
+            logs,
             scraper,
             stats,
             clock: Arc::clone(clock),

@@ -1,10 +1,11 @@
 //! Connections as an interface: listeners, outgoing connections and byte streams.
 //!
 //! Receivers, scrapers and exporters take a [`Net`] as an argument. [`TcpNet`] is the machine's TCP; [`sim::SimNet`] joins
-//! both ends in memory and can delay, cut off and reset them on command. Absent: TLS and HTTP (built on these streams),
-//! datagrams, and timeouts (the caller's business, with its own limits).
+//! both ends in memory and can delay, cut off and reset them on command. Datagrams are in [`udp`]. Absent: TLS and
+//! HTTP (built on these streams), and timeouts (the caller's business, with its own limits).
 
 pub mod sim;
+pub mod udp;
 
 use std::future::Future;
 use std::io;

@@ -278,6 +278,14 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Passes over a value and gives its text.
+    pub fn raw(&mut self) -> Result<&'a str, Fault> {
+        self.byte();
+        let start = self.at;
+        self.skip()?;
+        Ok(self.text.get(start..self.at).unwrap_or_default())
+    }
+
     /// Nothing but blanks may follow the document.
     pub fn end(&mut self) -> Result<(), Fault> {
         match self.byte() {

@@ -4,7 +4,11 @@
 //! |---|---|
 //! | [`otlp`] | OTLP logs, metrics and traces, protobuf and JSON |
 //! | [`prometheus`] | text exposition 0.0.4, OpenMetrics 1.0, remote write 1.0 and 2.0 |
-//! | [`loki`] | push, JSON and protobuf |
+//! | [`loki`] | push, JSON, legacy JSON and protobuf |
+//! | [`elastic`] | Elasticsearch's `_bulk`, its documents and its answers |
+//! | [`fluent`] | Fluent forward, all modes, with its handshake |
+//! | [`syslog`] | RFC 5424, RFC 3164, framing of RFC 6587 |
+//! | [`msgpack`] | MessagePack, which Fluent forward is written in |
 //! | [`compression`] | gzip, deflate, zstd, snappy |
 //!
 //! Promises: pure functions of bytes and arguments; no panic, no unbounded recursion, no memory by declared sizes;
@@ -19,15 +23,22 @@
 )]
 
 pub mod compression;
+mod document;
+pub mod elastic;
 mod error;
+pub mod fluent;
+mod instant;
 mod intern;
 mod json;
 mod limits;
 pub mod logs;
 pub mod loki;
+pub mod msgpack;
 pub mod otlp;
 pub mod prometheus;
 mod protobuf;
+mod records;
+pub mod syslog;
 mod text;
 
 pub use error::{DecodeError, Decoded};

@@ -1,7 +1,8 @@
 //! What logs of every protocol share: finding a record's level. Order and field names are Loki's (`discover_log_levels`):
-//! stream labels, structured metadata, then a JSON or logfmt key in the line.
+//! stream labels, structured metadata, a JSON or logfmt key in the line, then level words that stand alone in its text.
 //!
-//! Differs from Loki: words in free text are not searched for ("no error found" is not an error).
+//! Differs from Loki: words are looked for in the first [`WORDS_BYTES`] of a line, and at every place instead of the
+//! first only ("errors: one error" is an error).
 
 use std::borrow::Cow;
 
@@ -84,8 +85,39 @@ fn of_line(line: &str) -> Level<'static> {
         None
     };
     let severity = word.as_deref().map_or(Severity::UNKNOWN, Severity::from_word);
+    if severity == Severity::UNKNOWN {
+        return of_words(line);
+    }
     let critical = word.is_some_and(|word| canonical_word(&word) == "critical");
     Level { severity, word: if critical { "critical" } else { severity.as_str() } }
+}
+
+/// How much of a line is searched for level words: they stand at its start, and a stack trace behind it has many words.
+const WORDS_BYTES: usize = 1024;
+
+/// Words that tell a level wherever they stand, in Loki's order: the first of them that is there decides.
+const WORDS: [(&str, &str); 9] = [
+    ("trace", "trace"),
+    ("debug", "debug"),
+    ("fatal", "fatal"),
+    ("critical", "critical"),
+    ("error", "error"),
+    ("err", "error"),
+    ("warning", "warn"),
+    ("warn", "warn"),
+    ("info", "info"),
+];
+
+fn of_words(line: &str) -> Level<'static> {
+    let searched = crate::text::cut(line, WORDS_BYTES).as_bytes();
+    let is_inner = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || !b.is_ascii();
+    let place = |word: &[u8]| match word.len() {
+        3..=8 => WORDS.iter().position(|(known, _)| known.as_bytes().eq_ignore_ascii_case(word)),
+        _ => None,
+    };
+    let found = searched.split(|b| !is_inner(b)).filter_map(place).min();
+    let word = found.and_then(|place| WORDS.get(place)).map_or("unknown", |(_, level)| *level);
+    Level { severity: Severity::from_word(word), word }
 }
 
 /// Reads until the field or until the document stops being JSON.
@@ -156,7 +188,18 @@ mod tests {
         check(&[], &[("severity", "error")], "level=debug", "error");
         check(&[], &[("detected_level", "Critical")], "level=debug", "critical");
         check(&[("level", "verbose")], &[], "", "verbose");
-        check(&[("app", "x")], &[], "plain text with error", "unknown");
+        check(&[("app", "x")], &[], "plain text without a level", "unknown");
+    }
+
+    #[test]
+    fn words_in_the_line() {
+        check(&[], &[], "2026-11-21 [ERROR] it broke, for your information", "error");
+        check(&[], &[], "info: nothing to warn about", "warn");
+        check(&[], &[], "WARNING disk", "warn");
+        check(&[], &[], "errors, warned, terror, my_error", "unknown");
+        check(&[], &[], "CRITICAL!", "critical");
+        check(&[], &[], r#"{"msg":"no level, but an error"}"#, "error");
+        check(&[], &[], &format!("{} error", "x ".repeat(600)), "unknown");
     }
 
     #[test]
@@ -164,7 +207,7 @@ mod tests {
         check(&[], &[], r#"{"msg":"x","level":"error"}"#, "error");
         check(&[], &[], r#" {"LEVEL":"Information"} "#, "info");
         check(&[], &[], r#"{"log":{"level":"fatal"}}"#, "fatal");
-        check(&[], &[], r#"{"a":{"b":{"level":"fatal"}}}"#, "unknown");
+        check(&[], &[], r#"{"a":{"b":{"level":"dbg"}}}"#, "unknown");
         check(&[], &[], r#"{"level":30,"severity":"warn"}"#, "warn");
         check(&[], &[], r#"{"level": broken}"#, "unknown");
         check(&[], &[], "ts=1 level=dbg msg=\"level=error\"", "debug");

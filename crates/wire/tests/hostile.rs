@@ -15,7 +15,7 @@ use kenning_wire::prometheus::{
     Exposition, OnBadLine, ScrapeOptions, decode, decode_write_request, decode_write_request_v2,
     encode_write_request_v2,
 };
-use kenning_wire::{DecodeLimits, loki};
+use kenning_wire::{DecodeLimits, elastic, fluent, loki, syslog};
 use proptest::prelude::*;
 
 /// Runs every decoder on the bytes and returns the number of items that came out.
@@ -37,6 +37,18 @@ fn all(bytes: &[u8]) -> usize {
     items += decode_write_request(bytes, &limits).map_or(0, |d| checked_metrics(&d.batch));
     items += decode_write_request_v2(bytes, &limits).map_or(0, |d| checked_metrics(&d.batch));
     items += loki::decode_push_json(bytes, &limits).map_or(0, |d| checked_logs(&d.batch));
+    items += loki::decode_push_legacy_json(bytes, &limits).map_or(0, |d| checked_logs(&d.batch));
+    let bulk = elastic::BulkOptions { index: Some("i".to_owned()), ..Default::default() };
+    items += elastic::decode_bulk(bytes, &bulk, &limits, |_| Ok(())).map_or(0, |d| checked_logs(&d.batch));
+    let mut fluent = fluent::FluentDecoder::new(&limits, Nanos(1), 1 << 16);
+    if fluent.message(bytes).is_ok() {
+        items += checked_logs(&fluent.finish().batch);
+    }
+    let mut syslog = syslog::SyslogDecoder::new(&limits, syslog::SyslogOptions::default());
+    if syslog.message(bytes, syslog::Origin::default()).is_ok() {
+        // Anything is a line of syslog, so it does not count as an item that came out.
+        checked_logs(&syslog.finish().0.batch);
+    }
     items += loki::decode_push_protobuf(bytes, &limits).map_or(0, |d| checked_logs(&d.batch));
     for encoding in
         [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd, Encoding::Snappy, Encoding::SnappyFramed]

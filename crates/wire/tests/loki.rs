@@ -3,7 +3,7 @@
 mod corpus;
 
 use kenning_model::{LogBatch, Reason, Severity};
-use kenning_wire::loki::{decode_push_json, decode_push_protobuf};
+use kenning_wire::loki::{decode_push_json, decode_push_legacy_json, decode_push_protobuf};
 use kenning_wire::{DecodeError, DecodeLimits, Decoded};
 
 fn push(text: &str) -> Result<Decoded<LogBatch>, DecodeError> {
@@ -116,6 +116,22 @@ fn streams_may_name_their_labels_last_or_badly() {
     assert!(push(r#"{"streams":[]}"#).unwrap().batch.is_empty());
     for broken in ["", "[]", r#"{"streams":{}}"#, r#"{"streams":[{]}"#, r#"{"streams":[]"#] {
         assert!(push(broken).is_err(), "{broken}");
+    }
+}
+
+#[test]
+fn legacy_pushes() {
+    let body = r#"{"streams":[{"labels":"{app=\"a\", job=\"j\"}","entries":[
+        {"ts":"2018-12-18T08:28:06.801064-04:00","line":"level=warn x"},{"ts":"soon","line":"y"},{"line":"z"},
+        {"timestamp":"1970-01-01T00:00:01Z","line":""}]},{"entries":[{"ts":"1970-01-01T00:00:01Z","line":"q"}],"labels":"{"},
+        {"labels":"{a=\"b\"}","entries":null}],"other":[]}"#;
+    let decoded = decode_push_legacy_json(body.as_bytes(), &DecodeLimits::default()).unwrap();
+    let rows: Vec<_> = decoded.batch.rows().map(|row| (row.time.0, row.line)).collect();
+    assert_eq!(rows, [(1_545_136_086_801_064_000, "level=warn x"), (1_000_000_000, "")]);
+    assert_eq!(reasons(&decoded), [(Reason::Malformed, 2), (Reason::Missing, 1)]);
+    assert_eq!(decoded.batch.row(0).unwrap().stream.get("service_name"), "a");
+    for broken in ["", "[]", r#"{"streams":7}"#, r#"{"streams":[{"entries":[}]}"#] {
+        assert!(decode_push_legacy_json(broken.as_bytes(), &DecodeLimits::default()).is_err(), "{broken}");
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) trait Kind<T> {
 
 /// Any text.
 pub(super) struct Text;
+/// A text that is not shown.
+pub(super) struct Secret;
 /// A whole number.
 pub(super) struct Count;
 /// A regular expression that whole texts match, or nothing.
@@ -48,6 +50,16 @@ impl Kind<String> for WholePattern {
 
     fn show(value: &String) -> String {
         value.clone()
+    }
+}
+
+impl Kind<String> for Secret {
+    fn parse(text: &str) -> Result<String, String> {
+        Ok(text.to_owned())
+    }
+
+    fn show(value: &String) -> String {
+        if value.is_empty() { String::new() } else { "<secret>".to_owned() }
     }
 }
 

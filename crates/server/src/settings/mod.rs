@@ -35,6 +35,24 @@ pub struct Settings {
     pub otlp_http_listen: String,
     /// How OpenTelemetry's model becomes Prometheus' and Loki's.
     pub otlp: OtlpOptions,
+    /// Elasticsearch's bulk API; empty for none.
+    pub elastic_listen: String,
+    /// Fluent forward; empty for none.
+    pub fluent_listen: String,
+    /// The key of Fluent forward's handshake; empty for no handshake.
+    pub fluent_shared_key: String,
+    /// Users of Fluent forward, `name:password,…`.
+    pub fluent_users: String,
+    /// The name that Fluent forward's handshake gives the server.
+    pub fluent_hostname: String,
+    /// Syslog over TCP; empty for none.
+    pub syslog_tcp_listen: String,
+    /// Syslog over UDP; empty for none.
+    pub syslog_udp_listen: String,
+    /// Kernel buffer of syslog over UDP.
+    pub syslog_udp_buffer: usize,
+    /// How far senders' clocks stand east of UTC.
+    pub syslog_utc_offset: String,
     /// The tenant that everything received belongs to.
     pub tenant: String,
     /// Settings below `limits.ingest` that hold for one tenant in place of those for all: key and value.
@@ -86,6 +104,15 @@ impl Default for Settings {
             otlp_grpc_listen: "127.0.0.1:4317".to_owned(),
             otlp_http_listen: "127.0.0.1:4318".to_owned(),
             otlp: OtlpOptions::new(Nanos(0)),
+            elastic_listen: String::new(),
+            fluent_listen: String::new(),
+            fluent_shared_key: String::new(),
+            fluent_users: String::new(),
+            fluent_hostname: "kenning".to_owned(),
+            syslog_tcp_listen: String::new(),
+            syslog_udp_listen: String::new(),
+            syslog_udp_buffer: 4 << 20,
+            syslog_utc_offset: "+00:00".to_owned(),
             tenant: "default".to_owned(),
             tenants: BTreeMap::new(),
             web_admin_api: false,
@@ -139,7 +166,7 @@ impl Settings {
         if mistakes.is_empty() { Ok(settings) } else { Err(Mistakes(mistakes)) }
     }
 
-    /// The settings in force as YAML. There are no secrets among them yet; when there are, the table leaves them out.
+    /// The settings in force as YAML. Secrets are shown as `<secret>`.
     #[must_use]
     pub fn to_yaml(&self) -> String {
         let own = self.tenants.iter().flat_map(|(tenant, pairs)| {
@@ -264,6 +291,14 @@ mod tests {
         check(&[("tenants.a.limits.ingest.queue", "1MiB")], Err("all tenants"));
         check(&[("tenants.a/b.limits.ingest.series", "1")], Err("cannot be a tenant"));
         check(&[("tenants.a.listen", "x")], Err("limits.ingest"));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let layer = Layer::from_assignments("--set", ["fluent.shared_key=hush".to_owned()]);
+        let yaml = Settings::from_layers(&[layer.unwrap_or_default()]).map(|settings| settings.to_yaml());
+        let yaml = yaml.unwrap_or_default();
+        assert!(yaml.contains("fluent.shared_key: <secret>\n") && !yaml.contains("hush"), "{yaml}");
     }
 
     #[test]

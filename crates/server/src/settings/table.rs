@@ -1,7 +1,7 @@
 //! Every setting: key, help, and how it is read and shown. `docs/configuration.md` lists the same, checked by a test.
 
 use super::Settings;
-use super::kind::{Bytes, Count, Flag, Kind, List, OrUnlimited, Span, Text, WholePattern, Word};
+use super::kind::{Bytes, Count, Flag, Kind, List, OrUnlimited, Secret, Span, Text, WholePattern, Word};
 
 /// One setting.
 pub struct Setting {
@@ -104,6 +104,45 @@ pub const TABLE: &[Setting] = &[
         Flag,
         otlp.label_naming.preserve_multiple,
         "Runs of underscores in label names stay as they are"
+    ),
+    setting!(
+        "elastic.listen",
+        Text,
+        elastic_listen,
+        "Address of Elasticsearch's bulk API (9200 with --drop-in); empty for none. The main port has it too, below /ds/elasticsearch"
+    ),
+    setting!(
+        "fluent.listen",
+        Text,
+        fluent_listen,
+        "Address of Fluent forward (24224 with --drop-in), TCP with heartbeats over UDP; empty for none"
+    ),
+    setting!(
+        "fluent.shared_key",
+        Secret,
+        fluent_shared_key,
+        "Key of Fluent forward's handshake; empty for no handshake"
+    ),
+    setting!(
+        "fluent.users",
+        Secret,
+        fluent_users,
+        "Users that Fluent forward's handshake asks for, as name:password,name:password; empty for none"
+    ),
+    setting!("fluent.hostname", Text, fluent_hostname, "The server's name in Fluent forward's handshake"),
+    setting!("syslog.tcp_listen", Text, syslog_tcp_listen, "Address of syslog over TCP; empty for none"),
+    setting!("syslog.udp_listen", Text, syslog_udp_listen, "Address of syslog over UDP; empty for none"),
+    setting!(
+        "syslog.udp_buffer",
+        Bytes,
+        syslog_udp_buffer,
+        "Kernel buffer asked for syslog over UDP; the system may give less"
+    ),
+    setting!(
+        "syslog.utc_offset",
+        Text,
+        syslog_utc_offset,
+        "How far the clocks of syslog senders stand east of UTC, for stamps without a zone"
     ),
     setting!("tenant", Text, tenant, "Tenant that everything received belongs to"),
     setting!(

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use kenning_model::{LabelSet, LogBatch, Nanos, Reason};
 
-use super::{Builder, Entry};
 use crate::error::{DecodeError, Decoded, Fault};
 use crate::json::{Json, Kind};
 use crate::limits::DecodeLimits;
+use crate::records::{Entry, Records};
 
 /// Levels of JSON in a push: request, streams, stream, values, entry, metadata; and room for what is ignored.
 const LEVELS_MAX: usize = 16;
@@ -22,7 +22,7 @@ pub fn decode_push_json(body: &[u8], limits: &DecodeLimits) -> Result<Decoded<Lo
         what: "the JSON document is not UTF-8".to_owned(),
     })?;
     let mut json = Json::new(text, LEVELS_MAX);
-    let mut builder = Builder::new(limits);
+    let mut builder = Records::new(limits);
     json.open(b'{')?;
     let mut first = true;
     while let Some(key) = json.key(&mut first)? {
@@ -36,7 +36,7 @@ pub fn decode_push_json(body: &[u8], limits: &DecodeLimits) -> Result<Decoded<Lo
     Ok(builder.finish())
 }
 
-fn streams(json: &mut Json<'_>, builder: &mut Builder<'_>) -> Result<(), DecodeError> {
+fn streams(json: &mut Json<'_>, builder: &mut Records<'_>) -> Result<(), DecodeError> {
     json.open(b'[')?;
     let mut first = true;
     while json.element(&mut first)? {
@@ -46,7 +46,7 @@ fn streams(json: &mut Json<'_>, builder: &mut Builder<'_>) -> Result<(), DecodeE
 }
 
 /// Reads a stream twice over: labels may follow the lines they belong to.
-fn stream(json: &mut Json<'_>, builder: &mut Builder<'_>) -> Result<(), DecodeError> {
+fn stream(json: &mut Json<'_>, builder: &mut Records<'_>) -> Result<(), DecodeError> {
     let at = json.offset();
     let mut labels = Ok(Vec::new());
     let mut values = None;
@@ -71,7 +71,7 @@ fn stream(json: &mut Json<'_>, builder: &mut Builder<'_>) -> Result<(), DecodeEr
 
 fn lines(
     json: &mut Json<'_>,
-    builder: &mut Builder<'_>,
+    builder: &mut Records<'_>,
     stream: Result<u32, Fault>,
 ) -> Result<(), DecodeError> {
     let labels = stream.map_or_else(|_| LabelSet::empty(), |index| builder.labels(index));
@@ -90,7 +90,7 @@ fn lines(
     Ok(())
 }
 
-fn line(json: &mut Json<'_>, builder: &mut Builder<'_>, stream: u32, labels: &LabelSet) -> Result<(), Fault> {
+fn line(json: &mut Json<'_>, builder: &mut Records<'_>, stream: u32, labels: &LabelSet) -> Result<(), Fault> {
     let at = json.offset();
     json.open(b'[')?;
     let mut first = true;

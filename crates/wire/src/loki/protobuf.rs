@@ -2,14 +2,15 @@
 
 use kenning_model::{LabelSet, LogBatch, Nanos, Reason};
 
-use super::{Builder, Entry, labels};
+use super::labels;
 use crate::error::{DecodeError, Decoded, Fault};
 use crate::limits::DecodeLimits;
 use crate::protobuf::{Field, Reader};
+use crate::records::{Entry, Records};
 
 /// Reads a decompressed `PushRequest`. A stream whose labels are bad is left out with all its lines.
 pub fn decode_push_protobuf(body: &[u8], limits: &DecodeLimits) -> Result<Decoded<LogBatch>, DecodeError> {
-    let mut builder = Builder::new(limits);
+    let mut builder = Records::new(limits);
     let mut request = Reader::new(body);
     while let Some(field) = request.next()? {
         if field.number == 1 {
@@ -19,7 +20,7 @@ pub fn decode_push_protobuf(body: &[u8], limits: &DecodeLimits) -> Result<Decode
     Ok(builder.finish())
 }
 
-fn stream(builder: &mut Builder<'_>, mut message: Reader<'_>) -> Result<(), DecodeError> {
+fn stream(builder: &mut Records<'_>, mut message: Reader<'_>) -> Result<(), DecodeError> {
     let index = stream_labels(builder, message)?;
     let labels = index.map_or_else(|_| LabelSet::empty(), |index| builder.labels(index));
     while let Some(field) = message.next()? {
@@ -36,7 +37,7 @@ fn stream(builder: &mut Builder<'_>, mut message: Reader<'_>) -> Result<(), Deco
 }
 
 /// The outer error is for bytes that cannot be walked at all.
-fn stream_labels(builder: &mut Builder<'_>, mut message: Reader<'_>) -> Result<Result<u32, Fault>, Fault> {
+fn stream_labels(builder: &mut Records<'_>, mut message: Reader<'_>) -> Result<Result<u32, Fault>, Fault> {
     let (mut text, mut at) = (Ok(""), message.offset());
     while let Some(field) = message.next()? {
         if field.number == 1 {
@@ -53,7 +54,7 @@ fn stream_labels(builder: &mut Builder<'_>, mut message: Reader<'_>) -> Result<R
     }))
 }
 
-fn entry(builder: &mut Builder<'_>, stream: u32, labels: &LabelSet, field: &Field<'_>) -> Result<(), Fault> {
+fn entry(builder: &mut Records<'_>, stream: u32, labels: &LabelSet, field: &Field<'_>) -> Result<(), Fault> {
     let mut message = field.message("entry")?;
     let (mut time, mut line) = (Nanos(0), "");
     let mut metadata = Vec::new();
