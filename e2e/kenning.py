@@ -38,6 +38,7 @@ class Server:
                 break
         else:
             raise AssertionError(f"no ready line; {pathlib.Path(self.log.name).read_text()[-2000:]}")
+        self.addresses = addresses
         self.url = f"http://{addresses['listen']}"
         self.otlp_http = f"http://{addresses['otlp_http_listen']}"
         self.otlp_grpc = f"http://{addresses['otlp_grpc_listen']}"

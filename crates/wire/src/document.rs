@@ -361,7 +361,10 @@ mod tests {
         let time =
             |text: &str| Document::parse(text, &DecodeLimits::default()).unwrap().time().map(|at| at.0);
         assert_eq!(time(r#"{"@timestamp":"1970-01-01T00:00:01Z"}"#), Some(1_000_000_000));
-        assert_eq!(time(r#"{"@timestamp":100000,"timestamp":"1999-01-01T00:00:00Z"}"#), Some(100_000_000_000));
+        assert_eq!(
+            time(r#"{"@timestamp":100000,"timestamp":"1999-01-01T00:00:00Z"}"#),
+            Some(100_000_000_000)
+        );
         assert_eq!(time(r#"{"time":"1970-01-01T00:00:02Z"}"#), Some(2_000_000_000));
         assert_eq!(time(r#"{"timestamp":12345678}"#), None);
         assert_eq!(time(r#"{"timestamp":"1999"}"#), None);
