@@ -1,6 +1,6 @@
-//! The `kenning` command: serve, demo, query.
+//! The `kenning` command: serve, demo, query, check, promql, tsdb.
 //!
-//! Exit codes: 0 done, 1 it did not work, 2 it was asked wrongly. Errors tell the fix.
+//! Exit codes: 0 done, 1 it did not work, 2 it was asked wrongly, 3 lint found something (`check`). Errors tell the fix.
 
 #![expect(
     clippy::print_stdout,
@@ -8,10 +8,13 @@
     reason = "a command-line program talks to its terminal"
 )]
 
+mod check;
 mod demo;
 mod http;
+mod promql;
 mod query;
 mod serve;
+mod tsdb;
 
 use std::process::ExitCode;
 
@@ -33,6 +36,12 @@ enum Command {
     Demo(demo::Demo),
     /// Ask a running server
     Query(query::Query),
+    /// Check rule files, configurations, expositions, servers
+    Check(check::Check),
+    /// Format and change PromQL texts
+    Promql(promql::Promql),
+    /// Look into the stored metrics: cardinality, samples
+    Tsdb(tsdb::Tsdb),
     /// One process of the demo's reference service
     #[command(hide = true)]
     DemoService(demo::Service),
@@ -49,13 +58,16 @@ impl<E: std::fmt::Display> From<E> for Failure {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve(serve) => serve.run(),
-        Command::Demo(demo) => demo.run(),
-        Command::Query(query) => query.run(),
-        Command::DemoService(service) => service.run(),
+        Command::Serve(serve) => serve.run().map(|()| ExitCode::SUCCESS),
+        Command::Demo(demo) => demo.run().map(|()| ExitCode::SUCCESS),
+        Command::Query(query) => query.run().map(|()| ExitCode::SUCCESS),
+        Command::Check(check) => check.run(),
+        Command::Promql(promql) => promql.run().map(|()| ExitCode::SUCCESS),
+        Command::Tsdb(tsdb) => tsdb.run().map(|()| ExitCode::SUCCESS),
+        Command::DemoService(service) => service.run().map(|()| ExitCode::SUCCESS),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure(message)) => {
             eprintln!("kenning: {message}");
             ExitCode::FAILURE

@@ -2,7 +2,8 @@
 
 mod logql;
 mod promql;
-mod table;
+mod series;
+pub(crate) mod table;
 mod traces;
 
 use clap::{Args, Subcommand};
@@ -19,17 +20,35 @@ pub(crate) struct Query {
     /// Whose data; `self` is Kenning's own
     #[arg(long, global = true, value_name = "TENANT")]
     tenant: Option<String>,
-    /// Print the API's JSON as it is
+    /// Print the API's JSON as it is; short for --output json
     #[arg(long, global = true)]
     json: bool,
+    /// How the answer is printed
+    #[arg(long, short = 'o', global = true, value_enum, default_value_t = Output::Table)]
+    output: Output,
     #[command(subcommand)]
     language: Language,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// Columns for people
+    Table,
+    /// The API's answer
+    Json,
+    /// Comma-separated values (PromQL; elsewhere as table)
+    Csv,
 }
 
 #[derive(Subcommand)]
 enum Language {
     /// Metrics
     Promql(promql::Promql),
+    /// Series that selectors find
+    Series(series::Series),
+    /// Label names, or a label's values
+    Labels(series::Labels),
     /// Logs
     Logql(logql::Logql),
     /// Traces
@@ -39,10 +58,14 @@ enum Language {
 impl Query {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let remote = Remote::new(&self.url, self.tenant);
+        let output = if self.json { Output::Json } else { self.output };
+        let json = output == Output::Json;
         match self.language {
-            Language::Promql(query) => query.run(&remote, self.json),
-            Language::Logql(query) => query.run(&remote, self.json),
-            Language::Traces(query) => query.run(&remote, self.json),
+            Language::Promql(query) => query.run(&remote, output),
+            Language::Series(query) => query.run(&remote, json),
+            Language::Labels(query) => query.run(&remote, json),
+            Language::Logql(query) => query.run(&remote, json),
+            Language::Traces(query) => query.run(&remote, json),
         }
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::table;
+use super::{Output, table};
 use crate::Failure;
 use crate::http::Remote;
 
@@ -13,22 +13,26 @@ pub(super) struct Promql {
     /// The query
     query: String,
     /// Instant to ask for: seconds since 1970 or RFC 3339 [default: now]
-    #[arg(long, conflicts_with_all = ["start", "end", "step"])]
+    #[arg(long, conflicts_with_all = ["start", "end", "step", "range"])]
     time: Option<String>,
     /// Start of a range
     #[arg(long, requires = "end")]
     start: Option<String>,
     /// End of a range
-    #[arg(long, requires = "start")]
+    #[arg(long)]
     end: Option<String>,
+    /// A range that ends now, or at --end: 1h
+    #[arg(long, value_name = "DURATION", conflicts_with = "start")]
+    range: Option<String>,
     /// Distance between points of a range, such as 15s
     #[arg(long, default_value = "15s")]
     step: String,
 }
 
 impl Promql {
-    pub(super) fn run(&self, remote: &Remote, json: bool) -> Result<(), Failure> {
-        let answer = match (&self.start, &self.end) {
+    pub(super) fn run(&self, remote: &Remote, output: Output) -> Result<(), Failure> {
+        let (start, end) = self.bounds()?;
+        let answer = match (&start, &end) {
             (Some(start), Some(end)) => {
                 let parameters =
                     [("query", &*self.query), ("start", start), ("end", end), ("step", &*self.step)];
@@ -40,16 +44,45 @@ impl Promql {
                 remote.get("/api/v1/query", &parameters)?
             }
         };
-        if json {
-            println!("{answer}");
-        } else {
-            print(&answer);
+        match output {
+            Output::Json => println!("{answer}"),
+            Output::Table | Output::Csv => print(&answer, output),
         }
         Ok(())
     }
 }
 
-fn print(answer: &Value) {
+impl Promql {
+    /// Start and end of a range query; nothing for an instant.
+    fn bounds(&self) -> Result<(Option<String>, Option<String>), Failure> {
+        let Some(range) = &self.range else {
+            if self.end.is_some() && self.start.is_none() {
+                return Err(Failure("--end needs --start or --range".to_owned()));
+            }
+            return Ok((self.start.clone(), self.end.clone()));
+        };
+        let width = kenning_promql::parse_duration(range).map_err(|error| format!("--range: {error}"))?;
+        let end = match &self.end {
+            None => now_seconds(),
+            Some(end) => end.parse().map_err(
+                |_| "--range needs an --end in seconds since 1970; give --start and --end for dates",
+            )?,
+        };
+        Ok((Some((end - width as f64 / 1000.0).to_string()), Some(end.to_string())))
+    }
+}
+
+/// Seconds since 1970.
+fn now_seconds() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_millis() as f64 / 1000.0)
+}
+
+fn print(answer: &Value, output: Output) {
+    let table = |head: &[&str], rows: &[Vec<String>]| match output {
+        Output::Csv => table::print_csv(head, rows),
+        _ => table::print(head, rows),
+    };
     for kind in ["warnings", "infos"] {
         for sentence in answer.get(kind).and_then(Value::as_array).into_iter().flatten() {
             eprintln!(
@@ -65,7 +98,7 @@ fn print(answer: &Value) {
             let row = |sample: &Value| {
                 vec![labels(sample), value_of(sample.get("value").or_else(|| sample.get("histogram")))]
             };
-            table::print(&["series", "value"], &rows(&result, row));
+            table(&["series", "value"], &rows(&result, row));
         }
         Some("matrix") => {
             let mut lines = Vec::new();
@@ -80,7 +113,7 @@ fn print(answer: &Value) {
                     ]);
                 }
             }
-            table::print(&["series", "time", "value"], &lines);
+            table(&["series", "time", "value"], &lines);
         }
         _ => println!("{}", table::plain(&value_of(Some(&result)))),
     }

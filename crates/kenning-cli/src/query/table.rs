@@ -9,6 +9,18 @@ pub(super) fn print(head: &[&str], rows: &[Vec<String>]) {
     }
 }
 
+/// Prints comma-separated values (RFC 4180).
+pub(super) fn print_csv(head: &[&str], rows: &[Vec<String>]) {
+    let cell = |text: &str| match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    };
+    println!("{}", head.join(","));
+    for row in rows {
+        println!("{}", row.iter().map(|text| cell(text)).collect::<Vec<_>>().join(","));
+    }
+}
+
 fn width(head: &[&str], rows: &[Vec<String>], column: usize) -> usize {
     let cells = rows.iter().filter_map(|row| row.get(column)).map(|text| plain(text).chars().count());
     cells.chain(head.get(column).map(|text| text.chars().count())).max().unwrap_or(0)
@@ -20,7 +32,7 @@ fn print_row(cells: impl Iterator<Item = String>, widths: &[usize]) {
 }
 
 /// Control and direction-changing characters as escapes: what is stored may not act on the terminal.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let deceives =
         |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
     let mut safe = String::with_capacity(text.len());
@@ -35,7 +47,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// `{a="1", b="2"}` of a JSON object of labels, the metric's name in front.
-pub(super) fn labels(metric: &serde_json::Value) -> String {
+pub(crate) fn labels(metric: &serde_json::Value) -> String {
     let pairs = metric.as_object().into_iter().flatten();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let mut name = String::new();
