@@ -58,7 +58,7 @@ fn rules_from_standard_input() {
         "  FAILED:\nyaml: unmarshal errors:\n  line 3: field owner not found in type rulefmt.RuleGroup";
     check(&[], &unknown, 1, checking, message);
     check(&["--ignore-unknown-fields"], &unknown, 0, &format!("{checking}\n  SUCCESS: 1 rules found"), "");
-    let experimental = GOOD.replace("up", "sort_by_label(up)");
+    let experimental = GOOD.replace("expr: up", "expr: sort_by_label(up)");
     let message = "  FAILED:\n4:23: group \"g\", rule 1, \"r\": could not parse expression: 1:1: parse error: \
                    function \"sort_by_label\" is not enabled";
     check(&[], &experimental, 1, checking, message);
@@ -103,7 +103,7 @@ fn configurations_with_their_rule_files() {
         path.to_str().expect("text").to_owned()
     };
     write("good.yml", GOOD);
-    write("bad.yml", &GOOD.replace("up", "up +"));
+    write("bad.yml", &GOOD.replace("expr: up", "expr: up +"));
     let good = write("prometheus.yml", "rule_files: [good.yml]\n");
     let (code, out, err) = kenning(&["check", "config", &good], "");
     assert_eq!((code, err.as_str()), (0, ""));
@@ -160,7 +160,7 @@ fn metrics_are_linted() {
          a_milliseconds use base unit \"seconds\" instead of \"milliseconds\"",
     );
     check(
-        "# HELP aB_ms:gauge A.\n# TYPE aB_ms:gauge gauge\naB_ms:gauge{cD=\"\"} 1\n",
+        "# HELP aB_ms:gauge A.\n# TYPE aB_ms:gauge gauge\naB_ms:gauge{cD=\"x\"} 1\n",
         3,
         "aB_ms:gauge label names should be written in 'snake_case' not 'camelCase'\n\
          aB_ms:gauge metric names should be written in 'snake_case' not 'camelCase'\n\
@@ -189,7 +189,7 @@ fn promql_texts() {
     check(
         &["label-matchers", "set", "a + b[5m]", "job", "x"],
         1,
-        "kenning: 1:1: binary expression must contain only scalar and instant vector types",
+        "kenning: 1:5: binary expression must contain only scalar and instant vector types",
     );
     check(
         &["label-matchers", "set", "a + rate(b{job=\"y\"}[5m])", "job", "x"],

@@ -151,13 +151,7 @@ fn camel_case(family: &Family) -> Vec<String> {
 
 fn abbreviation(family: &Family) -> Vec<String> {
     let name = family.name.to_lowercase();
-    let has = |unit: &&str| {
-        name.contains(&format!("_{unit}_"))
-            || name.ends_with(&format!("_{unit}"))
-            || name.starts_with(&format!("{unit}_"))
-    };
-    if ABBREVIATIONS.iter().any(|unit| has(&unit)) {
-        return vec!["metric names should not contain abbreviated units".to_owned()];
-    }
-    Vec::new()
+    let has = |unit: &&&str| name.contains(&format!("_{unit}_")) || name.ends_with(&format!("_{unit}"));
+    let found = ABBREVIATIONS.iter().filter(has);
+    found.map(|_| "metric names should not contain abbreviated units".to_owned()).collect()
 }
