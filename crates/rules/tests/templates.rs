@@ -1,5 +1,7 @@
 //! Templates expand as Prometheus expands them.
 
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+
 mod corpus;
 
 use kenning_model::Nanos;

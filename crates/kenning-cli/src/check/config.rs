@@ -72,7 +72,7 @@ fn report(file: &str, checked: &Checked) -> Verdict {
     } else {
         String::new()
     };
-    let about_fields = first.line.is_some().then_some("yaml: unmarshal errors:\n  ").unwrap_or_default();
+    let about_fields = if first.line.is_some() { "yaml: unmarshal errors:\n  " } else { "" };
     eprintln!("  FAILED: {parsing}{about_fields}{first}");
     for problem in rest {
         eprintln!("  {problem}");

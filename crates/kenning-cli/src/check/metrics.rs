@@ -112,7 +112,7 @@ fn cardinality(families: &[Family]) {
     let total: usize = families.iter().map(|family| family.series.len()).sum();
     let mut rows: Vec<(&str, usize)> =
         families.iter().map(|family| (family.name.as_str(), family.series.len())).collect();
-    rows.sort_by(|a, b| b.1.cmp(&a.1));
+    rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(6);
     println!("{:<width$}    Cardinality    Percentage", "Metric");
     for (name, count) in rows {

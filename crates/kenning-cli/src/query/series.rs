@@ -50,7 +50,7 @@ pub(super) struct Labels {
 impl Series {
     pub(super) fn run(&self, remote: &Remote, json: bool) -> Result<(), Failure> {
         let answer = ask(remote, "/api/v1/series", &self.selectors, &self.stretch)?;
-        show(&answer, json, |series| table::labels(series));
+        show(&answer, json, table::labels);
         Ok(())
     }
 }
