@@ -169,22 +169,22 @@ impl<'a> Document<'a> {
             Some(_) if value.is_empty() => return,
             // Only the field that Elasticsearch defines may be a number; any other number may count anything.
             Some((Role::Time, rank)) if rank == 0 || is_text => {
-                offer(&mut self.time, rank, &value);
+                offer(&mut self.time, rank, value.clone());
                 rank == 0
             }
             Some((Role::Line, rank)) if is_text => return self.offer_line(rank, value, limits),
             Some((Role::Level, rank)) if is_text => {
-                offer(&mut self.level, rank, &value);
+                offer(&mut self.level, rank, value.clone());
                 false
             }
             Some((Role::Priority, rank)) => {
                 if let Some(word) = priority_word(&value) {
-                    offer(&mut self.level, rank, &Cow::Borrowed(word));
+                    offer(&mut self.level, rank, Cow::Borrowed(word));
                 }
                 false
             }
             Some((Role::Label(label), rank)) if is_text && value.len() <= limits.label_value_bytes => {
-                self.label(label, rank, &value)
+                self.label(label, rank, value.clone())
             }
             _ => false,
         };
@@ -212,12 +212,14 @@ impl<'a> Document<'a> {
     }
 
     /// True when the label says all that the field says.
-    fn label(&mut self, label: usize, rank: u8, value: &Cow<'a, str>) -> bool {
+    fn label(&mut self, label: usize, rank: u8, value: Cow<'a, str>) -> bool {
         // Docker writes the names of containers with a slash in front.
-        let trimmed =
-            value.strip_prefix('/').map_or_else(|| value.clone(), |rest| Cow::Owned(rest.to_owned()));
+        let trimmed = match value.strip_prefix('/') {
+            Some(rest) => Cow::Owned(rest.to_owned()),
+            None => value,
+        };
         if let Some(slot) = self.labels.get_mut(label) {
-            offer(slot, rank, &trimmed);
+            offer(slot, rank, trimmed);
         }
         rank == 0
     }
@@ -285,9 +287,9 @@ impl<'a> Document<'a> {
     }
 }
 
-fn offer<'a>(slot: &mut Slot<'a>, rank: u8, value: &Cow<'a, str>) {
+fn offer<'a>(slot: &mut Slot<'a>, rank: u8, value: Cow<'a, str>) {
     if slot.as_ref().is_none_or(|(known, _)| rank < *known) {
-        *slot = Some((rank, value.clone()));
+        *slot = Some((rank, value));
     }
 }
 

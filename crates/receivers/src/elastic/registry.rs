@@ -162,10 +162,10 @@ impl Registry {
         if let ["_cluster", "settings"] = segments.as_slice() {
             return Some(self.settings(asked, body));
         }
-        if let [index, part] = segments.as_slice() {
-            if let Some(member) = part_of_index(index, part) {
-                return self.part(asked, index, member);
-            }
+        if let [index, part] = segments.as_slice()
+            && let Some(member) = part_of_index(index, part)
+        {
+            return self.part(asked, index, member);
         }
         let (kind, name) = Kind::of(&asked.segments)?;
         match (asked.method.clone(), name) {
@@ -235,10 +235,9 @@ impl Registry {
         let mut state = self.lock();
         let lenient = asked.flag("ignore_unavailable");
         let names: Vec<&str> = names.split(',').collect();
-        if let Some(missing) = names.iter().find(|name| !name.contains('*') && !state.exists_as(kind, name)) {
-            if !lenient {
-                return not_found(kind, missing);
-            }
+        let missing = names.iter().find(|name| !name.contains('*') && !state.exists_as(kind, name));
+        if let Some(missing) = missing.filter(|_| !lenient) {
+            return not_found(kind, missing);
         }
         let written = |state: &State, pattern: &str| state.written.iter().any(|name| fits(pattern, name));
         if matches!(kind, Kind::Index | Kind::DataStream) && names.iter().any(|name| written(&state, name)) {
