@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "kenning-rules",
         &["kenning-model", "kenning-query", "kenning-promql", "kenning-template", "kenning-yaml"],
     ),
+    ("kenning-patterns", &["kenning-model"]),
     ("kenning-pipeline", &["kenning-stdx", "kenning-model"]),
     ("kenning-promconfig", &["kenning-stdx", "kenning-pipeline"]),
     (
