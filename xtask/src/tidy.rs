@@ -29,6 +29,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         "kenning-receivers",
         &["kenning-stdx", "kenning-model", "kenning-wire", "kenning-pipeline", "kenning-promconfig"],
     ),
+    ("kenning-pipeline", &["kenning-stdx", "kenning-model", "kenning-patterns"]),
+    ("kenning-receivers", &["kenning-stdx", "kenning-model", "kenning-wire", "kenning-pipeline"]),
     ("kenning-ui", &[]),
     (
         "kenning-api",
@@ -38,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "kenning-query",
             "kenning-promql",
             "kenning-logql",
+            "kenning-patterns",
             "kenning-traceql",
             "kenning-ui",
             "kenning-wire",

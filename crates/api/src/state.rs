@@ -7,6 +7,7 @@ use kenning_model::{MetricMetadata, Store};
 use kenning_query::Limits;
 use kenning_stdx::clock::Clock;
 
+use crate::loki::AskPatterns;
 use crate::push::Push;
 use crate::run::QueryGate;
 
@@ -34,6 +35,8 @@ pub struct ApiParts {
     pub scraping: Arc<dyn Scraping>,
     /// How much comes in and is kept.
     pub ingest: Arc<dyn Fn() -> IngestOverview + Send + Sync>,
+    /// Patterns of log lines; none when mining is off.
+    pub patterns: Option<Arc<AskPatterns>>,
     /// The settings in force as YAML, secrets left out.
     pub config: String,
     /// The parts of metrics on disk, oldest first.

@@ -86,6 +86,7 @@ fn app() -> App {
         own_metrics: Arc::new(String::new),
         scraping: Arc::new(NoScraping),
         ingest: Arc::new(IngestOverview::default),
+        patterns: None,
         config: String::new(),
         blocks: Arc::new(Vec::new),
         web: kenning_api::WebOptions::default(),

@@ -13,6 +13,7 @@ use crate::intake::{Intake, Job, Refusal};
 use crate::limits::LimitsTable;
 use crate::queue::{GroupMax, Queue};
 use crate::stats::Stats;
+use crate::tap::Tap;
 use crate::telemetry::Registry;
 
 const MIB: usize = 1024 * 1024;
@@ -29,6 +30,8 @@ pub struct PipelineOptions {
     pub group_batches: usize,
     /// Most bytes in one group, but for a single larger batch.
     pub group_bytes: usize,
+    /// Who hears of what was committed.
+    pub taps: Vec<Arc<dyn Tap>>,
 }
 
 impl Default for PipelineOptions {
@@ -38,6 +41,7 @@ impl Default for PipelineOptions {
             queue_bytes: 128 * MIB,
             group_batches: 1024,
             group_bytes: 32 * MIB,
+            taps: Vec::new(),
         }
     }
 }
@@ -92,7 +96,8 @@ impl Pipeline {
         let max = GroupMax { items: options.group_batches.max(1), bytes: options.group_bytes };
         let (done, finished) = oneshot::channel();
         let next_id = store.last_batch_id().0.saturating_add(1);
-        let mut committer = Committer { store, clock, stats, queue: queue.clone(), max, next_id };
+        let taps = options.taps;
+        let mut committer = Committer { store, clock, stats, queue: queue.clone(), max, next_id, taps };
         let run = move || {
             let _close_when_it_ends_or_panics = CloseOnDrop(committer.queue.clone());
             committer.run();
@@ -144,6 +149,7 @@ struct Committer {
     queue: Arc<Queue<Job>>,
     max: GroupMax,
     next_id: u64,
+    taps: Vec<Arc<dyn Tap>>,
 }
 
 impl Committer {
@@ -162,13 +168,16 @@ impl Committer {
         let started = self.clock.steady();
         let written = self.store.write(&writes);
         self.count(writes.len(), bytes, self.clock.steady().saturating_sub(started), written.is_ok());
-        drop(writes);
         self.queue.release(bytes);
         self.stats.queue_bytes.set(self.queue.bytes() as u64);
         for waiter in waiters {
             let outcome = written.as_ref().copied().map_err(Refusal::of_write);
             // A receiver that went away has lost interest, not the data.
             let _ = waiter.send(outcome);
+        }
+        if written.is_ok() && !self.taps.is_empty() {
+            let group = Arc::new(writes);
+            self.taps.iter().for_each(|tap| tap.committed(&group));
         }
     }
 

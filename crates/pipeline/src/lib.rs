@@ -22,13 +22,17 @@ mod culprit;
 mod delta;
 mod intake;
 mod limits;
+mod mining;
 mod queue;
 pub mod relabel;
 mod screen;
 pub mod stats;
+mod tap;
 pub mod telemetry;
 
 pub use commit::{Drained, Pipeline, PipelineOptions, StartError};
 pub use intake::{Intake, MetricCounts, Receipt, Refusal, RefusedRow, Ticket};
 pub use limits::{Limits, LimitsTable};
+pub use mining::{LINES_PER_SECOND, Mining, Patterns};
 pub use stats::{Cause, Stats};
+pub use tap::Tap;

@@ -11,6 +11,12 @@ use kenning_api::{
 use kenning_model::{Pattern, Signal, Store, TenantId};
 use kenning_pipeline::telemetry::{Family, PointValue, Registry, text};
 use kenning_pipeline::{Drained, Intake, Pipeline, PipelineOptions};
+    Api, ApiParts, App, AskPatterns, IngestOverview, QueryGate, Readiness, Refused, ScrapeTarget,
+};
+use kenning_model::{Signal, Store, TenantId};
+use kenning_patterns::Options as MinerOptions;
+use kenning_pipeline::telemetry::{Family, PointValue, Registry, text};
+use kenning_pipeline::{Drained, Intake, Limits, LimitsTable, Mining, Pipeline, PipelineOptions, Tap};
 use kenning_receivers::body::Budget;
 use kenning_receivers::otlp_grpc::GrpcService;
 use kenning_receivers::push::{PushOptions, PushService};
@@ -190,8 +196,9 @@ impl Running {
         log_start(&engine.stats());
         let registry = Registry::new();
         let store: Arc<dyn Store> = engine.clone();
-        let pipeline =
-            Pipeline::start(Arc::clone(&store), Arc::clone(&clock), pipeline_options(&settings), &registry);
+        let (taps, patterns) = start_mining(&settings, &store, &clock, &registry)?;
+        let options = PipelineOptions { taps, ..pipeline_options(&settings) };
+        let pipeline = Pipeline::start(Arc::clone(&store), Arc::clone(&clock), options, &registry);
         let pipeline = pipeline.map_err(|error| StartError::new("cannot start the pipeline", error))?;
 
         let rim = Rim::new(&settings, &pipeline.intake(), &registry, &clock)?;
@@ -210,6 +217,7 @@ impl Running {
             own_metrics: own_metrics(&registry, &engine, &store_metrics),
             scraping: Arc::clone(&scraping) as Arc<dyn Scraping>,
             ingest: ingest_of(registry.clone(), Arc::clone(&engine), settings.tenant.clone()),
+            patterns,
             config: settings.to_yaml(),
             blocks: blocks_of(Arc::clone(&engine)),
             web: web_of(&settings),
@@ -366,6 +374,27 @@ fn log_start(stats: &EngineStats) {
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+type Taps = Vec<Arc<dyn Tap>>;
+
+/// The miner of log patterns, as the pipeline and as the API see it.
+fn start_mining(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    registry: &Registry,
+) -> Result<(Taps, Option<Arc<AskPatterns>>), StartError> {
+    if settings.patterns_bytes == 0 {
+        return Ok((Vec::new(), None));
+    }
+    let options = MinerOptions { bytes: settings.patterns_bytes, ..MinerOptions::default() };
+    let tenants = TenantId::parse(&settings.tenant).into_iter().collect();
+    let (mining, patterns) = Mining::start(options, Arc::clone(store), tenants, Arc::clone(clock), registry)
+        .map_err(|error| StartError::new("cannot start the mining of patterns", error))?;
+    let ask: Arc<AskPatterns> =
+        Arc::new(move |tenant, wanted, question| patterns.ask(tenant, wanted, question));
+    Ok((vec![mining], Some(ask)))
 }
 
 fn pipeline_options(settings: &Settings) -> PipelineOptions {

@@ -16,7 +16,7 @@ fn scan_of(asked: &Asked, selector: Filter, shape: Shape) -> Result<Scan, ApiErr
     Ok(scan)
 }
 
-fn selector(text: &str) -> Result<Filter, ApiError> {
+pub(super) fn selector(text: &str) -> Result<Filter, ApiError> {
     // Explore's empty selector means everything.
     if matches!(text.trim(), "" | "{}") {
         return Ok(Filter::All);

@@ -2,7 +2,10 @@
 
 mod answer;
 mod meta;
+mod patterns;
 mod query;
+
+pub use patterns::AskPatterns;
 
 use axum::response::Response;
 use kenning_model::Nanos;
@@ -24,6 +27,7 @@ pub(crate) fn routes() -> Routes {
             answer_with(call, meta::label_values)
         })
         .add(Query, GET_POST, "/loki/api/v1/series", |call| answer_with(call, meta::series))
+        .add(Query, GET_POST, "/loki/api/v1/patterns", |call| answer_with(call, patterns::patterns))
         .add(Query, GET_POST, "/loki/api/v1/index/stats", |call| answer_with(call, meta::index_stats))
         .add(ServerStatus, GET, "/loki/api/v1/status/buildinfo", |call| answer_with(call, meta::buildinfo))
 }

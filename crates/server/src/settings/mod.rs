@@ -85,6 +85,8 @@ pub struct Settings {
     pub flush_bytes: usize,
     /// Age of recent data at which it is written into parts.
     pub flush_age: Duration,
+    /// `patterns.memory`
+    pub patterns_bytes: usize,
     /// Distance between looks at the server's own metrics for the tenant `self`; none switches it off.
     pub self_interval: Option<Duration>,
     /// Longest time for draining at shutdown.
@@ -129,6 +131,7 @@ impl Default for Settings {
             wal_bytes: 4 << 30,
             flush_bytes: 128 << 20,
             flush_age: Duration::from_secs(10 * 60),
+            patterns_bytes: 64 << 20,
             self_interval: Some(Duration::from_secs(10)),
             shutdown_deadline: Duration::from_secs(10),
             scrape: Vec::new(),

@@ -272,6 +272,12 @@ pub const TABLE: &[Setting] = &[
     ),
     setting!("store.flush.age", Span, flush_age, "Age of recent data at which it is written into parts"),
     setting!(
+        "patterns.memory",
+        Bytes,
+        patterns_bytes,
+        "Memory of log patterns and their counts; 0 switches mining off"
+    ),
+    setting!(
         "self.interval",
         SpanLimit,
         self_interval,
