@@ -23,14 +23,12 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["kenning-model", "kenning-query", "kenning-promql", "kenning-template", "kenning-yaml"],
     ),
     ("kenning-patterns", &["kenning-model"]),
-    ("kenning-pipeline", &["kenning-stdx", "kenning-model"]),
+    ("kenning-pipeline", &["kenning-stdx", "kenning-model", "kenning-patterns"]),
     ("kenning-promconfig", &["kenning-stdx", "kenning-pipeline"]),
     (
         "kenning-receivers",
         &["kenning-stdx", "kenning-model", "kenning-wire", "kenning-pipeline", "kenning-promconfig"],
     ),
-    ("kenning-pipeline", &["kenning-stdx", "kenning-model", "kenning-patterns"]),
-    ("kenning-receivers", &["kenning-stdx", "kenning-model", "kenning-wire", "kenning-pipeline"]),
     ("kenning-ui", &[]),
     (
         "kenning-api",

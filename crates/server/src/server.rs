@@ -6,17 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kenning_api::{
-    Api, ApiParts, App, BlockSummary, IngestOverview, QueryGate, Readiness, Refused, Scraping, WebOptions,
+    Api, ApiParts, App, AskPatterns, BlockSummary, IngestOverview, QueryGate, Readiness, Refused, Scraping,
+    WebOptions,
 };
 use kenning_model::{Pattern, Signal, Store, TenantId};
-use kenning_pipeline::telemetry::{Family, PointValue, Registry, text};
-use kenning_pipeline::{Drained, Intake, Pipeline, PipelineOptions};
-    Api, ApiParts, App, AskPatterns, IngestOverview, QueryGate, Readiness, Refused, ScrapeTarget,
-};
-use kenning_model::{Signal, Store, TenantId};
 use kenning_patterns::Options as MinerOptions;
 use kenning_pipeline::telemetry::{Family, PointValue, Registry, text};
-use kenning_pipeline::{Drained, Intake, Limits, LimitsTable, Mining, Pipeline, PipelineOptions, Tap};
+use kenning_pipeline::{Drained, Intake, Mining, Pipeline, PipelineOptions, Tap};
 use kenning_receivers::body::Budget;
 use kenning_receivers::otlp_grpc::GrpcService;
 use kenning_receivers::push::{PushOptions, PushService};
