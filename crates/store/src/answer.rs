@@ -56,7 +56,7 @@ pub(crate) fn answer(
         Table::Logs => {
             let snapshot = snapshot(engine, scan, |head| Ok(head.logs.select(scan.time)))?;
             let parts = select(&snapshot, scan, PartTable::Logs);
-            scan_logs(LogView { parts, heads: snapshot.heads }, &mut work, sink)?;
+            scan_logs(LogView { open: &engine.open_parts, parts, heads: snapshot.heads }, &mut work, sink)?;
         }
         Table::Spans => {
             let snapshot = snapshot(engine, scan, |head| Ok(head.spans.select(scan.time)))?;

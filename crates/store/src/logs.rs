@@ -4,7 +4,7 @@ mod aggregate;
 mod cells;
 mod group;
 pub(crate) mod head;
-mod index;
+pub(crate) mod index;
 mod kind;
 pub(crate) mod part;
 mod plan;

@@ -273,6 +273,19 @@ impl LogIndex {
     }
 }
 
+impl LogIndex {
+    /// Bytes held, for caches.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let grams = |group: &GroupIndex| {
+            let pages = group.grams.iter().flat_map(|(_, pages)| pages);
+            pages.map(|grams| grams.bits.len() + size_of::<Grams>()).sum::<usize>()
+        };
+        let of_groups = |group: &GroupIndex| grams(group) + group.runs.len() * size_of::<Run>();
+        self.streams.iter().map(LabelSet::heap_bytes).sum::<usize>()
+            + self.groups.iter().map(of_groups).sum::<usize>()
+    }
+}
+
 /// A list with its length in front.
 fn list<T>(from: &mut Decoder<'_>, mut item: impl FnMut(&mut Decoder<'_>) -> Option<T>) -> Option<Vec<T>> {
     let count = from.size()?;

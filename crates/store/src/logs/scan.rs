@@ -11,9 +11,9 @@ use kenning_model::{
 use super::aggregate::{self, NumberCounts, Numbers};
 use super::group::{LogGroup, Parts, Rows};
 use super::head::LogRun;
-use super::part::{Wanted, index_of, read};
+use super::part::{Wanted, read};
 use crate::parts::PartError;
-use crate::parts::columns::TableReader;
+use crate::parts::cache::{Opened, PartCache};
 use crate::parts::part::Part;
 use crate::scan::distinct::{Sets, Texts};
 use crate::scan::group::Groups;
@@ -23,7 +23,8 @@ use crate::scan::work::Work;
 use crate::scan::{BLOCK_LEN_MAX, ENTRY_BYTES};
 
 /// What a scan of logs looks at: parts in any order, then the runs of the heads, oldest head first.
-pub(crate) struct LogView {
+pub(crate) struct LogView<'a> {
+    pub(crate) open: &'a PartCache,
     pub(crate) parts: Vec<Arc<Part>>,
     pub(crate) heads: Vec<Vec<LogRun>>,
 }
@@ -197,7 +198,7 @@ impl Kept {
 
 /// Answers a scan of logs.
 pub(crate) fn scan_logs(
-    mut view: LogView,
+    mut view: LogView<'_>,
     work: &mut Work<'_>,
     sink: &mut dyn FnMut(Block) -> Flow,
 ) -> Result<(), ScanError> {
@@ -216,7 +217,7 @@ pub(crate) fn scan_logs(
         Order::OldestFirst => view.parts.sort_by_key(|part| part.info.time.start),
         Order::NewestFirst => view.parts.sort_by_key(|part| std::cmp::Reverse(part.info.time.end)),
     }
-    scan_parts(&view.parts, &mut collector, work)?;
+    scan_parts(&view.parts, view.open, &mut collector, work)?;
     finish(collector, work, sink)
 }
 
@@ -228,6 +229,7 @@ const WORKER_ROWS: u64 = 256 << 10;
 /// Scans parts, many of them on several threads.
 fn scan_parts<'a>(
     parts: &[Arc<Part>],
+    open: &PartCache,
     collector: &mut Collector<'a>,
     work: &mut Work<'a>,
 ) -> Result<(), ScanError> {
@@ -236,15 +238,15 @@ fn scan_parts<'a>(
     let workers = cores.min(WORKERS_MAX).min(parts.len()).min((rows / WORKER_ROWS) as usize);
     if workers < 2 {
         return parts.iter().try_for_each(|part| {
-            if collector.excludes(part) { Ok(()) } else { scan_part(part, collector, work) }
+            if collector.excludes(part) { Ok(()) } else { scan_part(part, open, collector, work) }
         });
     }
     let next = AtomicUsize::new(0);
     let shared: &Work<'a> = work;
     let done = std::thread::scope(|scope| {
         let handles: Vec<_> =
-            (1..workers).map(|_| scope.spawn(|| scan_next(parts, &next, shared.worker()))).collect();
-        let first = scan_next(parts, &next, shared.worker());
+            (1..workers).map(|_| scope.spawn(|| scan_next(parts, open, &next, shared.worker()))).collect();
+        let first = scan_next(parts, open, &next, shared.worker());
         let others = handles.into_iter().map(|handle| {
             let lost = || ScanError::Failed { detail: "a thread of the scan ended in a panic".to_owned() };
             handle.join().unwrap_or_else(|_| Err(lost()))
@@ -262,29 +264,35 @@ fn scan_parts<'a>(
 /// One worker: takes parts until none is left.
 fn scan_next<'a>(
     parts: &[Arc<Part>],
+    open: &PartCache,
     next: &AtomicUsize,
     mut work: Work<'a>,
 ) -> Result<(Collector<'a>, ScanSummary), ScanError> {
     let mut own = Collector::new(work.scan);
     while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
         if !own.excludes(part) {
-            scan_part(part, &mut own, &mut work)?;
+            scan_part(part, open, &mut own, &mut work)?;
         }
     }
     Ok((own, work.summary))
 }
 
-fn scan_part(part: &Arc<Part>, collector: &mut Collector<'_>, work: &mut Work<'_>) -> Result<(), ScanError> {
-    work.read_part(part, |work, reader| match index_of(reader)? {
+fn scan_part(
+    part: &Arc<Part>,
+    cache: &PartCache,
+    collector: &mut Collector<'_>,
+    work: &mut Work<'_>,
+) -> Result<(), ScanError> {
+    work.read_open(part, cache, |work, open| match open.log_index()? {
         Some(index) => {
             for (at, group) in index.groups.iter().enumerate() {
                 work.check()?;
-                let mut group = LogGroup::new(reader.group(at)?, &index, group)?;
+                let mut group = LogGroup::new(open.group(at)?, &index, group)?;
                 scan_group(&mut group, part.info.name.order, collector, work)?;
             }
             Ok(())
         }
-        None => scan_whole_lines(reader, part.info.name.order, collector, work),
+        None => scan_whole_lines(open, part.info.name.order, collector, work),
     })
 }
 
@@ -312,7 +320,7 @@ fn scan_group(
 
 /// Scans a part of version 1.
 fn scan_whole_lines(
-    reader: &TableReader,
+    open: &Opened,
     order: u64,
     collector: &mut Collector<'_>,
     work: &mut Work<'_>,
@@ -325,9 +333,9 @@ fn scan_whole_lines(
         traces: traces.as_deref(),
         lines: needs_lines(scan),
     };
-    for index in 0..reader.groups() {
+    for index in 0..open.groups() {
         work.check()?;
-        let group = reader.group(index)?;
+        let group = open.group(index)?;
         let space = group.decompressed_bytes().saturating_mul(2);
         work.charge(space)?;
         let (batch, arrivals) = read(&group, &wanted)?;

@@ -1,5 +1,5 @@
-//! Parts of metrics that stay open between scans: their footers, and the label sets of their series, which cost far more
-//! to read than a query's samples do.
+//! Parts of metrics and logs that stay open between scans: their footers, and the label sets of their series or the index
+//! of their lines, which cost far more to read than what a query looks at.
 //!
 //! Bounded in bytes; what was not used for longest goes first. A part that is larger than the bound is opened for each
 //! scan anew. Label sets are read when a scan first needs their row group. Nothing of the samples is kept.
@@ -15,6 +15,8 @@ use super::columns::{GroupReader, TableReader};
 use super::labels::SeriesRun;
 use super::part::Part;
 use crate::delete::Hidden;
+use crate::logs::index::LogIndex;
+use crate::logs::part::index_of;
 
 /// Bytes that all open parts may hold.
 const BYTES_MAX: usize = 96 << 20;
@@ -116,6 +118,17 @@ impl Opened {
         self.part.series(group, read)
     }
 
+    /// The index of a part of logs; none for parts of version 1.
+    pub(crate) fn log_index(&self) -> Result<Option<Arc<LogIndex>>, PartError> {
+        if let Some(index) = self.part.logs.get() {
+            return Ok(index.clone());
+        }
+        let index = index_of(&self.part.reader)?.map(Arc::new);
+        // Another scan may have been quicker; both read the same.
+        let _ = self.part.logs.set(index.clone());
+        Ok(index)
+    }
+
     /// Bytes that all scans together have read from the file so far.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.part.reader.bytes_read()
@@ -127,12 +140,13 @@ struct OpenPart {
     reader: TableReader,
     footer_bytes: usize,
     groups: Vec<OnceLock<Arc<GroupSeries>>>,
+    logs: OnceLock<Option<Arc<LogIndex>>>,
 }
 
 impl OpenPart {
     fn new(reader: TableReader, footer_bytes: usize) -> Self {
         let groups = (0..reader.groups()).map(|_| OnceLock::new()).collect();
-        Self { reader, footer_bytes, groups }
+        Self { reader, footer_bytes, groups, logs: OnceLock::new() }
     }
 
     fn series(
@@ -154,7 +168,8 @@ impl OpenPart {
 
     fn bytes(&self) -> usize {
         let series = self.groups.iter().filter_map(OnceLock::get).map(|series| series.bytes);
-        self.footer_bytes + series.sum::<usize>()
+        let logs = self.logs.get().and_then(Option::as_ref).map_or(0, |index| index.heap_bytes());
+        self.footer_bytes + series.sum::<usize>() + logs
     }
 }
 
