@@ -9,8 +9,10 @@
 
 mod exposition;
 mod logs;
+mod node_mix;
 mod process;
 mod queries;
+mod remote_write;
 mod spans;
 mod start;
 mod visible;
@@ -39,12 +41,14 @@ const ALL: &[Measurement] = &[
     ("logs", logs::measure),
     ("spans", spans::measure),
     ("queries", queries::measure),
+    ("m10k", remote_write::m10k),
+    ("m200k", remote_write::m200k),
 ];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(binary) = arguments.next().map(PathBuf::from) else {
-        eprintln!("usage: kenning-bench KENNING_BINARY [start|visible|scrape|logs|spans|queries ...]");
+        eprintln!("usage: kenning-bench KENNING_BINARY [start|visible|scrape|logs|spans|queries|m10k|m200k ...]");
         return ExitCode::from(2);
     };
     let wanted: Vec<String> = arguments.collect();
