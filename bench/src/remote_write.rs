@@ -280,5 +280,23 @@ fn prometheus(shape: &Shape, load: &Load, ours: &Sent) -> Result<Vec<Row>, Failu
     let theirs = send_measured(shape, load, &process, &format!("http://{free}/api/v1/write"))?;
     let mut rows = theirs.rows(shape, "Debian's Prometheus 2.42");
     rows.push(row(shape, "ratio of CPU, Kenning to Prometheus", format!("{:.2}", ours.cpu / theirs.cpu)));
+    let (bytes, samples) = blocks(&data)?;
+    if samples > 0.0 {
+        let result = format!("{:.2} bytes/sample in {samples} samples", bytes as f64 / samples);
+        rows.push(row(shape, "Prometheus's blocks so far, index included", result));
+    }
     Ok(rows)
+}
+
+/// Bytes and samples of the blocks that Prometheus has written; what is in its head is not among them.
+fn blocks(data: &Path) -> Result<(u64, f64), Failure> {
+    let (mut bytes, mut samples) = (0, 0.0);
+    for entry in std::fs::read_dir(data)? {
+        let block = entry?.path();
+        let Ok(text) = std::fs::read_to_string(block.join("meta.json")) else { continue };
+        let meta: Value = serde_json::from_str(&text)?;
+        bytes += folder_bytes(&block);
+        samples += meta.pointer("/stats/numSamples").and_then(Value::as_f64).unwrap_or(0.0);
+    }
+    Ok((bytes, samples))
 }

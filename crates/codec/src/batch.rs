@@ -6,10 +6,12 @@
 //!
 //! Promises: [`decode`] gives back what [`encode`] was given, bit for bit; it never panics, and what it allocates is
 //! bounded by the bytes it reads and by [`EXPANDED_BYTES_MAX`]. Absent: checksums (frames carry them), tenants and ids
-//! (records carry them), other versions than [`VERSION`].
+//! (records carry them), other versions than [`VERSION`],
+//! start timestamps of metrics ([`numbered`], the form that is written today, has them).
 
 mod logs;
 mod metrics;
+pub mod numbered;
 mod sets;
 mod spans;
 

@@ -21,6 +21,23 @@ impl Encoder {
         self.bytes
     }
 
+    /// Bytes written so far, those that were there before included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True when nothing was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Makes room for so many bytes more.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     /// One byte.
     pub fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);

@@ -41,10 +41,16 @@ impl Chunk {
             // Doubling would leave a third of all recent samples' memory empty; there are a million chunks.
             self.bytes.reserve_exact(GROWTH_MIN.max(self.bytes.len() / 4));
         }
-        let mut encoder = Encoder::after(std::mem::take(&mut self.bytes));
-        encoder.signed(step.wrapping_sub(self.last.step));
-        put_value(&mut encoder, value.to_bits() ^ self.last.bits);
-        self.bytes = encoder.into_bytes();
+        // A regular series' step costs one zero byte; most samples take no other way.
+        match step.wrapping_sub(self.last.step) {
+            0 => self.bytes.push(0),
+            change => {
+                let mut encoder = Encoder::after(std::mem::take(&mut self.bytes));
+                encoder.signed(change);
+                self.bytes = encoder.into_bytes();
+            }
+        }
+        put_value(&mut self.bytes, value.to_bits() ^ self.last.bits);
         self.last = Last { time, step, bits: value.to_bits() };
         self.len += 1;
     }
@@ -92,15 +98,17 @@ impl Chunk {
     }
 }
 
-fn put_value(encoder: &mut Encoder, xor: u64) {
+fn put_value(bytes: &mut Vec<u8>, xor: u64) {
     if xor == 0 {
-        return encoder.byte(0);
+        return bytes.push(0);
     }
     // One of 8 bytes is not zero: leading is at most 7, length at least 1, and leading + length at most 8.
-    let leading = (xor.leading_zeros() / 8) as usize;
-    let length = 8 - leading - (xor.trailing_zeros() / 8) as usize;
-    encoder.byte((leading << 4 | length) as u8);
-    encoder.raw(xor.to_be_bytes().get(leading..leading + length).unwrap_or_default());
+    let leading = xor.leading_zeros() / 8;
+    let length = 8 - leading - xor.trailing_zeros() / 8;
+    let [first, second, third, fourth, fifth, sixth, seventh, last] = (xor << (leading * 8)).to_be_bytes();
+    let head = (leading << 4 | length) as u8;
+    let all = [head, first, second, third, fourth, fifth, sixth, seventh, last];
+    bytes.extend_from_slice(all.get(..1 + length as usize).unwrap_or_default());
 }
 
 fn take_value(decoder: &mut Decoder<'_>) -> Option<u64> {

@@ -18,9 +18,9 @@ const POWERS: [f64; SCALE_MAX as usize + 1] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6
 /// The smallest scale at which at least seven of eight values are exact; `None` when there is none. Looks at up to 64
 /// values spread over the run, so the answer is a good guess: [`encode`] decides value by value.
 #[must_use]
-pub fn choose_scale(values: &[f64]) -> Option<u8> {
+pub fn choose_scale(values: impl ExactSizeIterator<Item = f64>) -> Option<u8> {
     let step = values.len().div_ceil(SAMPLE_LEN).max(1);
-    let sample: Vec<f64> = values.iter().step_by(step).copied().collect();
+    let sample: Vec<f64> = values.step_by(step).collect();
     (0..=SCALE_MAX).find(|scale| {
         let exact = sample.iter().filter(|value| encode(**value, *scale).is_some()).count();
         exact > 0 && exact * 8 >= sample.len() * 7
@@ -50,7 +50,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(values: &[f64], expect: Option<u8>) {
-        assert_eq!(choose_scale(values), expect, "{values:?}");
+        assert_eq!(choose_scale(values.iter().copied()), expect, "{values:?}");
     }
 
     #[test]

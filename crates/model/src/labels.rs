@@ -5,17 +5,22 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use crate::keyed::{keyed_hash, keyed_pair};
+
 /// The label that carries a metric's name.
 pub const METRIC_NAME: &str = "__name__";
 
 /// An immutable set of `name = value` pairs, sorted by name in byte order, each name once, no empty value.
 ///
 /// An absent label and an empty value mean the same, as in Prometheus. Cloning is a reference count. All text lies in
-/// one allocation with the ends of names and values beside it, so a series costs its text and eight bytes a label.
+/// one allocation with the ends of names and values beside it, so a series costs its text and eight bytes a label. The
+/// hash is made with the set: tables with the hasher [`crate::keyed::Prehashed`] never look at the text for it.
 #[derive(Clone)]
 pub struct LabelSet(Arc<Packed>);
 
 struct Packed {
+    /// [`LabelSet::hash_of`] what follows.
+    hash: u64,
     text: Box<str>,
     /// End offsets in `text`: name 0, value 0, name 1, value 1, and so on.
     ends: Box<[u32]>,
@@ -65,7 +70,22 @@ impl LabelSet {
             ends.push(value_end - value.len() as u32);
             ends.push(value_end);
         }
-        Self(Arc::new(Packed { text: text.into(), ends: ends.into() }))
+        let hash = Self::hash_of(&text, &ends);
+        Self(Arc::new(Packed { hash, text: text.into(), ends: ends.into() }))
+    }
+
+    /// The hash of a set whose names and values follow each other in `text` and end at `ends`, by name, each name once.
+    #[must_use]
+    pub fn hash_of(text: &str, ends: &[u32]) -> u64 {
+        // Where the pieces end tells apart what the text alone does not; folding them in order is enough.
+        let ends = ends.iter().fold(0u64, |sum, end| sum.rotate_left(9) ^ u64::from(*end));
+        keyed_pair(keyed_hash(text.as_bytes()), ends)
+    }
+
+    /// The hash of the set under this process's key ([`crate::keyed`]).
+    #[must_use]
+    pub fn keyed_hash(&self) -> u64 {
+        self.0.hash
     }
 
     /// Number of labels.
@@ -126,7 +146,8 @@ impl Default for LabelSet {
 
 impl PartialEq for LabelSet {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || (self.0.ends == other.0.ends && self.0.text == other.0.text)
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.0.hash == other.0.hash && self.0.ends == other.0.ends && self.0.text == other.0.text)
     }
 }
 
@@ -134,8 +155,7 @@ impl Eq for LabelSet {}
 
 impl Hash for LabelSet {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.text.hash(state);
-        self.0.ends.hash(state);
+        state.write_u64(self.0.hash);
     }
 }
 

@@ -11,6 +11,7 @@ mod buckets;
 mod fields;
 mod histogram;
 mod ids;
+pub mod keyed;
 mod labels;
 mod logs;
 mod metrics;

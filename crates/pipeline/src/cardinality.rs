@@ -90,10 +90,21 @@ impl Active {
         self.current.len() + self.previous.len()
     }
 
+    /// True when all of these were seen in the current window: they were admitted, and nothing changes by seeing them
+    /// again.
+    pub fn all_current<'a>(
+        &mut self,
+        members: impl IntoIterator<Item = &'a LabelSet>,
+        now: Duration,
+    ) -> bool {
+        self.rotate(now);
+        members.into_iter().all(|member| self.current.contains_key(&self.member_key(member)))
+    }
+
     /// Marks a member as seen. A new one is refused when a limit is reached; members already active never are.
     pub fn admit(&mut self, member: &LabelSet, group: &str, now: Duration) -> Result<(), Full> {
         self.rotate(now);
-        let key = self.keyed_hash(member);
+        let key = self.member_key(member);
         if self.current.contains_key(&key) {
             return Ok(());
         }
@@ -124,6 +135,11 @@ impl Active {
             self.groups.insert(group, in_group + 1);
         }
         Ok(())
+    }
+
+    /// A set's own hash is under a key of this process already.
+    fn member_key(&self, member: &LabelSet) -> u64 {
+        member.keyed_hash() ^ self.secret
     }
 
     fn keyed_hash<T: Hash + ?Sized>(&self, value: &T) -> u64 {

@@ -24,7 +24,7 @@ use kenning_model::{Batch, MetricBatch, Nanos, Rejected, Signal, TenantId};
 use kenning_pipeline::{Intake, MetricCounts, Receipt};
 use kenning_wire::compression::Encoding;
 use kenning_wire::otlp::{self, Format};
-use kenning_wire::{DecodeError, DecodeLimits, Decoded, loki, prometheus};
+use kenning_wire::{DecodeError, DecodeLimits, Decoded, SeriesCache, loki, prometheus};
 
 use crate::body::{self, BodyLimits, Budget};
 use crate::ingest::{DecodeResult, Ingest};
@@ -60,6 +60,10 @@ impl Default for PushOptions {
     }
 }
 
+/// Bytes of remembered remote write series, beside their label sets: about 400 000 series. Beyond it the ones silent
+/// longest are forgotten, which costs time and nothing else.
+const SERIES_CACHE_BYTES_MAX: usize = 80 << 20;
+
 /// Takes pushes. Cloning shares it.
 #[derive(Clone)]
 pub struct PushService(Arc<Inner>);
@@ -69,6 +73,8 @@ struct Inner {
     body: BodyLimits,
     otlp: OtlpOptions,
     stats: Stats,
+    /// Series of remote write by the bytes they come as.
+    series: Arc<SeriesCache>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +111,8 @@ impl PushService {
     #[must_use]
     pub fn new(intake: Intake, options: PushOptions, stats: Stats) -> Self {
         let ingest = Ingest::new(intake, options.tenant, options.budget);
-        Self(Arc::new(Inner { ingest, body: options.body, otlp: options.otlp, stats }))
+        let series = Arc::new(SeriesCache::new(SERIES_CACHE_BYTES_MAX));
+        Self(Arc::new(Inner { ingest, body: options.body, otlp: options.otlp, stats, series }))
     }
 
     /// Answers a request for a push path; `None`, with the body unread, when the path is not one.
@@ -203,8 +210,9 @@ impl Inner {
         let taken = match only_snappy(&encoding_header(request.headers())) {
             Err(failure) => Err(failure),
             Ok(snappy) => {
+                let series = Arc::clone(&self.series);
                 let decode = move |body: &[u8], limits: &DecodeLimits, _| {
-                    let Decoded { batch, rejected } = version.decode(body, limits)?;
+                    let Decoded { batch, rejected } = version.decode(body, limits, &series)?;
                     Ok(Decoded { batch: Batch::Metrics(batch), rejected })
                 };
                 self.take(Route::RemoteWrite, request, Some(snappy), decode).await
@@ -304,9 +312,14 @@ impl WriteVersion {
         Ok(Self::One)
     }
 
-    fn decode(self, body: &[u8], limits: &DecodeLimits) -> Result<Decoded<MetricBatch>, DecodeError> {
+    fn decode(
+        self,
+        body: &[u8],
+        limits: &DecodeLimits,
+        series: &SeriesCache,
+    ) -> Result<Decoded<MetricBatch>, DecodeError> {
         match self {
-            Self::One => prometheus::decode_write_request(body, limits),
+            Self::One => prometheus::decode_write_request_cached(body, limits, series),
             Self::Two => prometheus::decode_write_request_v2(body, limits),
         }
     }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use kenning_codec::batch;
+use kenning_codec::batch::{self, numbered};
 use kenning_codec::bytes::{Decoder, Encoder};
 use kenning_model::{
     Batch, BatchId, Block, Delete, DeleteError, Expired, Flow, Retention, Scan, ScanError, ScanSummary,
@@ -29,7 +29,7 @@ use kenning_stdx::vfs::Vfs;
 use crate::catalog::Catalog;
 use crate::delete;
 use crate::dir::{DataDir, OpenDirError, WAL};
-use crate::heads::Heads;
+use crate::heads::{Heads, Numbers};
 use crate::maintain::Gate;
 use crate::manifest::{Manifest, OpenManifestError};
 use crate::options::Options;
@@ -42,6 +42,12 @@ use crate::wal::{AppendError, OpenWalError, Record, ReplayError, Wal, WalEnv, Wa
 
 /// The kind of the log's records that hold a tenant and a batch.
 pub(crate) const KIND_BATCH: u16 = 1;
+
+/// The kind of the log's records that hold a tenant and metrics whose series are numbers.
+pub(crate) const KIND_NUMBERED: u16 = 2;
+
+/// Bytes of rows after which series are defined anew: what one damaged definition can cost.
+const EPOCH_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of encoded groups that a write keeps for the next one.
 const BUFFER_KEPT: usize = 4 << 20;
@@ -106,7 +112,37 @@ pub(crate) struct State {
 pub(crate) struct Writer {
     pub(crate) wal: Wal,
     pub(crate) last: u64,
+    pub(crate) epoch: Epoch,
     payloads: Vec<u8>,
+}
+
+/// How long series keep the numbers that the log knows them by: as long as one head, and less where something of them
+/// may be missing in the log.
+#[derive(Debug)]
+pub(crate) struct Epoch {
+    /// The sequence of its first record; `None` until there is one.
+    first: Option<u64>,
+    /// Tells it from others in the memory of the heads.
+    mark: u32,
+    bytes: usize,
+}
+
+impl Epoch {
+    fn new() -> Self {
+        Self { first: None, mark: 1, bytes: 0 }
+    }
+
+    /// The next record begins a new one.
+    pub(crate) fn end(&mut self) {
+        *self = Self { first: None, mark: self.mark.wrapping_add(1).max(1), bytes: 0 };
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes > EPOCH_BYTES_MAX {
+            self.end();
+        }
+    }
 }
 
 /// Numbers that nothing depends on.
@@ -170,7 +206,7 @@ impl Engine {
             clock,
             options,
             gate: Mutex::new(Gate::new(manifest)),
-            writer: Mutex::new(Writer { wal, last, payloads: Vec::new() }),
+            writer: Mutex::new(Writer { wal, last, epoch: Epoch::new(), payloads: Vec::new() }),
             state: RwLock::new(State { catalog: Arc::new(catalog), ..State::default() }),
             open_parts: PartCache::default(),
             observed: Mutex::default(),
@@ -196,11 +232,11 @@ impl Engine {
     }
 
     /// Makes batches visible.
-    pub(crate) fn apply<'a>(&self, batches: impl Iterator<Item = (&'a TenantId, &'a Batch)>) {
+    pub(crate) fn apply<'a>(&self, batches: impl Iterator<Item = (&'a TenantId, &'a Batch, &'a [u32])>) {
         let now = self.clock.steady();
         let mut state = self.write_state();
-        for (tenant, batch) in batches {
-            state.active.add(tenant, batch);
+        for (tenant, batch, numbers) in batches {
+            state.active.add(tenant, batch, numbers);
         }
         state.active_since.get_or_insert(now);
     }
@@ -237,18 +273,32 @@ impl Engine {
                 is_new
             })
             .collect();
-        if fresh.is_empty() {
-            return Ok(());
-        }
+        let Some(first) = fresh.first() else { return Ok(()) };
+        let epoch = *writer.epoch.first.get_or_insert(first.id.0);
+        let mark = writer.epoch.mark;
+        let numbers: Vec<Numbers> = {
+            let mut state = self.write_state();
+            fresh.iter().map(|write| state.active.resolve(&write.tenant, &write.batch, mark)).collect()
+        };
         let mut payloads = std::mem::take(&mut writer.payloads);
         payloads.clear();
-        let ends: Vec<usize> = fresh.iter().map(|write| encode_payload(write, &mut payloads)).collect();
-        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let mut rows = 0;
+        let pieces: Vec<(u16, usize)> = fresh
+            .iter()
+            .zip(&numbers)
+            .map(|(write, numbers)| {
+                let before = payloads.len();
+                let (kind, definitions) = encode_payload(write, epoch, numbers, &mut payloads);
+                rows += payloads.len() - before - definitions;
+                (kind, payloads.len())
+            })
+            .collect();
+        let starts = std::iter::once(0).chain(pieces.iter().map(|(_, end)| *end));
         let records: Vec<_> = fresh
             .iter()
-            .zip(starts.zip(&ends))
-            .filter_map(|(write, (start, end))| {
-                Some(Record { sequence: write.id.0, kind: KIND_BATCH, payload: payloads.get(start..*end)? })
+            .zip(starts.zip(&pieces))
+            .filter_map(|(write, (start, (kind, end)))| {
+                Some(Record { sequence: write.id.0, kind: *kind, payload: payloads.get(start..*end)? })
             })
             .collect();
         let started = self.clock.steady();
@@ -257,8 +307,14 @@ impl Engine {
         if payloads.capacity() <= BUFFER_KEPT {
             writer.payloads = payloads;
         }
+        match &appended {
+            Ok(_) => writer.epoch.add(rows),
+            // Definitions that were not acknowledged may not be there.
+            Err(_) => writer.epoch.end(),
+        }
         appended?;
-        self.apply(fresh.iter().map(|write| (&write.tenant, &write.batch)));
+        let applied = fresh.iter().zip(&numbers);
+        self.apply(applied.map(|(write, numbers)| (&write.tenant, &write.batch, numbers.series.as_slice())));
         writer.last = last;
         self.last.store(last, Ordering::Release);
         Ok(())
@@ -328,21 +384,27 @@ fn table_stats(catalog: &Catalog, table: PartTable) -> TableStats {
     })
 }
 
-/// Appends tenant and batch to `out`; gives the end.
-fn encode_payload(write: &Write, out: &mut Vec<u8>) -> usize {
+/// Appends tenant and batch to `out`; gives the record's kind and the bytes that define series.
+fn encode_payload(write: &Write, epoch: u64, numbers: &Numbers, out: &mut Vec<u8>) -> (u16, usize) {
     let mut encoder = Encoder::after(std::mem::take(out));
     encoder.text(write.tenant.as_str());
     *out = encoder.into_bytes();
-    batch::encode(&write.batch, out);
-    out.len()
+    match &write.batch {
+        Batch::Metrics(batch) if batch.series.len() <= numbered::NUMBERS_MAX => {
+            (KIND_NUMBERED, numbered::encode(epoch, batch, &numbers.series, &numbers.fresh, out))
+        }
+        batch => {
+            batch::encode(batch, out);
+            (KIND_BATCH, 0)
+        }
+    }
 }
 
-/// Reads what [`encode_payload`] wrote.
-pub(crate) fn decode_payload(payload: &[u8]) -> Option<(TenantId, Batch)> {
+/// Takes a payload of [`encode_payload`] apart: whose it is, and the rest.
+pub(crate) fn split_payload(payload: &[u8]) -> Option<(TenantId, &[u8])> {
     let mut decoder = Decoder::new(payload);
     let tenant = TenantId::parse(decoder.text()?).ok()?;
-    let rest = payload.get(payload.len() - decoder.remaining()..)?;
-    Some((tenant, batch::decode(rest).ok()?))
+    Some((tenant, payload.get(payload.len() - decoder.remaining()..)?))
 }
 
 fn write_error(error: AppendError) -> WriteError {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kenning_model::{Exemplar, LabelSet, TenantId};
+use kenning_model::{Exemplar, LabelSet, TenantId, TimeRange};
 use kenning_stdx::vfs::Vfs;
 
 use crate::heads::{Heads, TenantHead};
@@ -17,7 +17,7 @@ use crate::metrics::samples::SampleWriter;
 use crate::metrics::scan::{sort_exemplars, sort_floats, sort_histograms};
 use crate::parts::PartError;
 use crate::parts::part::{Draft, Part, Place, write_part};
-use crate::parts::partition::partitions;
+use crate::parts::partition::{partitions, spanned};
 use crate::traces;
 use crate::traces::head::SpanRun;
 
@@ -63,7 +63,7 @@ pub(crate) fn write_metadata(
 
 fn write_metrics(tenant: &TenantId, head: &MetricHead, output: &mut Output<'_>) -> Result<(), PartError> {
     let series = head.sorted();
-    for range in partitions(head.times()) {
+    for range in head_partitions(head) {
         let mut samples = SampleWriter::new()?;
         let mut histograms = HistogramWriter::new()?;
         for series in series.iter().filter(|series| series.may_overlap(range)) {
@@ -78,6 +78,13 @@ fn write_metrics(tenant: &TenantId, head: &MetricHead, output: &mut Output<'_>) 
         output.put(tenant, histograms.finish()?)?;
     }
     write_exemplars(tenant, head.exemplars(), output)
+}
+
+/// The partitions of a head's samples; some may be empty. Times are only looked at one by one when they are spread
+/// over so much time that partitions must be wider.
+fn head_partitions(head: &MetricHead) -> Vec<TimeRange> {
+    let Some(extent) = head.extent() else { return Vec::new() };
+    spanned(extent).unwrap_or_else(|| partitions(head.times()))
 }
 
 fn write_exemplars(

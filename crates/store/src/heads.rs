@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kenning_model::{Batch, TenantId};
+use kenning_model::{Batch, LabelSet, TenantId};
 
 use crate::logs::head::LogHead;
 use crate::metrics::head::MetricHead;
@@ -16,10 +16,19 @@ pub(crate) struct TenantHead {
     pub(crate) spans: SpanHead,
 }
 
+/// The series of a batch as the log and the head know them.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    /// By position in the batch.
+    pub(crate) series: Vec<u32>,
+    /// Positions of those that the log's epoch has no definition of.
+    pub(crate) fresh: Vec<u32>,
+}
+
 impl TenantHead {
-    fn add(&mut self, batch: &Batch) {
+    fn add(&mut self, batch: &Batch, numbers: &[u32]) {
         match batch {
-            Batch::Metrics(batch) => self.metrics.add(batch),
+            Batch::Metrics(batch) => self.metrics.add(batch, numbers),
             Batch::Logs(batch) => self.logs.add(batch),
             Batch::Spans(batch) => self.spans.add(batch),
         }
@@ -42,16 +51,35 @@ pub(crate) struct Heads {
 }
 
 impl Heads {
-    /// Takes a batch.
-    pub(crate) fn add(&mut self, tenant: &TenantId, batch: &Batch) {
+    /// Gives the series of a batch their numbers, and defines in an epoch of the log those that it does not know.
+    pub(crate) fn resolve(&mut self, tenant: &TenantId, batch: &Batch, epoch: u32) -> Numbers {
+        let Batch::Metrics(batch) = batch else { return Numbers::default() };
+        self.change(tenant, |head| {
+            let series = head.metrics.resolve(&batch.series);
+            let fresh = head.metrics.define(&series, epoch);
+            Numbers { series, fresh }
+        })
+    }
+
+    /// The numbers of series, outside the log's epochs.
+    pub(crate) fn number(&mut self, tenant: &TenantId, sets: &[LabelSet]) -> Vec<u32> {
+        self.change(tenant, |head| head.metrics.resolve(sets))
+    }
+
+    /// Takes a batch; `numbers` are those of its series.
+    pub(crate) fn add(&mut self, tenant: &TenantId, batch: &Batch, numbers: &[u32]) {
+        self.change(tenant, |head| head.add(batch, numbers));
+    }
+
+    fn change<T: Default>(&mut self, tenant: &TenantId, change: impl FnOnce(&mut TenantHead) -> T) -> T {
         if !self.tenants.contains_key(tenant) {
             self.tenants.insert(tenant.clone(), TenantHead::default());
         }
-        if let Some(head) = self.tenants.get_mut(tenant) {
-            let before = head.bytes();
-            head.add(batch);
-            self.bytes += head.bytes().saturating_sub(before);
-        }
+        let Some(head) = self.tenants.get_mut(tenant) else { return T::default() };
+        let before = head.bytes();
+        let changed = change(head);
+        self.bytes += head.bytes().saturating_sub(before);
+        changed
     }
 
     pub(crate) fn tenant(&self, tenant: &TenantId) -> Option<&TenantHead> {

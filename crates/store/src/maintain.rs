@@ -145,8 +145,11 @@ impl Engine {
     /// The heads to be flushed: those of a failed attempt, else the active ones, which are replaced by empty ones.
     fn freeze(&self) -> Option<Arc<Frozen>> {
         // With the writer's lock every record of the log is either in the heads or not appended yet.
-        let writer = lock(&self.writer);
-        self.freeze_at(writer.last, writer.wal.position())
+        let mut writer = lock(&self.writer);
+        let frozen = self.freeze_at(writer.last, writer.wal.position());
+        // The new head gives its numbers anew, and segments with older definitions may go.
+        writer.epoch.end();
+        frozen
     }
 
     fn freeze_at(&self, through: u64, position: WalPosition) -> Option<Arc<Frozen>> {

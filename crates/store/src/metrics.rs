@@ -21,9 +21,14 @@ pub(crate) struct Span {
 
 impl Span {
     pub(crate) fn add(&mut self, time: Nanos) {
-        let range = self.range.get_or_insert(TimeRange { start: time, end: time });
-        *range = TimeRange { start: range.start.min(time), end: range.end.max(time) };
-        self.rows += 1;
+        self.add_all(time, time, 1);
+    }
+
+    /// Adds rows by time, of which these are the first and the last.
+    pub(crate) fn add_all(&mut self, first: Nanos, last: Nanos, rows: u64) {
+        let range = self.range.get_or_insert(TimeRange { start: first, end: last });
+        *range = TimeRange { start: range.start.min(first), end: range.end.max(last) };
+        self.rows += rows;
     }
 
     /// The extent and the number of rows; `None` without rows.

@@ -1,19 +1,22 @@
 //! From what is on disk to an engine that answers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use kenning_model::TimeRange;
+use kenning_codec::batch;
+use kenning_codec::batch::numbered::{self, Definitions, Numbered};
+use kenning_model::{Batch, LabelSet, TenantId, TimeRange};
 use kenning_stdx::vfs::Vfs;
 
 use crate::catalog::Catalog;
 use crate::dir::PARTS;
-use crate::engine::{Engine, KIND_BATCH, decode_payload, lock};
+use crate::engine::{Engine, KIND_BATCH, KIND_NUMBERED, lock, split_payload};
 use crate::manifest::{ManifestReport, ManifestState, PartEntry};
+use crate::metrics::head::ABSENT;
 use crate::parts::name::PartName;
 use crate::parts::part::{Part, PartInfo};
-use crate::wal::{Replay, ReplayError, ReplayReport};
+use crate::wal::{Replay, ReplayError, ReplayReport, ReplayedRecord};
 
 /// The catalogue that the manifest describes, and the number of entries that this version cannot read.
 pub(crate) fn catalog_of(vfs: &Arc<dyn Vfs>, manifest: &ManifestState) -> (Catalog, u64) {
@@ -53,21 +56,108 @@ pub(crate) fn clean_up(vfs: &dyn Vfs, manifest: &ManifestState, report: &Manifes
 
 /// Reads the log into heads, flushing whenever they are full, so that a long log needs no more memory than a short one.
 /// When flushing fails (a full disk) the heads grow: the bound of the log is then the bound of memory.
-pub(crate) fn replay(engine: &Engine, mut replay: Replay) -> Result<ReplayReport, ReplayError> {
-    let mut undecodable = 0;
-    let mut may_flush = true;
+pub(crate) fn replay(engine: &Engine, replay: Replay) -> Result<ReplayReport, ReplayError> {
+    let (mut undecodable, mut may_flush) = (0, true);
+    let mut dictionaries = Dictionaries::default();
+    let mut replay = replay.with_flushed();
     for record in replay.by_ref() {
         let record = record?;
-        match decode_payload(&record.payload).filter(|_| record.kind == KIND_BATCH) {
-            Some((tenant, batch)) => engine.apply(std::iter::once((&tenant, &batch))),
-            None => undecodable += 1,
-        }
+        let understood = match record.kind {
+            KIND_NUMBERED => dictionaries.replay(engine, &record),
+            _ if record.flushed => true,
+            KIND_BATCH => replay_batch(engine, &record.payload).is_some(),
+            _ => false,
+        };
+        undecodable += u64::from(!understood);
         if may_flush && engine.head_bytes() > engine.options.flush_bytes {
             may_flush = engine.flush_replayed(record.sequence).is_ok();
+            dictionaries.forget_numbers();
         }
     }
     lock(&engine.observed).counts.undecodable_records = undecodable;
     Ok(replay.report().clone())
+}
+
+fn replay_batch(engine: &Engine, payload: &[u8]) -> Option<()> {
+    let (tenant, rest) = split_payload(payload)?;
+    let batch = batch::decode(rest).ok()?;
+    let numbers = match &batch {
+        Batch::Metrics(batch) => engine.write_state().active.number(&tenant, &batch.series),
+        _ => Vec::new(),
+    };
+    engine.apply(std::iter::once((&tenant, &batch, numbers.as_slice())));
+    Some(())
+}
+
+/// What the log has said of series so far.
+#[derive(Default)]
+struct Dictionaries(HashMap<TenantId, Dictionary>);
+
+/// The series of one tenant in the epoch that is being read, by the number that the log gives them.
+#[derive(Default)]
+struct Dictionary {
+    epoch: u64,
+    sets: Vec<Option<LabelSet>>,
+    /// Their numbers in the head, [`ABSENT`] where that was not asked yet.
+    numbers: Vec<u32>,
+}
+
+impl Dictionaries {
+    /// Takes a record; false when it, or a definition that it builds on, cannot be understood. Rows whose series are
+    /// known are taken in any case.
+    fn replay(&mut self, engine: &Engine, record: &ReplayedRecord) -> bool {
+        let Some((tenant, rest)) = split_payload(&record.payload) else { return false };
+        let dictionary = self.0.entry(tenant.clone()).or_default();
+        if record.flushed {
+            return numbered::decode_definitions(rest).map(|read| dictionary.learn(read)).is_ok();
+        }
+        let Ok(Numbered { definitions, series, rows }) = numbered::decode(rest) else { return false };
+        dictionary.learn(definitions);
+        let mut state = engine.write_state();
+        let numbers: Vec<u32> = series
+            .iter()
+            .map(|number| dictionary.number(*number, |set| state.active.number(&tenant, set)))
+            .collect();
+        drop(state);
+        engine.apply(std::iter::once((&tenant, &Batch::Metrics(rows), numbers.as_slice())));
+        !numbers.contains(&ABSENT)
+    }
+
+    /// The heads were replaced.
+    fn forget_numbers(&mut self) {
+        self.0.values_mut().for_each(|dictionary| dictionary.numbers.fill(ABSENT));
+    }
+}
+
+impl Dictionary {
+    fn learn(&mut self, read: Definitions) {
+        if self.epoch != read.epoch {
+            *self = Self { epoch: read.epoch, ..Self::default() };
+        }
+        for (number, set) in read.sets {
+            // The decoder bounds numbers.
+            let at = number as usize;
+            if at >= self.sets.len() {
+                self.sets.resize(at + 1, None);
+                self.numbers.resize(at + 1, ABSENT);
+            }
+            if let (Some(slot), Some(known)) = (self.sets.get_mut(at), self.numbers.get_mut(at)) {
+                (*slot, *known) = (Some(set), ABSENT);
+            }
+        }
+    }
+
+    /// The number in the head of the series with this number in the log.
+    fn number(&mut self, number: u32, resolve: impl FnOnce(&[LabelSet]) -> Vec<u32>) -> u32 {
+        let at = number as usize;
+        let (Some(Some(set)), Some(known)) = (self.sets.get(at), self.numbers.get_mut(at)) else {
+            return ABSENT;
+        };
+        if *known == ABSENT {
+            *known = resolve(std::slice::from_ref(set)).first().copied().unwrap_or(ABSENT);
+        }
+        *known
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Label sets of one batch, each kept once. Looking a set up costs one hash of its text and no allocation.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 
+use kenning_model::keyed::Prehashed;
 use kenning_model::{LabelSet, Reason};
 
 use crate::error::Fault;
@@ -12,13 +12,19 @@ use crate::limits::DecodeLimits;
 #[derive(Debug, Default)]
 pub(crate) struct LabelTable {
     sets: Vec<LabelSet>,
-    index: HashMap<u64, u32>,
-    hasher: RandomState,
-    /// The text of the set being looked up: one long write hashes faster than many short ones.
-    scratch: Vec<u8>,
+    index: HashMap<u64, u32, Prehashed>,
+    /// The set being looked up as label sets pack it: hashed in one go.
+    text: String,
+    ends: Vec<u32>,
 }
 
 impl LabelTable {
+    /// An empty table with room for some sets.
+    pub fn with_capacity(sets: usize) -> Self {
+        let index = HashMap::with_capacity_and_hasher(sets, Prehashed::default());
+        Self { sets: Vec::with_capacity(sets), index, ..Self::default() }
+    }
+
     /// The index of the set of these pairs. Of equal names the last wins; `pairs` comes back sorted and unique.
     pub fn intern(&mut self, pairs: &mut Vec<(&str, &str)>) -> u32 {
         normalise(pairs);
@@ -38,18 +44,34 @@ impl LabelTable {
         }
     }
 
-    fn hash(&mut self, pairs: &[(&str, &str)]) -> u64 {
-        self.scratch.clear();
-        for (name, value) in pairs {
-            // No text holds this byte, so that no two sets write alike.
-            for text in [name, value] {
-                self.scratch.extend_from_slice(text.as_bytes());
-                self.scratch.push(0xff);
+    /// The index of a set that is there already.
+    pub fn intern_set(&mut self, set: &LabelSet) -> u32 {
+        let mut hash = set.keyed_hash();
+        loop {
+            match self.index.get(&hash) {
+                Some(found) if self.sets.get(*found as usize) == Some(set) => return *found,
+                Some(_) => hash = hash.wrapping_add(1),
+                None => {
+                    let added = self.sets.len() as u32;
+                    self.sets.push(set.clone());
+                    self.index.insert(hash, added);
+                    return added;
+                }
             }
         }
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(&self.scratch);
-        hasher.finish()
+    }
+
+    /// What [`LabelSet::keyed_hash`] of the set of these pairs is.
+    fn hash(&mut self, pairs: &[(&str, &str)]) -> u64 {
+        self.text.clear();
+        self.ends.clear();
+        for (name, value) in pairs {
+            for piece in [name, value] {
+                self.text.push_str(piece);
+                self.ends.push(self.text.len() as u32);
+            }
+        }
+        LabelSet::hash_of(&self.text, &self.ends)
     }
 
     fn is(&self, index: u32, pairs: &[(&str, &str)]) -> bool {
@@ -124,6 +146,16 @@ pub(crate) fn check_labels(pairs: &[(&str, &str)], limits: &DecodeLimits, at: us
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sets_and_pairs_share_indices() {
+        let mut table = LabelTable::with_capacity(1);
+        let mut pairs = vec![("b", "2"), ("a", "1")];
+        assert_eq!(table.intern(&mut pairs), 0);
+        assert_eq!(table.intern_set(&LabelSet::from_pairs([("a", "1"), ("b", "2")])), 0);
+        assert_eq!(table.intern_set(&LabelSet::from_pairs([("a", "1")])), 1);
+        assert_eq!(table.intern(&mut vec![("a", "1")]), 1);
+    }
 
     #[test]
     fn equal_sets_share_an_index() {

@@ -38,8 +38,10 @@ pub mod otlp;
 pub mod prometheus;
 mod protobuf;
 mod records;
+mod series_cache;
 pub mod syslog;
 mod text;
 
 pub use error::{DecodeError, Decoded};
 pub use limits::DecodeLimits;
+pub use series_cache::SeriesCache;

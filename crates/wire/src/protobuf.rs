@@ -81,6 +81,34 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The bytes of the fields with this number that stand at the front, all of bytes and shorter than 16 KiB, with
+    /// their tags; nothing of them was looked at. `number` is at most 15.
+    #[inline]
+    pub fn leading(&self, number: u8) -> &'a [u8] {
+        let (tag, mut rest) = (number << 3 | 2, self.rest);
+        loop {
+            let after = match rest {
+                [first, len, after @ ..] if *first == tag && *len < 0x80 => after.get(usize::from(*len)..),
+                [first, low, high, after @ ..] if *first == tag && *high < 0x80 => {
+                    after.get(usize::from(*low & 0x7f) | usize::from(*high) << 7..)
+                }
+                _ => None,
+            };
+            match after {
+                Some(after) => rest = after,
+                None => break,
+            }
+        }
+        self.rest.get(..self.rest.len() - rest.len()).unwrap_or_default()
+    }
+
+    /// Passes over bytes that were looked at otherwise.
+    #[inline]
+    pub fn pass(&mut self, len: usize) {
+        self.rest = self.rest.get(len..).unwrap_or_default();
+        self.at += len;
+    }
+
     fn tag(&mut self) -> Result<(u32, u8), Fault> {
         let tag = self.varint()?;
         let number = u32::try_from(tag >> 3).ok().filter(|n| (1..1 << 29).contains(n));

@@ -19,13 +19,7 @@ pub(super) fn encode(batch: &MetricBatch, encoder: &mut Encoder) {
     put_deltas(batch.histograms.iter().map(|h| h.time.0), encoder);
     batch.histograms.iter().for_each(|h| put_histogram(&h.histogram, encoder));
     put_exemplars(&batch.exemplars, encoder);
-    encoder.size(batch.metadata.len());
-    for metadata in &batch.metadata {
-        encoder.text(&metadata.metric);
-        encoder.byte(metadata.kind as u8);
-        encoder.text(&metadata.help);
-        encoder.text(&metadata.unit);
-    }
+    put_all_metadata(&batch.metadata, encoder);
 }
 
 pub(super) fn decode(decoder: &mut Decoder<'_>) -> Option<MetricBatch> {
@@ -33,11 +27,7 @@ pub(super) fn decode(decoder: &mut Decoder<'_>) -> Option<MetricBatch> {
     let samples = take_samples(decoder)?;
     let histograms = take_histograms(decoder)?;
     let exemplars = take_exemplars(decoder)?;
-    let count = decoder.size()?;
-    let mut metadata = Vec::with_capacity(decoder.capacity(count));
-    for _ in 0..count {
-        metadata.push(take_metadata(decoder)?);
-    }
+    let metadata = take_all_metadata(decoder)?;
     Some(MetricBatch { series, samples, histograms, exemplars, metadata, ..MetricBatch::default() })
 }
 
@@ -62,7 +52,7 @@ fn take_histograms(decoder: &mut Decoder<'_>) -> Option<Vec<HistogramSample>> {
     stamps.map(sample).collect()
 }
 
-fn put_histogram(histogram: &Histogram, encoder: &mut Encoder) {
+pub(super) fn put_histogram(histogram: &Histogram, encoder: &mut Encoder) {
     encoder.byte(match histogram.reset {
         CounterReset::Unknown => 0,
         CounterReset::Yes => 1,
@@ -86,7 +76,7 @@ fn put_histogram(histogram: &Histogram, encoder: &mut Encoder) {
     put_doubles(&histogram.custom_bounds, encoder);
 }
 
-fn take_histogram(decoder: &mut Decoder<'_>) -> Option<Histogram> {
+pub(super) fn take_histogram(decoder: &mut Decoder<'_>) -> Option<Histogram> {
     let reset = match decoder.byte()? {
         0 => CounterReset::Unknown,
         1 => CounterReset::Yes,
@@ -133,7 +123,7 @@ fn take_doubles(decoder: &mut Decoder<'_>) -> Option<Vec<f64>> {
     Some(values)
 }
 
-fn put_exemplars(exemplars: &[Exemplar], encoder: &mut Encoder) {
+pub(super) fn put_exemplars(exemplars: &[Exemplar], encoder: &mut Encoder) {
     encoder.size(exemplars.len());
     let mut sets = SetEncoder::default();
     for exemplar in exemplars {
@@ -144,7 +134,7 @@ fn put_exemplars(exemplars: &[Exemplar], encoder: &mut Encoder) {
     }
 }
 
-fn take_exemplars(decoder: &mut Decoder<'_>) -> Option<Vec<Exemplar>> {
+pub(super) fn take_exemplars(decoder: &mut Decoder<'_>) -> Option<Vec<Exemplar>> {
     let count = decoder.size()?;
     let mut exemplars = Vec::with_capacity(decoder.capacity(count) / size_of::<Exemplar>());
     let mut sets = SetDecoder::default();
@@ -157,6 +147,25 @@ fn take_exemplars(decoder: &mut Decoder<'_>) -> Option<Vec<Exemplar>> {
         });
     }
     Some(exemplars)
+}
+
+pub(super) fn put_all_metadata(all: &[MetricMetadata], encoder: &mut Encoder) {
+    encoder.size(all.len());
+    for metadata in all {
+        encoder.text(&metadata.metric);
+        encoder.byte(metadata.kind as u8);
+        encoder.text(&metadata.help);
+        encoder.text(&metadata.unit);
+    }
+}
+
+pub(super) fn take_all_metadata(decoder: &mut Decoder<'_>) -> Option<Vec<MetricMetadata>> {
+    let count = decoder.size()?;
+    let mut all = Vec::with_capacity(decoder.capacity(count));
+    for _ in 0..count {
+        all.push(take_metadata(decoder)?);
+    }
+    Some(all)
 }
 
 fn take_metadata(decoder: &mut Decoder<'_>) -> Option<MetricMetadata> {

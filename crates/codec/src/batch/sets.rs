@@ -3,7 +3,7 @@
 //! A set is its number of pairs, then per pair a tag: 0 for the pair that the set before has at this place, 1 for its
 //! name with a new value (text), 2 for a new name and value (two texts).
 
-use kenning_model::{LabelSet, LabelSetBuilder};
+use kenning_model::LabelSet;
 
 use super::EXPANDED_BYTES_MAX;
 use crate::bytes::{Decoder, Encoder};
@@ -51,7 +51,7 @@ pub(super) struct SetDecoder {
 impl SetDecoder {
     pub(super) fn take(&mut self, decoder: &mut Decoder<'_>) -> Option<LabelSet> {
         let pairs = decoder.size()?;
-        let mut builder = LabelSetBuilder::new();
+        let mut read = Vec::with_capacity(decoder.capacity(pairs));
         let mut before = self.before.iter();
         for _ in 0..pairs {
             let same = before.next();
@@ -65,10 +65,10 @@ impl SetDecoder {
             if self.expanded_bytes > EXPANDED_BYTES_MAX {
                 return None;
             }
-            builder.set(name, value);
+            read.push((name, value));
         }
+        let set = LabelSet::from_borrowed(&mut read);
         drop(before);
-        let set = builder.build();
         // What was written is a valid set: a repeated or empty label would come back as fewer pairs.
         (set.len() == pairs).then(|| self.before = set.clone())?;
         Some(set)
@@ -91,6 +91,44 @@ pub(super) fn take_sets(decoder: &mut Decoder<'_>) -> Option<Vec<LabelSet>> {
         sets.push(set_decoder.take(decoder)?);
     }
     Some(sets)
+}
+
+/// Writes numbers as runs of equal differences: difference and length of each. What counts up, and what stays, costs a
+/// few bytes however long it is.
+pub(super) fn put_runs(numbers: impl Iterator<Item = i64>, encoder: &mut Encoder) {
+    let (mut before, mut step, mut len) = (0i64, 0i64, 0u64);
+    for number in numbers {
+        let difference = number.wrapping_sub(before);
+        before = number;
+        if difference != step && len > 0 {
+            encoder.signed(step);
+            encoder.varint(len);
+            len = 0;
+        }
+        step = difference;
+        len += 1;
+    }
+    if len > 0 {
+        encoder.signed(step);
+        encoder.varint(len);
+    }
+}
+
+/// Reads `count` numbers written as runs. A few bytes can stand for many numbers: the caller bounds `count`.
+pub(super) fn take_runs(count: usize, decoder: &mut Decoder<'_>) -> Option<Vec<i64>> {
+    let mut numbers = Vec::with_capacity(count);
+    let mut before = 0i64;
+    while numbers.len() < count {
+        let (step, len) = (decoder.signed()?, decoder.size()?);
+        if len == 0 || len > count - numbers.len() {
+            return None;
+        }
+        numbers.extend((0..len).map(|_| {
+            before = before.wrapping_add(step);
+            before
+        }));
+    }
+    Some(numbers)
 }
 
 /// Writes numbers as differences.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use kenning_codec::chunk::Chunk;
+use kenning_model::keyed::Prehashed;
 use kenning_model::{
     Exemplar, Filter, Histogram, HistogramSample, LabelSet, MetricBatch, MetricMetadata, Millis, Nanos,
     Sample, TimeRange,
@@ -13,6 +14,12 @@ use crate::scan::prune::required_metrics;
 
 /// Bytes that a series costs beside its labels and samples: entries of the maps and the series itself.
 const SERIES_BYTES: usize = size_of::<Series>() + 48;
+
+/// The number of no series: rows that bear it are passed over.
+pub(crate) const ABSENT: u32 = u32::MAX;
+
+/// The epoch of the log that no series is defined in.
+const UNLOGGED: u32 = 0;
 
 /// One series and its samples in the order of arrival.
 #[derive(Clone, Debug)]
@@ -58,7 +65,9 @@ impl Series {
 #[derive(Debug, Default)]
 pub(crate) struct MetricHead {
     series: Vec<Series>,
-    ids: HashMap<LabelSet, u32>,
+    /// The epoch of the log that each series was defined in last.
+    logged: Vec<u32>,
+    ids: HashMap<LabelSet, u32, Prehashed>,
     /// Series by metric, so that a selector with a name looks at few.
     by_metric: HashMap<Box<str>, Vec<u32>>,
     exemplars: Vec<(LabelSet, Exemplar)>,
@@ -69,36 +78,50 @@ pub(crate) struct MetricHead {
 }
 
 impl MetricHead {
-    /// Takes a batch.
-    pub(crate) fn add(&mut self, batch: &MetricBatch) {
-        let mut ids: Vec<Option<u32>> = vec![None; batch.series.len()];
-        for sample in &batch.samples {
-            if let Some(id) = self.id_of(batch, &mut ids, sample.series) {
-                self.add_float(id, sample);
+    /// The numbers of these series, new ones included; they hold as long as the head. A series without rows is in no
+    /// answer.
+    pub(crate) fn resolve(&mut self, sets: &[LabelSet]) -> Vec<u32> {
+        // Senders repeat the order of their series: the one after the last is tried before anything is looked up.
+        let mut expected = 0;
+        let number = |set: &LabelSet| {
+            let known = self.series.get(expected as usize).is_some_and(|series| series.labels == *set);
+            let number = if known { expected } else { self.series_id(set) };
+            expected = number + 1;
+            number
+        };
+        sets.iter().map(number).collect()
+    }
+
+    /// Marks series as defined in an epoch of the log; gives the positions of those that were not.
+    pub(crate) fn define(&mut self, numbers: &[u32], epoch: u32) -> Vec<u32> {
+        let mut fresh = Vec::new();
+        for (at, number) in (0..).zip(numbers) {
+            if let Some(logged) = self.logged.get_mut(*number as usize).filter(|logged| **logged != epoch) {
+                *logged = epoch;
+                fresh.push(at);
             }
+        }
+        fresh
+    }
+
+    /// Takes the rows of a batch whose series have these numbers.
+    pub(crate) fn add(&mut self, batch: &MetricBatch, numbers: &[u32]) {
+        let number_of = |index: u32| numbers.get(index as usize).copied().unwrap_or(ABSENT);
+        for sample in &batch.samples {
+            self.add_float(number_of(sample.series), sample);
         }
         for sample in &batch.histograms {
-            if let Some(id) = self.id_of(batch, &mut ids, sample.series) {
-                self.add_histogram(id, sample);
-            }
+            self.add_histogram(number_of(sample.series), sample);
         }
         for exemplar in &batch.exemplars {
-            if let Some(labels) = batch.series.get(exemplar.series as usize) {
+            if let Some(series) = self.series.get(number_of(exemplar.series) as usize) {
+                let labels = series.labels.clone();
                 self.bytes +=
                     size_of::<(LabelSet, Exemplar)>() + exemplar.labels.heap_bytes() + labels.heap_bytes();
-                self.exemplars.push((labels.clone(), Exemplar { series: 0, ..exemplar.clone() }));
+                self.exemplars.push((labels, Exemplar { series: 0, ..exemplar.clone() }));
             }
         }
         batch.metadata.iter().for_each(|metadata| self.add_metadata(metadata));
-    }
-
-    /// The head's number of a batch's series, looked up once per batch.
-    fn id_of(&mut self, batch: &MetricBatch, known: &mut [Option<u32>], index: u32) -> Option<u32> {
-        let slot = known.get_mut(index as usize)?;
-        if slot.is_none() {
-            *slot = Some(self.series_id(batch.series.get(index as usize)?));
-        }
-        *slot
     }
 
     fn series_id(&mut self, labels: &LabelSet) -> u32 {
@@ -107,6 +130,7 @@ impl MetricHead {
         }
         let id = self.series.len() as u32;
         self.series.push(Series { labels: labels.clone(), floats: Chunk::default(), histograms: Vec::new() });
+        self.logged.push(UNLOGGED);
         self.ids.insert(labels.clone(), id);
         let metric = labels.metric_name();
         match self.by_metric.get_mut(metric) {
@@ -177,6 +201,17 @@ impl MetricHead {
 
     pub(crate) fn metadata(&self) -> &BTreeSet<MetadataKey> {
         &self.metadata
+    }
+
+    /// From the earliest to the latest time of samples and histograms.
+    pub(crate) fn extent(&self) -> Option<TimeRange> {
+        let ranges = self.series.iter().flat_map(|series| {
+            let (min, max) = series.floats.time_range();
+            let floats = (!series.floats.is_empty()).then_some((Millis(min), Millis(max)));
+            floats.into_iter().chain(series.histograms.iter().map(|(time, _)| (*time, *time)))
+        });
+        let extent = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        extent.map(|(min, max)| TimeRange::from_millis(min, max))
     }
 
     /// The times of all samples and histograms.

@@ -8,7 +8,7 @@ use parquet::basic::Encoding;
 
 use super::{SeriesList, Span};
 use crate::parts::columns::{Column, GroupReader, Layout, TableReader, TableWriter, Values};
-use crate::parts::labels::{SeriesRun, map_columns, on_first_rows, read_runs};
+use crate::parts::labels::{MapBuilder, SeriesRun, read_runs};
 use crate::parts::part::Draft;
 use crate::parts::{PartError, PartTable, damaged};
 
@@ -27,7 +27,9 @@ pub(crate) const LAYOUT: Layout = Layout {
         optional double value_f;
     }",
     encodings: &[
+        ("series", Encoding::DELTA_BINARY_PACKED),
         ("time", Encoding::DELTA_BINARY_PACKED),
+        ("scale", Encoding::DELTA_BINARY_PACKED),
         ("value_i", Encoding::DELTA_BINARY_PACKED),
         ("value_f", Encoding::BYTE_STREAM_SPLIT),
     ],
@@ -43,76 +45,102 @@ const SCALE: usize = 4;
 const VALUE_I: usize = 5;
 const VALUE_F: usize = 6;
 
-/// Writes series in label order.
+/// Writes series in label order, straight into the columns of a row group.
 pub(crate) struct SampleWriter {
     table: TableWriter,
-    sets: Vec<LabelSet>,
-    series: Vec<i32>,
-    times: Vec<i64>,
-    values: Vec<(f64, Option<(u8, i64)>)>,
+    /// Series begun so far.
+    begun: i32,
+    group: Group,
     span: Span,
+}
+
+/// The columns of a row group.
+#[derive(Default)]
+struct Group {
+    series: Vec<i32>,
+    labels: MapBuilder,
+    times: Vec<i64>,
+    scales: Vec<i32>,
+    integers: Vec<i64>,
+    doubles: Vec<f64>,
+    is_integer: Vec<i16>,
+    is_double: Vec<i16>,
 }
 
 impl SampleWriter {
     pub(crate) fn new() -> Result<Self, PartError> {
-        Ok(Self {
-            table: TableWriter::new(&LAYOUT)?,
-            sets: Vec::new(),
-            series: Vec::new(),
-            times: Vec::new(),
-            values: Vec::new(),
-            span: Span::default(),
-        })
+        let table = TableWriter::new(&LAYOUT)?;
+        Ok(Self { table, begun: 0, group: Group::default(), span: Span::default() })
     }
 
     /// Adds a series with its samples by time.
     pub(crate) fn push(&mut self, labels: &LabelSet, samples: &[(Millis, f64)]) -> Result<(), PartError> {
-        if samples.is_empty() {
-            return Ok(());
-        }
-        let number = i32::try_from(self.sets.len()).map_err(|_| damaged("a part has too many series"))?;
-        self.sets.push(labels.clone());
-        let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
-        let scale = decimal::choose_scale(&values);
-        for (time, value) in samples {
-            if self.times.len() == GROUP_ROWS {
+        let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return Ok(()) };
+        let number = self.begun;
+        self.begun = number.checked_add(1).ok_or_else(|| damaged("a part has too many series"))?;
+        let scale = decimal::choose_scale(samples.iter().map(|(_, value)| *value));
+        let mut left = samples;
+        while !left.is_empty() {
+            let room = GROUP_ROWS.saturating_sub(self.group.times.len());
+            let (now, later) = left.split_at(room.min(left.len()));
+            self.group.push(number, labels, now, scale);
+            left = later;
+            if self.group.times.len() >= GROUP_ROWS {
                 self.write_group()?;
             }
-            let integer = scale.and_then(|scale| Some((scale, decimal::encode(*value, scale)?)));
-            self.series.push(number);
-            self.times.push(time.0);
-            self.values.push((*value, integer));
-            self.span.add(time.to_nanos());
         }
+        self.span.add_all(first.0.to_nanos(), last.0.to_nanos(), samples.len() as u64);
         Ok(())
     }
 
     fn write_group(&mut self) -> Result<(), PartError> {
-        let (series, times) = (std::mem::take(&mut self.series), std::mem::take(&mut self.times));
-        let values = std::mem::take(&mut self.values);
-        let sets = &self.sets;
-        let set_of = |number: i32| sets.get(number as usize);
-        let [keys, texts] = map_columns(on_first_rows(&series, &set_of));
-        let integers = || values.iter().map(|(_, integer)| *integer);
-        let doubles = values.iter().map(|(value, integer)| integer.is_none().then_some(*value));
+        let group = std::mem::take(&mut self.group);
+        let [keys, texts] = group.labels.finish();
+        let optional = |values, definition| Column { values, definition, repetition: Vec::new() };
         self.table.write_group(&[
-            Column::required(Values::I32(series.clone())),
+            Column::required(Values::I32(group.series)),
             keys,
             texts,
-            Column::required(Values::I64(times)),
-            Column::optional(integers().map(|integer| Some(i32::from(integer?.0))), Values::I32),
-            Column::optional(integers().map(|integer| Some(integer?.1)), Values::I64),
-            Column::optional(doubles, Values::F64),
+            Column::required(Values::I64(group.times)),
+            optional(Values::I32(group.scales), group.is_integer.clone()),
+            optional(Values::I64(group.integers), group.is_integer),
+            optional(Values::F64(group.doubles), group.is_double),
         ])
     }
 
     /// The finished part; `None` without samples.
     pub(crate) fn finish(mut self) -> Result<Option<Draft>, PartError> {
-        if !self.times.is_empty() {
+        if !self.group.times.is_empty() {
             self.write_group()?;
         }
         let Some((time, rows)) = self.span.range() else { return Ok(None) };
         Ok(Some(Draft { table: PartTable::Samples, written: self.table.finish()?, rows, time }))
+    }
+}
+
+impl Group {
+    fn push(&mut self, number: i32, labels: &LabelSet, samples: &[(Millis, f64)], scale: Option<u8>) {
+        if samples.is_empty() {
+            return;
+        }
+        self.labels.push(labels, samples.len());
+        self.series.resize(self.series.len() + samples.len(), number);
+        self.times.extend(samples.iter().map(|(time, _)| time.0));
+        for (_, value) in samples {
+            match scale.and_then(|scale| Some((scale, decimal::encode(*value, scale)?))) {
+                Some((scale, integer)) => {
+                    self.scales.push(i32::from(scale));
+                    self.integers.push(integer);
+                    self.is_integer.push(1);
+                    self.is_double.push(0);
+                }
+                None => {
+                    self.doubles.push(*value);
+                    self.is_integer.push(0);
+                    self.is_double.push(1);
+                }
+            }
+        }
     }
 }
 

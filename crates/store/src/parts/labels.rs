@@ -16,6 +16,40 @@ pub(crate) fn map_columns<'a>(rows: impl Iterator<Item = Option<&'a LabelSet>> +
     [Column::repeated(keys, Values::Bytes), Column::repeated(values, Values::Bytes)]
 }
 
+/// Builds the columns of a map as rows come: a set on the first row of a run, nothing on the others.
+#[derive(Default)]
+pub(crate) struct MapBuilder {
+    keys: Vec<ByteArray>,
+    values: Vec<ByteArray>,
+    definition: Vec<i16>,
+    repetition: Vec<i16>,
+}
+
+impl MapBuilder {
+    /// Adds a run of at least one row.
+    pub(crate) fn push(&mut self, set: &LabelSet, rows: usize) {
+        for (place, (name, value)) in set.iter().enumerate() {
+            self.keys.push(bytes_of(name.as_bytes()));
+            self.values.push(bytes_of(value.as_bytes()));
+            self.definition.push(1);
+            self.repetition.push(i16::from(place > 0));
+        }
+        let without = rows - usize::from(!set.is_empty());
+        self.definition.resize(self.definition.len() + without, 0);
+        self.repetition.resize(self.repetition.len() + without, 0);
+    }
+
+    /// The columns of keys and of values.
+    pub(crate) fn finish(self) -> [Column; 2] {
+        let Self { keys, values, definition, repetition } = self;
+        let column = |values, definition, repetition| Column { values, definition, repetition };
+        [
+            column(Values::Bytes(keys), definition.clone(), repetition.clone()),
+            column(Values::Bytes(values), definition, repetition),
+        ]
+    }
+}
+
 /// The sets that [`map_columns`] wrote, one per row; a row without a set reads as the empty set.
 pub(crate) fn read_map(keys: Column, values: Column) -> Result<Vec<LabelSet>, PartError> {
     let keys = rows_of(keys)?;

@@ -35,6 +35,13 @@ pub(crate) fn partitions(times: impl Iterator<Item = Nanos> + Clone) -> Vec<Time
     vec![TimeRange::ALL]
 }
 
+/// All partitions of the default width from one time to another, if they are few enough.
+pub(crate) fn spanned(extent: TimeRange) -> Option<Vec<TimeRange>> {
+    let (first, last) = (extent.start.0.div_euclid(WIDTH), extent.end.0.div_euclid(WIDTH));
+    ((0..PARTITIONS_MAX as i64).contains(&(last - first)))
+        .then(|| (first..=last).map(|index| range(index, WIDTH)).collect())
+}
+
 /// The partition of the default width that holds a time.
 pub(crate) fn partition_of(time: Nanos) -> TimeRange {
     range(time.0.div_euclid(WIDTH), WIDTH)

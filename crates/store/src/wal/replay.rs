@@ -25,6 +25,8 @@ pub struct ReplayedRecord {
     pub kind: u16,
     /// Its bytes.
     pub payload: Vec<u8>,
+    /// Parts hold its rows already. Only given out by a replay that was told to ([`Replay::with_flushed`]).
+    pub flushed: bool,
 }
 
 /// What replay met so far.
@@ -96,6 +98,7 @@ pub struct Replay {
     current: Option<Current>,
     last_sequence: u64,
     flushed_through: u64,
+    gives_flushed: bool,
     report: ReplayReport,
 }
 
@@ -121,7 +124,14 @@ impl Replay {
         report: ReplayReport,
     ) -> Self {
         let waiting = segments.into();
-        Self { vfs, waiting, current: None, last_sequence: flushed_through, flushed_through, report }
+        let last_sequence = flushed_through;
+        Self { vfs, waiting, current: None, last_sequence, flushed_through, gives_flushed: false, report }
+    }
+
+    /// Gives out records that parts hold already, too, marked as such: later records may build on what they say.
+    #[must_use]
+    pub fn with_flushed(self) -> Self {
+        Self { gives_flushed: true, ..self }
     }
 
     /// What was met so far; complete once the iterator has ended.
@@ -160,10 +170,12 @@ impl Replay {
                     if header.flags & GROUP_START != 0 {
                         self.decide(true);
                     }
-                    if self.takes(header.sequence) {
-                        self.report.records += 1;
-                        let (sequence, kind) = (header.sequence, header.kind);
-                        return Ok(Some(ReplayedRecord { sequence, kind, payload }));
+                    let (sequence, kind) = (header.sequence, header.kind);
+                    let flushed = sequence <= self.flushed_through;
+                    let taken = self.takes(sequence);
+                    self.report.records += u64::from(taken);
+                    if taken || flushed && self.gives_flushed {
+                        return Ok(Some(ReplayedRecord { sequence, kind, payload, flushed }));
                     }
                 }
                 Some(Piece::Damage(damage)) => self.meet(damage),

@@ -20,7 +20,7 @@ use crate::limits::DecodeLimits;
 use builder::{Builder, WrittenExemplar};
 use cursor::{Cursor, Series};
 
-pub use remote_write::{decode_write_request, encode_write_request};
+pub use remote_write::{decode_write_request, decode_write_request_cached, encode_write_request};
 pub use remote_write2::{decode_write_request_v2, encode_write_request_v2};
 
 pub use warm::{Finish, ScrapeRules, Scraped, SeriesCache};

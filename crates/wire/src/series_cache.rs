@@ -1,0 +1,178 @@
+//! Label sets by the bytes that senders write for them, across requests: a sender repeats its series every few
+//! seconds, byte for byte, so most series need not be parsed.
+//!
+//! Promises: a hit gives what parsing would have given, because the bytes are compared, not only their hash; memory is
+//! bounded; readers of many requests run side by side. Senders also repeat the order of their series, so the entry after
+//! the last one found is tried before anything is hashed: such a request reads memory in one direction. Series that are silent for a while are forgotten generation by
+//! generation. Absent: series that were refused, which are parsed and refused anew each time.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use kenning_model::LabelSet;
+use kenning_model::keyed::{Prehashed, keyed_hash};
+
+use crate::limits::DecodeLimits;
+
+/// Bytes of an entry beside the bytes it was sent as: the entry, its place in the index, and room for growth. The label
+/// set itself is shared with whoever holds the series.
+const ENTRY_BYTES: usize = 64;
+
+/// Known series. Shared by all requests.
+#[derive(Debug)]
+pub struct SeriesCache {
+    generations: RwLock<Generations>,
+    /// Bytes of one generation.
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Generations {
+    current: Generation,
+    previous: Generation,
+}
+
+/// Series in the order they came.
+#[derive(Debug, Default)]
+struct Generation {
+    /// What all entries were sent as, one after the other.
+    sent: Vec<u8>,
+    entries: Vec<Entry>,
+    index: HashMap<u64, u32, Prehashed>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Where its bytes end; they begin where those of the entry before end.
+    end: u32,
+    labels: LabelSet,
+}
+
+/// A series that a request brought and the cache should know.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    hash: u64,
+    sent: Box<[u8]>,
+    labels: LabelSet,
+}
+
+impl Fresh {
+    pub fn new(hash: u64, sent: &[u8], labels: LabelSet) -> Self {
+        Self { hash, sent: sent.into(), labels }
+    }
+}
+
+/// What the cache holds while one request is read.
+pub(crate) struct Known<'a>(RwLockReadGuard<'a, Generations>);
+
+/// Where the next series of a request is expected.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Expected(u32);
+
+/// What was found, with the hash where it will be needed.
+pub(crate) enum Found<'a> {
+    Current(&'a LabelSet),
+    /// About to be forgotten unless it is remembered again.
+    Old(u64, &'a LabelSet),
+    Nothing(u64),
+}
+
+impl SeriesCache {
+    /// An empty cache that holds about `bytes_max` bytes beside the label sets; 0 remembers nothing.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
+        Self { generations: RwLock::default(), bytes_max: bytes_max / 2 }
+    }
+
+    pub(crate) fn read(&self) -> Known<'_> {
+        Known(self.generations.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes in what a request brought.
+    pub(crate) fn remember(&self, fresh: Vec<Fresh>) {
+        if fresh.is_empty() || self.bytes_max == 0 {
+            return;
+        }
+        let mut forgotten = Generation::default();
+        let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
+        for fresh in fresh {
+            let bytes = ENTRY_BYTES + fresh.sent.len();
+            if generations.current.bytes() + bytes > self.bytes_max {
+                let current = std::mem::take(&mut generations.current);
+                forgotten = std::mem::replace(&mut generations.previous, current);
+            }
+            if bytes <= self.bytes_max {
+                generations.current.add(fresh);
+            }
+        }
+        drop(generations);
+        // Freed outside the lock: a generation is large.
+        drop(forgotten);
+    }
+}
+
+impl Generation {
+    fn bytes(&self) -> usize {
+        self.sent.len() + self.entries.len() * ENTRY_BYTES
+    }
+
+    fn entry(&self, at: u32) -> Option<(&[u8], &LabelSet)> {
+        let entry = self.entries.get(at as usize)?;
+        let before = at.checked_sub(1).and_then(|before| self.entries.get(before as usize));
+        let start = before.map_or(0, |before| before.end as usize);
+        Some((self.sent.get(start..entry.end as usize)?, &entry.labels))
+    }
+
+    fn find(&self, hash: u64, sent: &[u8]) -> Option<(u32, &LabelSet)> {
+        let at = *self.index.get(&hash)?;
+        self.entry(at).filter(|(known, _)| *known == sent).map(|(_, labels)| (at, labels))
+    }
+
+    /// Of two series with one hash the later is found; two requests may bring one series at once.
+    fn add(&mut self, fresh: Fresh) {
+        let (Ok(at), Ok(end)) =
+            (u32::try_from(self.entries.len()), u32::try_from(self.sent.len() + fresh.sent.len()))
+        else {
+            return;
+        };
+        if self.find(fresh.hash, &fresh.sent).is_none() {
+            self.sent.extend_from_slice(&fresh.sent);
+            self.entries.push(Entry { end, labels: fresh.labels });
+            self.index.insert(fresh.hash, at);
+        }
+    }
+}
+
+impl Known<'_> {
+    /// The label set that was sent as these bytes and keeps the limits.
+    pub fn find(&self, sent: &[u8], expected: &mut Expected, limits: &DecodeLimits) -> Found<'_> {
+        let Generations { current, previous } = &*self.0;
+        if let Some((known, labels)) = current.entry(expected.0)
+            && known == sent
+            && keeps(sent, labels, limits)
+        {
+            expected.0 += 1;
+            return Found::Current(labels);
+        }
+        let hash = keyed_hash(sent);
+        if let Some((at, labels)) = current.find(hash, sent)
+            && keeps(sent, labels, limits)
+        {
+            expected.0 = at + 1;
+            return Found::Current(labels);
+        }
+        match previous.find(hash, sent) {
+            Some((_, labels)) if keeps(sent, labels, limits) => Found::Old(hash, labels),
+            _ => Found::Nothing(hash),
+        }
+    }
+}
+
+/// Requests of other tenants may have brought the series under other limits.
+fn keeps(sent: &[u8], labels: &LabelSet, limits: &DecodeLimits) -> bool {
+    let (name_max, value_max) = (limits.label_name_bytes, limits.label_value_bytes);
+    // No text is longer than all of them together.
+    let short = sent.len() <= name_max.min(value_max);
+    labels.len() <= limits.labels
+        && (short || labels.iter().all(|(name, value)| name.len() <= name_max && value.len() <= value_max))
+}
