@@ -48,7 +48,9 @@ const ALL: &[Measurement] = &[
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(binary) = arguments.next().map(PathBuf::from) else {
-        eprintln!("usage: kenning-bench KENNING_BINARY [start|visible|scrape|logs|spans|queries|m10k|m200k ...]");
+        eprintln!(
+            "usage: kenning-bench KENNING_BINARY [start|visible|scrape|logs|spans|queries|m10k|m200k ...]"
+        );
         return ExitCode::from(2);
     };
     let wanted: Vec<String> = arguments.collect();

@@ -60,9 +60,9 @@ impl Default for PushOptions {
     }
 }
 
-/// Bytes of remembered remote write series, beside their label sets: about 400 000 series. Beyond it the ones silent
-/// longest are forgotten, which costs time and nothing else.
-const SERIES_CACHE_BYTES_MAX: usize = 80 << 20;
+/// Bytes of remembered remote write series, beside their label sets: half of it holds about 300 000. Beyond it those
+/// that are silent longest are forgotten, which costs time and nothing else.
+const SERIES_CACHE_BYTES_MAX: usize = 128 << 20;
 
 /// Takes pushes. Cloning shares it.
 #[derive(Clone)]
