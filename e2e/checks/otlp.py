@@ -75,6 +75,41 @@ def python_otlp(server, spans, metrics, logs):
     tracers.shutdown(), loggers.shutdown(), meters.shutdown()
 
 
+def check_python_delta_and_exponential_metrics(options):
+    """Delta temporality and exponential histograms, chosen as users choose them: by environment variables."""
+    import os
+    from unittest import mock
+
+    variables = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "DELTA",
+                 "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram"}
+    with mock.patch.dict(os.environ, variables), Server(options.kenning) as server:
+        delta_metrics(server)
+
+
+def delta_metrics(server):
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.resources import Resource
+
+    reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{server.otlp_http}/v1/metrics"), 60_000)
+    resource = Resource.create({"service.name": "delta-shop", "service.instance.id": "1", "host.name": "h"})
+    meters = MeterProvider(resource=resource, metric_readers=[reader])
+    meter = meters.get_meter("e2e")
+    orders, latency = meter.create_counter("shop.orders"), meter.create_histogram("shop.latency", unit="s")
+    for _ in range(3):
+        orders.add(2, {"kind": "book"})
+        latency.record(0.5), latency.record(2.0)
+        assert meters.force_flush()
+    values = vector(server, 'shop_orders_total{job="delta-shop",instance="1",kind="book"}')
+    assert values[0]["value"][1] == "6", values
+    count = vector(server, "histogram_count(shop_latency_seconds)")
+    assert count[0]["value"][1] == "6", count
+    assert vector(server, "histogram_sum(shop_latency_seconds)")[0]["value"][1] == "7.5"
+    assert vector(server, 'target_info{job="delta-shop",host_name="h"}')[0]["value"][1] == "1"
+    meters.shutdown()
+
+
 def check_javascript_otlp(options):
     if not (options.js and shutil.which("node")):
         raise Skip("node and e2e/js/node_modules are needed")
