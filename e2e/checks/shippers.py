@@ -88,7 +88,7 @@ action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" tcp_framing=
             query = '{service_name="relay"}'
             found = eventually(lambda: len(got := lines(server, query)) == 20 and got, "all messages are relayed")
             # rsyslog counts the blank behind a tag to the message.
-    assert {line.strip() for _, line in found} == {f"relayed {n}" for n in range(20)}, found
+            assert {line.strip() for _, line in found} == {f"relayed {n}" for n in range(20)}, found
             assert all(labels["facility"] == "user" for labels, _ in found), found
         finally:
             process.terminate()
