@@ -33,7 +33,7 @@ pub use routes::Permission;
 pub use run::QueryGate;
 pub use state::{
     Api, ApiParts, BlockSummary, IngestOverview, NoScraping, Readiness, Refused, ScrapeTarget, Scraping,
-    WebOptions,
+    TargetMetadata, WebOptions,
 };
 
 use crate::routes::Routes;

@@ -137,6 +137,9 @@ impl Readiness {
     }
 }
 
+/// A target's labels, and what it says of its metrics.
+pub type TargetMetadata = (Vec<(String, String)>, Vec<MetricMetadata>);
+
 /// What the API asks of whoever scrapes.
 pub trait Scraping: Send + Sync + 'static {
     /// The targets and how they stand.
@@ -146,7 +149,7 @@ pub trait Scraping: Send + Sync + 'static {
     /// The jobs, each with the number of targets that its rules drop.
     fn pools(&self) -> Vec<(String, usize)>;
     /// What targets say of their metrics: labels of the target, then the metrics.
-    fn metadata(&self) -> Vec<(Vec<(String, String)>, Vec<MetricMetadata>)>;
+    fn metadata(&self) -> Vec<TargetMetadata>;
     /// Reads the configuration again; the error says why the old one stays.
     fn reload(&self) -> Result<(), String>;
 }
@@ -165,7 +168,7 @@ impl Scraping for NoScraping {
     fn pools(&self) -> Vec<(String, usize)> {
         Vec::new()
     }
-    fn metadata(&self) -> Vec<(Vec<(String, String)>, Vec<MetricMetadata>)> {
+    fn metadata(&self) -> Vec<TargetMetadata> {
         Vec::new()
     }
     fn reload(&self) -> Result<(), String> {

@@ -1,6 +1,8 @@
 //! Prometheus's HTTP API: every example of its API description has the shape of our answers, its error bodies are ours,
 //! the recorded answers of its editor come back, and what changes data does so only when it may.
 
+#![allow(clippy::print_stderr)]
+
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -9,7 +11,7 @@ use std::sync::Arc;
 use http_body_util::BodyExt;
 use kenning_api::{
     Api, ApiParts, App, BlockSummary, Body, IngestOverview, NoScraping, Push, QueryGate, Readiness,
-    ScrapeTarget, Scraping, WebOptions,
+    ScrapeTarget, Scraping, TargetMetadata, WebOptions,
 };
 use kenning_model::{
     Batch, BatchId, Exemplar, Histogram, HistogramSample, LabelSet, MetricBatch, MetricKind, MetricMetadata,
@@ -35,7 +37,7 @@ impl Scraping for OneTarget {
     fn pools(&self) -> Vec<(String, usize)> {
         vec![("api".into(), 1)]
     }
-    fn metadata(&self) -> Vec<(Vec<(String, String)>, Vec<MetricMetadata>)> {
+    fn metadata(&self) -> Vec<TargetMetadata> {
         let one = MetricMetadata { metric: "up".into(), ..MetricMetadata::default() };
         vec![(vec![("job".into(), "api".into())], vec![one])]
     }
@@ -166,9 +168,7 @@ fn request_for(path: &str) -> Option<String> {
         | "/scrape_pools"
         | "/scrape_pools/config" => return None,
         path if path.starts_with("/search/") || path.starts_with("/admin/") => return None,
-        path if matches!(path, "/read" | "/write" | "/otlp/v1/metrics" | "/notifications/live") => {
-            return None;
-        }
+        "/read" | "/write" | "/otlp/v1/metrics" | "/notifications/live" => return None,
         path => path.to_owned(),
     })
 }
@@ -358,10 +358,7 @@ async fn errors_are_those_of_prometheus() {
         "/api/v1/query?query=up%20%2B%20on()%20up",
         422,
         "execution",
-        &get("/api/v1/query?query=up%20%2B%20on()%20up").await.json()["error"]
-            .as_str()
-            .unwrap_or("")
-            .to_owned(),
+        get("/api/v1/query?query=up%20%2B%20on()%20up").await.json()["error"].as_str().unwrap_or(""),
     )
     .await;
     check_error("/api/v1/query?query=up&timeout=0", 503, "timeout", "query timed out in query execution")

@@ -3,8 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use kenning_api::{ScrapeTarget, Scraping};
-use kenning_model::{LabelSet, MetricMetadata};
+use kenning_api::{ScrapeTarget, Scraping, TargetMetadata};
+use kenning_model::LabelSet;
 use kenning_promconfig::{ScrapeConfig, units};
 use kenning_receivers::scrape::{Control, Health};
 use kenning_receivers::serve::Stop;
@@ -126,7 +126,7 @@ impl Scraping for ScrapeControl {
         self.control.targets().pool_counts()
     }
 
-    fn metadata(&self) -> Vec<(Vec<(String, String)>, Vec<MetricMetadata>)> {
+    fn metadata(&self) -> Vec<TargetMetadata> {
         let metadata = self.control.targets().metadata();
         metadata.into_iter().map(|(labels, known)| (pairs(&labels), known)).collect()
     }

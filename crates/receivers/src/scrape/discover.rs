@@ -93,7 +93,7 @@ fn read_files(files: &dyn Files, patterns: &[String], before: &ByFile) -> ByFile
     for path in patterns.iter().flat_map(|pattern| files.glob(pattern)) {
         let text = files.read(&path, TARGETS_BYTES_MAX).map_err(|error| error.to_string());
         let groups = match text.and_then(|text| target_groups(&text)) {
-            Ok(groups) => groups.iter().enumerate().map(|(_, group)| from_file(group, &path)).collect(),
+            Ok(groups) => groups.iter().map(|group| from_file(group, &path)).collect(),
             Err(_) => before
                 .iter()
                 .find(|(known, _)| *known == path)
