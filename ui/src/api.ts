@@ -22,7 +22,8 @@ export function positionIn(message: string): { line: number; column: number } | 
   return m ? { line: Number(m[1]), column: Number(m[2]) } : null;
 }
 
-type Query = Record<string, string | number | readonly string[] | undefined>;
+/** Parameters of a request; undefined and empty ones are left out. */
+export type Query = Record<string, string | number | readonly string[] | undefined>;
 
 /** Bodies longer than this go as POST forms: proxies cut long addresses. */
 const GET_LENGTH_MAX = 4000;
@@ -37,13 +38,15 @@ function form(query: Query): URLSearchParams {
   return out;
 }
 
-interface Options {
+/** How a request is made. */
+export interface Options {
   signal?: AbortSignal | undefined;
   headers?: Record<string, string>;
   postable?: boolean;
 }
 
-async function get(path: string, query: Query, options: Options = {}): Promise<unknown> {
+/** One request; the decoded answer, or an `ApiError`. */
+export async function get(path: string, query: Query, options: Options = {}): Promise<unknown> {
   const params = form(query).toString();
   const post = options.postable === true && params.length > GET_LENGTH_MAX;
   const url = new URL(`../${path}${post || !params ? "" : `?${params}`}`, document.baseURI);
@@ -77,7 +80,8 @@ async function decode(response: Response): Promise<unknown> {
   return body;
 }
 
-const isRecord = (v: unknown): v is Record<string, unknown> => typeof v === "object" && v !== null && !Array.isArray(v);
+/** Whether a decoded value is an object. */
+export const isRecord = (v: unknown): v is Record<string, unknown> => typeof v === "object" && v !== null && !Array.isArray(v);
 
 function reason(body: unknown, text: string): string {
   if (isRecord(body)) {
@@ -88,9 +92,12 @@ function reason(body: unknown, text: string): string {
   return text.trim().slice(0, 2000);
 }
 
-const data = (body: unknown): unknown => (isRecord(body) ? body["data"] : undefined);
-const list = (v: unknown): unknown[] => (Array.isArray(v) ? v : []);
-const strings = (v: unknown): string[] => list(v).filter((x): x is string => typeof x === "string");
+/** The `data` of an answer. */
+export const data = (body: unknown): unknown => (isRecord(body) ? body["data"] : undefined);
+/** A decoded list, empty when it is none. */
+export const list = (v: unknown): unknown[] => (Array.isArray(v) ? v : []);
+/** The texts of a decoded list. */
+export const strings = (v: unknown): string[] => list(v).filter((x): x is string => typeof x === "string");
 
 // ------------------------------------------------------------------------------------------- Prometheus
 
@@ -284,75 +291,6 @@ export async function lokiLabels(startNs: string, endNs: string, signal?: AbortS
 export async function lokiLabelValues(label: string, startNs: string, endNs: string, signal?: AbortSignal): Promise<string[]> {
   const path = `loki/api/v1/label/${encodeURIComponent(label)}/values`;
   return strings(data(await get(path, { start: startNs, end: endNs }, { signal })));
-}
-
-// ----------------------------------------------------------------------------------------------- Jaeger
-
-/** Attribute of a span, event or process. */
-export interface Tag {
-  key: string;
-  type?: string;
-  value: unknown;
-}
-
-/** A span as Jaeger writes it; times in microseconds. */
-export interface JaegerSpan {
-  traceID: string;
-  spanID: string;
-  operationName: string;
-  references?: { refType: string; traceID: string; spanID: string }[];
-  startTime: number;
-  duration: number;
-  tags?: Tag[];
-  logs?: { timestamp: number; fields: Tag[] }[];
-  processID: string;
-  warnings?: string[] | null;
-}
-
-/** A trace as Jaeger writes it. */
-export interface JaegerTrace {
-  traceID: string;
-  spans: JaegerSpan[];
-  processes: Record<string, { serviceName: string; tags?: Tag[] }>;
-}
-
-/** Search for traces; times and durations as Jaeger wants them (µs; `100ms`). */
-export interface TraceSearch {
-  service: string;
-  operation?: string;
-  tags?: string;
-  minDuration?: string;
-  maxDuration?: string;
-  limit: number;
-  start: number;
-  end: number;
-}
-
-/** Services that have sent spans. */
-export async function traceServices(signal?: AbortSignal): Promise<string[]> {
-  return strings(data(await get("ds/jaeger/api/services", {}, { signal }))).sort();
-}
-
-/** Operations of one service. */
-export async function traceOperations(service: string, signal?: AbortSignal): Promise<string[]> {
-  const path = `ds/jaeger/api/services/${encodeURIComponent(service)}/operations`;
-  return strings(data(await get(path, {}, { signal }))).sort();
-}
-
-/** Traces that match. */
-export async function findTraces(q: TraceSearch, signal?: AbortSignal): Promise<JaegerTrace[]> {
-  return list(data(await get("ds/jaeger/api/traces", { ...q }, { signal }))) as JaegerTrace[];
-}
-
-/** One trace; null when it is unknown. */
-export async function trace(id: string, signal?: AbortSignal): Promise<JaegerTrace | null> {
-  try {
-    const found = list(data(await get(`ds/jaeger/api/traces/${encodeURIComponent(id)}`, {}, { signal }))) as JaegerTrace[];
-    return found[0] ?? null;
-  } catch (e) {
-    if (e instanceof ApiError && e.status === 404) return null;
-    throw e;
-  }
 }
 
 // ---------------------------------------------------------------------------------------------- Kenning

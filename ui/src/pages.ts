@@ -12,7 +12,7 @@ export interface Page {
   question: string;
   load: () => Promise<{ default: ComponentType }>;
   /** Stylesheet beyond the common one, by the name it has in index.html. */
-  style?: "signals";
+  style?: "home" | "signals" | "metrics";
   /** Reached by links only, not listed. */
   hidden?: boolean;
 }
@@ -26,6 +26,7 @@ export const PAGES: readonly Page[] = [
     icon: "home",
     question: "Is anything wrong now?",
     load: () => import("./pages/home.tsx"),
+    style: "home",
   },
   {
     path: "metrics",
@@ -34,6 +35,7 @@ export const PAGES: readonly Page[] = [
     icon: "metrics",
     question: "Browse metrics, run PromQL",
     load: () => import("./pages/metrics.tsx"),
+    style: "metrics",
   },
   {
     path: "logs",

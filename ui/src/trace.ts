@@ -2,7 +2,7 @@
  * Traces as the pages need them: summaries for the list, a tree in drawing order for the waterfall, the critical path.
  * Spans come from outside: parents may be missing, ids doubled, references circular; none of that may loop or fail.
  */
-import type { JaegerSpan, JaegerTrace, Tag } from "./api.ts";
+import type { JaegerSpan, JaegerTrace, Tag } from "./api_traces.ts";
 
 /** One row of the list of traces. Times in microseconds. */
 export interface TraceSummary {

@@ -5,6 +5,7 @@ import { readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { dirname, extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { bucketSeries, cardinality, check, complete, exemplars, familyOf, functions, nativeAt } from "./mock_metrics.mjs";
 import { inIncident, linesOf, METRICS, requestOf, requestsOf, SERVICES, traceOf } from "./mock_data.mjs";
 
 const DIST = join(dirname(fileURLToPath(import.meta.url)), "..", "dist");
@@ -41,6 +42,14 @@ function fits(labels, matchers) {
 
 /** Series of an expression: [{labels, at(t)}]. */
 function evaluate(expr) {
+  const quantiles = /^histogram_quantiles\((.*), "quantile", ([\d., ]+)\)$/s.exec(expr);
+  if (quantiles) {
+    return quantiles[2].split(", ").flatMap((phi) => evaluate(`histogram_quantile(${phi}, ${quantiles[1]})`).map((s) => ({ ...s, labels: { ...s.labels, quantile: phi } })));
+  }
+  const most = /^topk\((\d+), (.*)\)$/s.exec(expr);
+  if (most) return evaluate(most[2]).slice(0, Number(most[1]));
+  const counted = /^count\((\{.*\})\)$/s.exec(expr);
+  if (counted) return [{ labels: {}, at: () => allSeries([counted[1]]).length }];
   const depthZero = splitTop(expr, "/");
   if (depthZero.length === 2) {
     const [a, b] = depthZero.map(evaluate);
@@ -49,8 +58,13 @@ function evaluate(expr) {
   const found = /([a-zA-Z_:][\w:]*)\s*(\{[^}]*\})?\s*(\[[^\]]*\])?\s*\)*\s*$/.exec(expr);
   const name = found?.[1] ?? "";
   const matchers = matchersOf(found?.[2] ?? "");
-  const family = METRICS.find((m) => name === m.name || (m.type === "histogram" && name.startsWith(m.name)));
+  const family = familyOf(name);
   if (!family) return [];
+  if (/^sum by \(le\) /.test(expr)) return bucketSeries(family.series.filter((s) => fits(s.labels, matchers)));
+  if (family.type === "native_histogram" && !/histogram_/.test(expr)) {
+    const chosen = family.series.filter((s) => fits(s.labels, matchers));
+    return [{ labels: {}, histogram: (t) => nativeAt(chosen, t), at: () => 0 }];
+  }
   const by = /\bby\s*\(([^)]*)\)/.exec(expr)?.[1]?.split(",").map((l) => l.trim()).filter((l) => l && l !== "le");
   const quantile = /histogram_quantile\(\s*([\d.]+)/.exec(expr);
   const rate = /\bi?rate\(/.test(expr);
@@ -101,11 +115,12 @@ function checked(query) {
 function promRange(q) {
   const [start, end, step] = [Number(q.get("start")), Number(q.get("end")), Number(q.get("step"))];
   const result = evaluate(checked(q.get("query"))).map((s) => {
-    const values = [];
-    for (let t = start; t <= end + 1e-6; t += step) values.push([t, String(s.at(t))]);
-    return { metric: s.labels, values };
+    const points = [];
+    for (let t = start; t <= end + 1e-6; t += step) points.push([t, s.histogram ? s.histogram(t) : String(s.at(t))]);
+    return s.histogram ? { metric: s.labels, histograms: points } : { metric: s.labels, values: points };
   });
-  return { status: "success", data: { resultType: "matrix", result } };
+  const stats = { timings: { execTotalTime: 0.0042 }, samples: { totalQueryableSamples: 480 * result.length, peakSamples: 240 } };
+  return { status: "success", data: { resultType: "matrix", result, ...(q.get("stats") ? { stats } : {}) } };
 }
 
 function promInstant(q) {
@@ -296,7 +311,7 @@ const ROUTES = [
   [/^\/api\/v1\/labels$/, (q) => ok(unique(allSeries(q.getAll("match[]")).flatMap((l) => Object.keys(l))))],
   [/^\/api\/v1\/label\/([^/]+)\/values$/, (q, m) => ok(unique(allSeries(q.getAll("match[]")).map((l) => l[m[1]]).filter(Boolean)))],
   [/^\/api\/v1\/series$/, (q) => ok(allSeries(q.getAll("match[]")))],
-  [/^\/api\/v1\/metadata$/, () => ok(Object.fromEntries(METRICS.map((m) => [m.name, [{ type: m.type, help: m.help, unit: m.unit }]])))],
+  [/^\/api\/v1\/metadata$/, () => ok(Object.fromEntries(METRICS.map((m) => [m.name, [{ type: m.type.replace("native_", ""), help: m.help, unit: m.unit }]])))],
   [/^\/loki\/api\/v1\/query_range$/, lokiRange],
   [/^\/loki\/api\/v1\/labels$/, () => ok(["environment", "level", "service_name"])],
   [/^\/loki\/api\/v1\/label\/([^/]+)\/values$/, (_q, m) => ok({ service_name: SERVICES, level: ["debug", "error", "info", "warn"] }[m[1]] ?? ["development"])],
@@ -304,6 +319,11 @@ const ROUTES = [
   [/^\/ds\/jaeger\/api\/services\/([^/]+)\/operations$/, (_q, m) => operations(m[1])],
   [/^\/ds\/jaeger\/api\/traces$/, findTraces],
   [/^\/ds\/jaeger\/api\/traces\/([0-9a-f]+)$/, (_q, m) => oneTrace(m[1])],
+  [/^\/api\/v1\/query_exemplars$/, (q) => ok(exemplars(q))],
+  [/^\/api\/ui\/v1\/cardinality$/, (q) => cardinality(allSeries(q.getAll("match[]")), q)],
+  [/^\/api\/ui\/v1\/promql\/complete$/, complete],
+  [/^\/api\/ui\/v1\/promql\/check$/, check],
+  [/^\/api\/ui\/v1\/promql\/functions$/, functions],
   [/^\/api\/ui\/v1\/home$/, (q, _m, tenant) => home(q, tenant)],
 ];
 

@@ -70,6 +70,13 @@ export const METRICS = [
     help: "Time from the first byte of the request to the last of the answer",
     series: ROUTES.map(([method, route], i) => latency({ ...API, method, route }, 0.04 + 0.03 * i)),
   },
+  {
+    name: "http_response_size_bytes",
+    type: "native_histogram",
+    unit: "bytes",
+    help: "Bytes of the answers' bodies",
+    series: ROUTES.map(([method, route], i) => ({ ...latency({ ...API, method, route }, 1), quantile: (q, t) => 2 ** (7 + 2 * i + 6 * q ** 1.5 + smooth(41 + i, t, 300)) })),
+  },
   { name: "http_requests_in_progress", type: "gauge", unit: "", help: "Requests being answered", series: one(API, (t) => Math.round(2 + 5 * smooth(3, t, 30))) },
   {
     name: "consumer_messages_consumed_total",

@@ -7,7 +7,9 @@
 
 mod app;
 mod asked;
+mod cardinality;
 mod cors;
+mod editor;
 mod encoding;
 mod error;
 mod health;
@@ -33,7 +35,7 @@ pub use routes::Permission;
 pub use run::QueryGate;
 pub use state::{
     Api, ApiParts, BlockSummary, IngestOverview, NoScraping, Readiness, Refused, ScrapeTarget, Scraping,
-    TargetMetadata, WebOptions,
+    SeriesLimits, TargetMetadata, WebOptions,
 };
 
 use crate::routes::Routes;
@@ -51,5 +53,7 @@ pub fn table() -> Routes {
         .nest("/ds/jaeger", &jaeger::routes())
         .merge(&health::routes())
         .merge(&home::routes())
+        .merge(&editor::routes())
+        .merge(&cardinality::routes())
         .merge(&ui::routes())
 }

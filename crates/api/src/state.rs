@@ -1,5 +1,6 @@
 //! What handlers share.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -218,6 +219,27 @@ pub struct IngestOverview {
     pub bytes_on_disk: u64,
     /// Series with recent samples.
     pub active_series: u64,
+    /// How many series tenants may have that have no limits of their own.
+    pub series_limits: SeriesLimits,
+    /// The same of tenants with limits of their own.
+    pub series_limits_by_tenant: BTreeMap<String, SeriesLimits>,
+}
+
+impl IngestOverview {
+    /// How many series a tenant may have.
+    #[must_use]
+    pub fn series_limits_of(&self, tenant: &str) -> SeriesLimits {
+        self.series_limits_by_tenant.get(tenant).copied().unwrap_or(self.series_limits)
+    }
+}
+
+/// How many active series a tenant may have; `None`: as many as come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeriesLimits {
+    /// In all.
+    pub series: Option<u64>,
+    /// Of one metric name.
+    pub per_metric: Option<u64>,
 }
 
 /// Items that were not stored for one reason.

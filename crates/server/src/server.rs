@@ -1,5 +1,6 @@
 //! Builds the parts, starts them from the store outward to the sockets, waits, and stops them the other way round.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use kenning_api::{
     Api, ApiParts, App, AskPatterns, BlockSummary, IngestOverview, QueryGate, Readiness, Refused, Scraping,
-    WebOptions,
+    SeriesLimits, WebOptions,
 };
 use kenning_model::{Pattern, Signal, Store, TenantId};
 use kenning_patterns::Options as MinerOptions;
@@ -212,7 +213,7 @@ impl Running {
             started_at: clock.unix_nanos() / 1_000_000_000,
             own_metrics: own_metrics(&registry, &engine, &store_metrics),
             scraping: Arc::clone(&scraping) as Arc<dyn Scraping>,
-            ingest: ingest_of(registry.clone(), Arc::clone(&engine), settings.tenant.clone()),
+            ingest: ingest_of(registry.clone(), Arc::clone(&engine), &settings),
             patterns,
             config: settings.to_yaml(),
             blocks: blocks_of(Arc::clone(&engine)),
@@ -532,8 +533,13 @@ fn own_metrics(
 fn ingest_of(
     registry: Registry,
     engine: Arc<Engine>,
-    tenant: String,
+    settings: &Settings,
 ) -> Arc<dyn Fn() -> IngestOverview + Send + Sync> {
+    let tenant = settings.tenant.clone();
+    let limits = settings.ingest_limits();
+    let series_limits = series_limits_of(&limits.default);
+    let by_tenant = limits.tenants.iter().map(|(name, of)| (name.as_str().to_owned(), series_limits_of(of)));
+    let series_limits_by_tenant: BTreeMap<_, _> = by_tenant.collect();
     Arc::new(move || {
         let families = registry.snapshot();
         let stored = |signal: Signal| {
@@ -556,8 +562,15 @@ fn ingest_of(
             refused: refused.collect(),
             bytes_on_disk: store.wal_bytes + store.tables.iter().map(|table| table.bytes).sum::<u64>(),
             active_series: store.active_series,
+            series_limits,
+            series_limits_by_tenant: series_limits_by_tenant.clone(),
         }
     })
+}
+
+fn series_limits_of(limits: &kenning_pipeline::Limits) -> SeriesLimits {
+    let count = |limit: Option<usize>| limit.and_then(|limit| u64::try_from(limit).ok());
+    SeriesLimits { series: count(limits.series), per_metric: count(limits.series_per_metric) }
 }
 
 type LabelsOf<'a> = &'a [(&'static str, String)];

@@ -10,8 +10,11 @@ import { cssColor, DASHES, seriesVar } from "../palette.ts";
 import { range, scheme, setRange, zone } from "../state.ts";
 import { axisTick, zoomOut, type Range, type Zone } from "../time.ts";
 import { format, type Unit } from "../units.ts";
-import { nearestIndex, summarize, type ChartData, type Series } from "./data.ts";
-import { Tip, type Point, type PointLink } from "./tip.tsx";
+import { nearestIndex, stack, summarize, type ChartData, type Series } from "./data.ts";
+import { lazy } from "../widgets/lazy.tsx";
+import type { Point, PointLink } from "./tip.tsx";
+
+const Tip = lazy(() => import("./tip.tsx").then((m) => m.Tip));
 
 interface Props {
   data: ChartData;
@@ -25,6 +28,21 @@ interface Props {
   /** Said to those who cannot see the picture. */
   label: string;
   small?: boolean;
+  /** Lines upon each other, filled. */
+  stacked?: boolean;
+  /** Logarithmic values; what is not above zero is a gap. */
+  log?: boolean;
+  /** Something drawn over the lines that takes part in pointing. */
+  layer?: Layer | undefined;
+}
+
+/** Marks over the lines, such as exemplars. */
+export interface Layer {
+  draw: (u: uPlot) => void;
+  /** The pointer moved; `null` when it left. */
+  hover: (u: uPlot, at: { left: number; top: number } | null) => void;
+  /** True when the click was for the layer. */
+  click: (u: uPlot, at: { left: number; top: number }) => boolean;
 }
 
 /** A place on the chart by time and series, not by index: a refresh moves the columns under a pinned tooltip. */
@@ -51,13 +69,15 @@ export function LineChart(props: Props) {
     () => (props.only ? props.data.series.filter((s) => props.only?.has(s.key)) : props.data.series),
     [props.data, props.only],
   );
-  const columns = useMemo(() => [props.data.times, ...shown.map((s) => s.values)] as uPlot.AlignedData, [props.data, shown]);
-  const shape = `${width} ${props.height} ${scheme.value} ${zone.value} ${props.unit} ${shown.map((s) => s.key).join("\n")}`;
+  const columns = useMemo(() => columnsOf(props, shown), [props.data, shown, props.stacked, props.log]);
+  const shape = `${width} ${props.height} ${scheme.value} ${zone.value} ${props.unit} ${props.stacked} ${props.log} ${shown.map((s) => s.key).join("\n")}`;
+  const layer = useRef(props.layer);
+  layer.current = props.layer;
 
   useEffect(() => {
     const host = root.current;
     if (!host || width === 0) return;
-    const handlers: Handlers = { hover: (h) => !pinned.current && setHover(h), click: (h) => setPin((old) => (old ? null : h)) };
+    const handlers: Handlers = { hover: (h) => !pinned.current && setHover(h), click: (h) => setPin((old) => (old ? null : h)), layer: () => layer.current };
     const u = new uPlot(options(props, shown, width, zone.value, handlers), columns, host);
     plot.current = u;
     return () => {
@@ -71,6 +91,7 @@ export function LineChart(props: Props) {
     viewOf.set(u, props.view);
     u.setData(columns);
   }, [columns, props.view.from, props.view.to]);
+  useEffect(() => plot.current?.redraw(false), [props.layer]);
   const tip = pin ?? hover;
   const index = tip ? nearestIndex(props.data.times, tip.at) : -1;
   const time = (props.data.times[index] ?? 0) * 1000;
@@ -116,9 +137,17 @@ const viewOf = new WeakMap<uPlot, Range>();
 interface Handlers {
   hover: (h: Hover | null) => void;
   click: (h: Hover | null) => void;
+  layer: () => Layer | undefined;
 }
 
-function seriesOptions(s: Series): uPlot.Series {
+/** What uPlot draws: times and one column per line. */
+function columnsOf(props: Props, shown: readonly Series[]): uPlot.AlignedData {
+  const values = props.stacked ? stack(shown) : shown.map((s) => s.values);
+  const drawn = props.log ? values.map((column) => column.map((v) => (v !== null && v > 0 ? v : null))) : values;
+  return [props.data.times, ...drawn] as uPlot.AlignedData;
+}
+
+function seriesOptions(s: Series, stacked: boolean): uPlot.Series {
   const color = cssColor(seriesVar(s.slot.color));
   const dash = DASHES[s.slot.dash] ?? [];
   return {
@@ -126,6 +155,7 @@ function seriesOptions(s: Series): uPlot.Series {
     stroke: color,
     width: 1.25 * Math.min(2, Math.max(1, devicePixelRatio)) * (1 / devicePixelRatio),
     ...(dash.length ? { dash: [...dash] } : {}),
+    ...(stacked ? { fill: `color-mix(in srgb, ${color} 40%, ${cssColor("--surface")})` } : {}),
     spanGaps: false,
     points: { show: lonely(s.values), size: 4, fill: color },
   };
@@ -138,8 +168,9 @@ function lonely(values: readonly (number | null)[]): boolean {
 
 /** From zero unless that would flatten the line: gauges far from zero keep their own floor. */
 function yRange(props: Props, min: number | null, max: number | null): uPlot.Range.MinMax {
-  if (min === null || max === null) return [0, 1];
-  const fromZero = props.unit === "rate" || props.unit === "ratio" || props.unit === "bytes_rate";
+  if (min === null || max === null) return [props.log ? 0.1 : 0, 1];
+  if (props.log) return uPlot.rangeLog(min, max, 10, true);
+  const fromZero = props.unit === "rate" || props.unit === "ratio" || props.unit === "bytes_rate" || props.stacked === true;
   const low = min >= 0 && (fromZero || min < max * 0.6) ? 0 : min;
   const room = (max - low) * 0.08 || Math.abs(max) * 0.1 || 1;
   return [low === 0 ? 0 : low - room, max + room];
@@ -156,7 +187,7 @@ function options(props: Props, shown: readonly Series[], width: number, tz: Zone
     tzDate: (s) => (tz === "utc" ? uPlot.tzDate(new Date(s * 1000), "Etc/UTC") : new Date(s * 1000)),
     scales: {
       x: { time: true, range: (u) => xRange(u, props) },
-      y: { range: (_u, min, max) => yRange(props, min, max) },
+      y: { ...(props.log ? { distr: 3 as const, log: 10 } : {}), range: (_u, min, max) => yRange(props, min, max) },
     },
     axes: [
       {
@@ -172,11 +203,11 @@ function options(props: Props, shown: readonly Series[], width: number, tz: Zone
         size: (_u, values) => Math.max(34, 10 + 6.2 * Math.max(0, ...(values ?? []).map((v) => v.length))),
         gap: 4,
         space: props.small ? 28 : 34,
-        ...(props.unit.startsWith("bytes") ? { incrs: BINARY_INCREMENTS } : {}),
-        values: (_u, splits) => splits.map((v) => format(v, props.unit, 4)),
+        ...(props.unit.startsWith("bytes") && !props.log ? { incrs: BINARY_INCREMENTS } : {}),
+        values: (_u, splits) => splits.map((v) => (v === null ? "" : format(v, props.unit, 4))),
       },
     ],
-    series: [{}, ...shown.map((s) => seriesOptions(s))],
+    series: [{}, ...shown.map((s) => seriesOptions(s, props.stacked === true))],
     cursor: {
       drag: { x: true, y: false, setScale: false },
       sync: { key: sync.key, setSeries: false, scales: ["x", null] },
@@ -185,7 +216,13 @@ function options(props: Props, shown: readonly Series[], width: number, tz: Zone
     },
     hooks: {
       init: [(u) => (viewOf.set(u, props.view), listen(u, shown, on))],
-      setCursor: [(u) => on.hover(pointUnder(u, shown))],
+      draw: [(u) => on.layer()?.draw(u)],
+      setCursor: [
+        (u) => {
+          on.hover(pointUnder(u, shown));
+          on.layer()?.hover(u, placeOf(u));
+        },
+      ],
       setSelect: [(u) => zoomTo(u)],
     },
   };
@@ -207,8 +244,15 @@ function listen(u: uPlot, shown: readonly Series[], on: Handlers): void {
   let downAt = 0;
   u.over.addEventListener("mousedown", (e) => (downAt = e.clientX));
   u.over.addEventListener("click", (e) => {
-    if (Math.abs(e.clientX - downAt) < 4) on.click(pointUnder(u, shown));
+    const at = placeOf(u);
+    if (Math.abs(e.clientX - downAt) < 4 && !(at && on.layer()?.click(u, at))) on.click(pointUnder(u, shown));
   });
+}
+
+/** Where the pointer is on this chart; null when it is on another. */
+function placeOf(u: uPlot): { left: number; top: number } | null {
+  const { left, top } = u.cursor;
+  return left == null || top == null || left < 0 || u.cursor.event == null ? null : { left, top };
 }
 
 /** The point under the cursor; null when the cursor is on another chart of the page, which draws the tooltip. */

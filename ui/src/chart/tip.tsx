@@ -1,4 +1,5 @@
 /** The tooltip of the time charts: values sorted, the nearest bold; pinned it is text with links. */
+import "../core.ts";
 import { px } from "../load.ts";
 import { zone } from "../state.ts";
 import { dateTime } from "../time.ts";

@@ -1,20 +1,22 @@
-/** What is known about a metric, which of its statistics is shown, and the labels it can be broken down by. */
+/** What is known about a metric, which of its statistics is shown, filters, and the labels it can be broken down by. */
 import "../core.ts";
 import { useEffect } from "preact/hooks";
 import { promSeries } from "../api.ts";
 import { useLoad } from "../load.ts";
-import { HISTOGRAM_VIEWS, type Family, type HistogramView } from "../query/promql.ts";
-import { param, patch } from "../router.ts";
+import { HISTOGRAM_VIEWS, selector, type Family } from "../query/promql.ts";
+import { link, param, patch } from "../router.ts";
 import { range, refresh, tenant } from "../state.ts";
-import type { Unit } from "../units.ts";
+import { integer, type Unit } from "../units.ts";
 import { SafeText, Segments } from "../widgets/basics.tsx";
+import { Filters } from "./metrics_parts.ts";
+import { statistic } from "./metrics_model.ts";
 
 const BREAKDOWN_LABELS_MAX = 24;
 
-async function breakdownLabels(family: Family, signal: AbortSignal): Promise<[string, number][]> {
+async function breakdownLabels(family: Family, match: readonly string[], signal: AbortSignal): Promise<[string, number][]> {
   const r = range.peek();
   const name = family.kind === "histogram" ? `${family.name}_count` : family.name;
-  const sets = await promSeries(name, r.from / 1000, r.to / 1000, signal);
+  const sets = await promSeries(selector(name, match), r.from / 1000, r.to / 1000, signal);
   const values = new Map<string, Set<string>>();
   for (const set of sets) {
     for (const [k, v] of Object.entries(set)) {
@@ -30,8 +32,8 @@ async function breakdownLabels(family: Family, signal: AbortSignal): Promise<[st
 }
 
 /** The header. */
-export function About({ family, unit }: { family: Family; unit: Unit }) {
-  const labels = useLoad(`${tenant.value} ${family.name}`, (signal) => breakdownLabels(family, signal), family.name);
+export function About({ family, unit, match }: { family: Family; unit: Unit; match: readonly string[] }) {
+  const labels = useLoad(`${tenant.value} ${family.name} ${match.join()}`, (signal) => breakdownLabels(family, match, signal), family.name);
   const by = param("by");
   const histogram = family.kind !== "counter" && family.kind !== "gauge";
   useEffect(() => {
@@ -46,22 +48,25 @@ export function About({ family, unit }: { family: Family; unit: Unit }) {
         <span class="chip">{family.kind.replace("_", " ")}</span>
         <span class="chip">{unit.replace("_", " ")}</span>
         {family.help && (
-          <span class="clip" style="max-width:90ch">
+          <span class="help">
             <SafeText text={family.help} />
           </span>
         )}
+        <span class="grow" />
+        <a class="btn small" href={link("metrics/cardinality", { match: `__name__=~${JSON.stringify(`${family.name}(_bucket|_sum|_count)?`)}` })}>
+          Series of it
+        </a>
       </div>
       <div class="toolbar">
-        {histogram && (
-          <Segments label="Statistic" value={(param("stat") || "0.95") as HistogramView} options={HISTOGRAM_VIEWS} onChange={(stat) => patch({ stat, unit: "" })} />
-        )}
+        {histogram && <Segments label="Statistic" value={statistic()} options={HISTOGRAM_VIEWS} onChange={(stat) => patch({ stat, unit: "" })} />}
+        <Filters metric={family.name} scope={[]} />
         <span class="faint">break down by</span>
         <button type="button" class="chip" aria-pressed={by === ""} onClick={() => patch({ by: "", only: "" })}>
           nothing
         </button>
         {labels.data?.map(([label, n]) => (
           <button key={label} type="button" class="chip mono" aria-pressed={by === label} onClick={() => patch({ by: label, only: "" })}>
-            {label} <span class="faint">{n}</span>
+            {label} <span class="faint">{integer(n)}</span>
           </button>
         ))}
         {labels.error && (

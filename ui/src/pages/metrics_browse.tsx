@@ -1,83 +1,28 @@
-/** The query-less half of Metrics: find metrics by name, see each as a small chart. */
+/** The query-less half of Metrics: find metrics by name, help, kind and labels; see each as a small chart or a row. */
 import "../core.ts";
-import { useState } from "preact/hooks";
-import { promRange } from "../api.ts";
-import { gridData } from "../chart/data.ts";
-import { LineChart } from "../chart/line.tsx";
-import { useLoad, useSeen, type Load } from "../load.ts";
-import { link, param, patch } from "../router.ts";
-import { expand, familyCaption, familyExpr, familyUnit, type Family } from "../query/promql.ts";
-import { range, service } from "../state.ts";
-import { alignRange, stepFor } from "../time.ts";
-import { format } from "../units.ts";
-import { summarize } from "../chart/data.ts";
-import { momentLinks } from "../links.ts";
-import { Empty, Failure, Loaded, SafeText } from "../widgets/basics.tsx";
-import { QueryBar } from "./metrics_parts.ts";
+import { px, useWidth, type Load } from "../load.ts";
+import type { Family, Kind } from "../query/promql.ts";
+import { matchWith } from "../query/promql.ts";
+import { link, param, paramAll, patch } from "../router.ts";
+import { service } from "../state.ts";
+import { integer } from "../units.ts";
+import { Empty, Failure, SafeText, Segments } from "../widgets/basics.tsx";
+import { useRows } from "../widgets/window.ts";
+import { Card, Filters, NameList, QueryBar } from "./metrics_parts.ts";
 import type { Catalogue } from "./metrics.tsx";
 
-const CARD_HEIGHT = 104;
-const CARD_POINTS = 90;
-const PAGE_CARDS = 24;
+/** As in the stylesheet: a card, and the gap between two. */
+const CARD_HEIGHT = 154;
+const CARD_WIDTH_MIN = 280;
+const GAP = 10;
 const FACETS_MAX = 40;
-
-/** Series in a small chart beyond this are not fetched: the card says so and the full view shows them. */
-const CARD_SERIES = 12;
-
-function Card({ family, match }: { family: Family; match: readonly string[] }) {
-  const [ref, seen] = useSeen<HTMLElement>();
-  const r = range.value;
-  const step = stepFor(r, CARD_POINTS, 5);
-  const { start, end } = alignRange(r, step);
-  const expr = familyExpr(family, { match, by: "", window: "$__rate_interval", view: "0.95" });
-  const limited = family.kind === "gauge" ? `topk(${CARD_SERIES}, ${expr})` : expr;
-  const load = useLoad(
-    seen ? `${limited} ${start} ${end} ${step}` : null,
-    async (signal) => gridData((await promRange(expand(limited, step, r.to - r.from), start, end, step, signal)).series, start, end, step),
-    limited,
-  );
-  const unit = familyUnit(family, "0.95");
-  const lone = load.data?.series.length === 1 ? load.data.series[0] : undefined;
-  return (
-    <section class="panel card" ref={ref} aria-label={family.name}>
-      <div class="head">
-        <a class="clip" href={link("metrics", { metric: family.name })} title={family.help || family.name}>
-          {family.name}
-        </a>
-        <span class="last">{lone ? format(summarize(lone.values).last, unit) : ""}</span>
-        <span class="how clip">{familyCaption(family, "0.95")}</span>
-      </div>
-      <div class="body">
-        {seen && (
-          <Loaded load={load}>
-            {(data) =>
-              data.series.length === 0 ? (
-                <div class="state">No samples in this range</div>
-              ) : (
-                <LineChart
-                  small
-                  data={data}
-                  view={r}
-                  unit={unit}
-                  height={CARD_HEIGHT}
-                  label={family.name}
-                  links={(p) => momentLinks(p.at, step, p.series?.labels ?? {})}
-                />
-              )
-            }
-          </Loaded>
-        )}
-      </div>
-    </section>
-  );
-}
 
 /** First word of a name: what its exporter or library put in front. */
 const prefixOf = (name: string): string => /^[a-zA-Z0-9]+/.exec(name)?.[0] ?? name;
 
-function facets(list: readonly Family[]): [string, number][] {
+function counted(list: readonly Family[], of: (f: Family) => string): [string, number][] {
   const counts = new Map<string, number>();
-  for (const f of list) counts.set(prefixOf(f.name), (counts.get(prefixOf(f.name)) ?? 0) + 1);
+  for (const f of list) counts.set(of(f), (counts.get(of(f)) ?? 0) + 1);
   return [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, FACETS_MAX);
 }
 
@@ -88,7 +33,7 @@ function Facets({ all, current }: { all: readonly Family[]; current: string }) {
         <span>all</span>
         <span class="faint">{all.length}</span>
       </button>
-      {facets(all).map(([prefix, count]) => (
+      {counted(all, (f) => prefixOf(f.name)).map(([prefix, count]) => (
         <button key={prefix} type="button" aria-pressed={current === prefix} onClick={() => patch({ prefix })}>
           <span class="clip">{prefix}</span>
           <span class="faint">{count}</span>
@@ -98,47 +43,81 @@ function Facets({ all, current }: { all: readonly Family[]; current: string }) {
   );
 }
 
-function Grid({ catalogue }: { catalogue: Catalogue }) {
-  const [pages, setPages] = useState(1);
-  const find = param("find").toLowerCase().split(/\s+/).filter(Boolean);
-  const prefix = param("prefix");
-  const found = catalogue.families.filter((f) => find.every((w) => f.name.toLowerCase().includes(w) || f.help.toLowerCase().includes(w)));
-  const shown = found.filter((f) => !prefix || prefixOf(f.name) === prefix);
-  const visible = shown.slice(0, pages * PAGE_CARDS);
+/** Cards in rows; only rows near the viewport are drawn and asked for. */
+function Cards({ families, match }: { families: readonly Family[]; match: readonly string[] }) {
+  const [host, width] = useWidth<HTMLDivElement>();
+  const columns = Math.max(1, Math.floor((width + GAP) / (CARD_WIDTH_MIN + GAP)));
+  const [ref, rows] = useRows<HTMLDivElement>(Math.ceil(families.length / columns), CARD_HEIGHT + GAP);
   return (
-    <div class="browse">
-      <Facets all={found} current={prefix} />
-      <div>
-        {shown.length === 0 ? (
-          <Empty title="No metric fits">
-            <p>Try fewer words, another prefix, or a wider service scope.</p>
-          </Empty>
-        ) : (
-          <div class="cards">
-            {visible.map((f) => (
-              <Card key={f.name} family={f} match={catalogue.match} />
-            ))}
-          </div>
-        )}
-        {visible.length < shown.length && (
-          <button type="button" class="btn" style="margin-top:12px" onClick={() => setPages(pages + 1)}>
-            Show {Math.min(PAGE_CARDS, shown.length - visible.length)} more of {shown.length - visible.length}
-          </button>
-        )}
+    <div ref={host}>
+      <div ref={ref} style={{ paddingTop: px(rows.above), paddingBottom: px(rows.below) }}>
+        <div class="cards">
+          {width > 0 && families.slice(rows.first * columns, rows.end * columns).map((f) => <Card key={f.name} family={f} match={match} />)}
+        </div>
       </div>
     </div>
   );
 }
 
-/** The browser. */
-export function Browser({ catalogue }: { catalogue: Load<Catalogue> }) {
+function Found({ catalogue }: { catalogue: Catalogue }) {
+  const find = param("find").toLowerCase().split(/\s+/).filter(Boolean);
+  const [prefix, kind] = [param("prefix"), param("kind") as Kind | ""];
+  const found = catalogue.families.filter((f) => find.every((w) => f.name.toLowerCase().includes(w) || f.help.toLowerCase().includes(w)));
+  const ofKind = found.filter((f) => !kind || f.kind === kind);
+  const shown = ofKind.filter((f) => !prefix || prefixOf(f.name) === prefix);
   return (
     <>
-      <QueryBar value="" catalogue={catalogue.data} error={undefined} />
+      <div class="toolbar">
+        <Segments
+          label="Layout"
+          value={param("list") === "1" ? "list" : "charts"}
+          options={[
+            ["charts", "Charts"],
+            ["list", "List"],
+          ]}
+          onChange={(v) => patch({ list: v === "list" ? "1" : "" })}
+        />
+        {counted(found, (f) => f.kind).map(([k, n]) => (
+          <button key={k} type="button" class="chip" aria-pressed={kind === k} onClick={() => patch({ kind: kind === k ? "" : k })}>
+            {k.replace("_", " ")} <span class="faint">{n}</span>
+          </button>
+        ))}
+        <Filters metric="" scope={catalogue.match} />
+      </div>
+      <div class="browse">
+        <Facets all={ofKind} current={prefix} />
+        <div>
+          {shown.length === 0 ? (
+            <Empty title="No metric fits">
+              <p>Try fewer words, another prefix or type, fewer filters, or a wider service scope.</p>
+            </Empty>
+          ) : param("list") === "1" ? (
+            <NameList families={shown} />
+          ) : (
+            <Cards families={shown} match={matchWith(catalogue.match, paramAll("f"))} />
+          )}
+        </div>
+      </div>
+    </>
+  );
+}
+
+/** The browser. */
+export function Browser({ catalogue }: { catalogue: Load<Catalogue> }) {
+  const filtered = paramAll("f").length > 0;
+  return (
+    <>
+      <QueryBar values={[""]} catalogue={catalogue.data} />
       <div class="toolbar">
         <h1>Metrics</h1>
-        <span class="dim">{service.value ? <SafeText text={`of ${service.value}`} /> : "of all services"}</span>
+        <span class="dim">
+          {catalogue.data && `${integer(catalogue.data.families.length)} `}
+          {service.value ? <SafeText text={`of ${service.value}`} /> : "of all services"}
+        </span>
         <span class="grow" />
+        <a class="btn" href={link("metrics/cardinality")}>
+          Cardinality
+        </a>
         <input
           class="field"
           style="width:min(320px,100%)"
@@ -150,8 +129,8 @@ export function Browser({ catalogue }: { catalogue: Load<Catalogue> }) {
         />
       </div>
       {catalogue.error && <Failure error={catalogue.error} retry={catalogue.retry} />}
-      {catalogue.data && catalogue.data.families.length > 0 && <Grid catalogue={catalogue.data} />}
-      {catalogue.data && catalogue.data.families.length === 0 && (
+      {catalogue.data && (catalogue.data.families.length > 0 || filtered) && <Found catalogue={catalogue.data} />}
+      {catalogue.data && catalogue.data.families.length === 0 && !filtered && (
         <Empty title="No metrics in this range">
           <p>
             {service.value ? `${service.value} has sent none. ` : ""}Widen the range, or see <a href={link("")}>Home</a> for ways to send some.

@@ -1,146 +1,157 @@
-/** One query at full size: chart, legend, table; for a metric picked in the browser also its breakdown and quantiles. */
+/** Queries at full size: chart, heat map or table, with options, costs and what the server has to say about them. */
 import "../core.ts";
-import { promInstant, promRange } from "../api.ts";
+import { rangeWhole, exemplars as loadExemplars, type Exemplar, type HistogramSeries, type RangeAnswer } from "../api_metrics.ts";
 import { gridData, type ChartData } from "../chart/data.ts";
-import { Legend } from "../chart/legend.tsx";
-import { LineChart } from "../chart/line.tsx";
 import { useLoad, useWidth, type Load } from "../load.ts";
-import { momentLinks } from "../links.ts";
-import { param, paramAll, patch } from "../router.ts";
-import { expand, familyExpr, familyUnit, metricIn, type Family, type HistogramView } from "../query/promql.ts";
+import { param, paramAll } from "../router.ts";
+import { matchWith, metricIn } from "../query/promql.ts";
 import { soleService } from "../query/scope.ts";
-import { range } from "../state.ts";
-import { alignRange, promDuration, stepFor } from "../time.ts";
-import { unitOfExpr, type Unit } from "../units.ts";
-import { Empty, Loaded, Segments } from "../widgets/basics.tsx";
-import { Icon } from "../widgets/icons.tsx";
-import { About, QueryBar, Table } from "./metrics_parts.ts";
+import { range, service } from "../state.ts";
+import { alignRange, promDuration } from "../time.ts";
+import type { Unit } from "../units.ts";
+import { Empty, Failure, Loaded } from "../widgets/basics.tsx";
+import { asked, familyNamed, filled, options, statistic, stepIn, unitFor, type Asked } from "./metrics_model.ts";
+import { About, Breakdown, Exemplars, Graph, Heat, Notes, OptionsBar, QueryBar, SeriesLegend, Table } from "./metrics_parts.ts";
 import type { Catalogue } from "./metrics.tsx";
 
-const CHART_HEIGHT = 340;
-const MIN_STEP_S = 1;
-
-const UNITS: readonly Unit[] = ["count", "seconds", "bytes", "ratio", "rate", "bytes_rate"];
-
-interface Asked {
-  expr: string;
-  family: Family | undefined;
-  unit: Unit;
+/** What came back for the queries that are on. */
+export interface Results {
+  data: ChartData;
+  histograms: HistogramSeries[];
+  /** Sentences of the server, each with the letter of its query. */
+  notes: { letter: string; level: "warning" | "info"; text: string }[];
+  errors: { letter: string; error: Error }[];
+  samples: number;
+  seconds: number;
 }
 
-/** What the URL asks for: a typed query, or a metric with its breakdown and view. */
-function asked(catalogue: Catalogue | undefined): Asked {
-  const typed = param("q");
-  const name = param("metric");
-  const chosen = param("unit") as Unit;
-  const declared = (m: string): string => catalogue?.metadata.get(m)?.unit ?? "";
-  if (typed) return { expr: typed, family: undefined, unit: chosen || unitOfExpr(typed, declared) };
-  const family = catalogue?.families.find((f) => f.name === name) ?? nameless(name, catalogue);
-  if (!family) return { expr: "", family: undefined, unit: "count" };
-  const view = (param("stat") || "0.95") as HistogramView;
-  const expr = familyExpr(family, { match: catalogue?.match ?? [], by: param("by"), window: "$__rate_interval", view });
-  return { expr, family, unit: chosen || familyUnit(family, view) };
+/** Exemplars asked for at once are those of the range on screen. */
+async function ask(queries: readonly Asked[], fill: (expr: string) => string, grid: { start: number; end: number }, step: number, signal: AbortSignal): Promise<Results> {
+  const answers = await Promise.all(
+    queries.map((q) =>
+      rangeWhole(fill(q.expr), grid.start, grid.end, step, signal).then(
+        (answer) => ({ q, answer }),
+        (error: unknown) => ({ q, error: error instanceof Error ? error : new Error(String(error)) }),
+      ),
+    ),
+  );
+  signal.throwIfAborted();
+  const good = answers.filter((a): a is { q: Asked; answer: RangeAnswer } => "answer" in a);
+  const several = queries.length > 1;
+  const series = good.flatMap(({ q, answer }) => answer.series.map((s) => (several ? { ...s, metric: { ...s.metric, query: q.letter } } : s)));
+  const data = gridData(series, grid.start, grid.end, step);
+  if (several) data.series.forEach((s) => (s.name = s.name.replace(/^query=(\w)/, "$1")));
+  return {
+    data,
+    histograms: good.flatMap((a) => a.answer.histograms),
+    notes: good.flatMap(({ q, answer }) => [
+      ...answer.warnings.map((text) => ({ letter: q.letter, level: "warning" as const, text })),
+      ...answer.infos.map((text) => ({ letter: q.letter, level: "info" as const, text })),
+    ]),
+    errors: answers.flatMap((a) => ("error" in a ? [{ letter: a.q.letter, error: a.error }] : [])),
+    samples: good.reduce((sum, a) => sum + (a.answer.cost?.samples ?? 0), 0),
+    seconds: Math.max(0, ...good.map((a) => a.answer.cost?.seconds ?? 0)),
+  };
 }
 
-/** A metric linked to by one of its parts, or unknown in this range: shown as a plain selector. */
-function nameless(name: string, catalogue: Catalogue | undefined): Family | undefined {
-  if (!catalogue || !name) return undefined;
-  const base = name.replace(/_(bucket|sum|count)$/, "");
-  return catalogue.families.find((f) => f.name === base) ?? { name, kind: "gauge", unit: "count", help: "" };
-}
+const NO_EXEMPLARS: readonly Exemplar[] = [];
 
 /** The page half. */
 export function Explore({ catalogue }: { catalogue: Load<Catalogue> }) {
-  const { expr, family, unit } = asked(catalogue.data);
-  const table = param("view") === "table";
+  const known = catalogue.data;
+  const name = paramAll("q").length === 0 ? param("metric") : "";
+  const family = name && known ? familyNamed(name, known.families) : undefined;
+  const match = matchWith(known?.match ?? [], paramAll("f"));
+  const queries = asked(family, match);
+  const on = queries.filter((q) => q.on);
+  const unit = unitFor(family, queries, (m) => known?.metadata.get(m)?.unit ?? "");
+  const o = options();
   const [host, width] = useWidth<HTMLDivElement>();
   const r = range.value;
-  const step = stepFor(r, Math.max(120, Math.min(600, Math.floor(width / 3) || 300)), MIN_STEP_S);
+  const step = stepIn(r, width);
   const { start, end } = alignRange(r, step);
-  const full = expand(expr, step, r.to - r.from);
-  const lines = useLoad(
-    expr && !table ? `${full} ${start} ${end} ${step}` : null,
-    async (signal) => {
-      const answer = await promRange(full, start, end, step, signal);
-      return { data: gridData(answer.series, start, end, step), warnings: answer.warnings };
-    },
-    expr,
+  const fill = (expr: string): string => filled(expr, step, r);
+  const key = on.map((q) => `${q.letter} ${fill(q.expr)}`).join("\n");
+  const wanted = width > 0 && on.length > 0;
+  const load = useLoad(wanted && o.view !== "heat" ? `${key} ${start} ${end} ${step}` : null, (signal) => ask(on, fill, { start, end }, step, signal), `${name}${queries.map((q) => q.expr).join("\n")}`);
+  const marks = useLoad(
+    wanted && o.exemplars && o.view !== "table" ? `exemplars ${key} ${start} ${end}` : null,
+    async (signal) => (await Promise.all(on.map((q) => loadExemplars(fill(q.expr), start, end + step, signal).catch(() => [])))).flat(),
+    key,
   );
-  const now = useLoad(expr && table ? `${full} ${end}` : null, (signal) => promInstant(full, r.to / 1000, signal), expr);
+  const errors = queries.map((q) => load.data?.errors.find((e) => e.letter === q.letter)?.error);
+  const expr = on[0]?.expr ?? "";
+  const byValue = family ? family.kind === "gauge" || !["rate"].includes(statistic()) && family.kind !== "counter" : !/\b(rate|increase|count|irate)\b/.test(expr) || /histogram_(quantile|avg)/.test(expr);
   return (
     <>
-      {/* With variables filled in, positions in the message are not those of the text in the box. */}
-      <QueryBar value={expr} catalogue={catalogue.data} error={full === expr ? (table ? now : lines).error : undefined} />
-      {family && <About family={family} unit={unit} />}
+      <QueryBar values={queries.length > 0 ? queries.map((q) => q.expr) : [""]} catalogue={known} errors={errors} />
+      {family && known && <About family={family} unit={unit} match={match} />}
       <section class="panel" aria-label="Result">
-        <header>
-          <Segments
-            label="View"
-            value={table ? "table" : "graph"}
-            options={[
-              ["graph", "Graph"],
-              ["table", "Table"],
-            ]}
-            onChange={(v) => patch({ view: v === "table" ? v : "" })}
-          />
-          <span class="grow" />
-          <span class="faint hide-narrow">step {promDuration(step)}</span>
-          <label class="row" style="gap:4px">
-            <span class="faint">unit</span>
-            <select class="field" style="height:24px" value={unit} onChange={(e) => patch({ unit: e.currentTarget.value })}>
-              {UNITS.map((u) => (
-                <option key={u} value={u}>
-                  {u.replace("_", " ")}
-                </option>
-              ))}
-            </select>
-          </label>
-        </header>
+        <OptionsBar unit={unit} step={step} histogram={heatable(family?.kind, expr)} results={load.data} />
         <div ref={host}>
-          {catalogue.error && !expr && <div class="state">The list of metrics could not be loaded</div>}
-          {table ? (
-            <Loaded load={now}>{(samples) => <Table samples={samples} unit={unit} />}</Loaded>
-          ) : (
-            <Loaded load={lines}>{(d) => <Graph {...d} unit={unit} step={step} expr={expr} />}</Loaded>
+          {catalogue.error && on.length === 0 && <Failure error={catalogue.error} retry={catalogue.retry} />}
+          {queries.length > 0 && on.length === 0 && <Empty title="Every query is switched off" />}
+          {o.view === "heat" && on.length > 0 && <Heat family={family} expr={expr} match={match} unit={unit} step={step} exemplars={marks.data ?? NO_EXEMPLARS} ready={wanted} />}
+          {o.view === "table" && on.length > 0 && <TableView queries={on} fill={fill} load={load} unit={unit} />}
+          {o.view === "graph" && on.length > 0 && (
+            <Loaded load={load}>
+              {(d) => <Lines results={d} unit={unit} step={step} expr={expr} label={on.map((q) => q.expr).join("; ")} exemplars={marks.data ?? NO_EXEMPLARS} byValue={byValue} retry={load.retry} />}
+            </Loaded>
           )}
         </div>
       </section>
+      {o.view !== "table" && (marks.data?.length ?? 0) > 0 && <Exemplars exemplars={marks.data ?? NO_EXEMPLARS} unit={unit} />}
+      {family && known && o.view === "graph" && <Breakdown family={family} match={match} unit={unit} main={load.data?.data} step={step} />}
     </>
   );
 }
 
-function Graph({ data, warnings, unit, step, expr }: { data: ChartData; warnings: string[]; unit: Unit; step: number; expr: string }) {
-  const keys = paramAll("only");
-  const only = keys.length > 0 && data.series.some((s) => keys.includes(s.key)) ? new Set(keys) : undefined;
+/** Whether a heat map can be drawn: of a histogram's metric, or of a query that gives histograms or buckets. */
+function heatable(kind: string | undefined, expr: string): boolean {
+  if (kind) return kind === "histogram" || kind === "native_histogram";
+  return /_bucket\b|histogram/.test(expr) || param("view") === "heat" || !/\b(sum|avg|count|rate)\b/.test(expr);
+}
+
+function TableView({ queries, fill, load, unit }: { queries: readonly Asked[]; fill: (expr: string) => string; load: Load<Results>; unit: Unit }) {
+  return <Table queries={queries.map((q) => ({ letter: q.letter, text: fill(q.expr) }))} load={load} unit={unit} />;
+}
+
+interface LinesProps {
+  results: Results;
+  unit: Unit;
+  step: number;
+  expr: string;
+  label: string;
+  exemplars: readonly Exemplar[];
+  byValue: boolean;
+  retry: () => void;
+}
+
+function Lines({ results, unit, step, expr, label, exemplars, byValue, retry }: LinesProps) {
+  const o = options();
   const metric = metricIn(expr);
-  const known = useLoad(metric, () => soleService(metric, range.peek()), metric).data ?? "";
-  if (data.series.length === 0) {
-    return (
-      <Empty title="No data in this range">
-        <p>The query is valid but selects no samples. Widen the range, or loosen its matchers.</p>
-      </Empty>
-    );
-  }
+  const known = useLoad(metric, () => soleService(metric, range.peek()), metric).data ?? service.value;
+  const { data, errors, notes } = results;
   return (
     <>
-      {warnings.map((w) => (
-        <div key={w} class="notice">
-          <Icon name="warn" />
-          <span>{w}</span>
-        </div>
+      {errors.map((e) => (
+        <Failure key={e.letter} error={e.error} retry={retry} />
       ))}
-      <div style="padding:4px 8px 8px">
-        <LineChart
-          data={data}
-          view={range.value}
-          unit={unit}
-          height={CHART_HEIGHT}
-          only={only}
-          label={expr}
-          links={(p) => momentLinks(p.at, step, p.series?.labels ?? {}, known)}
-        />
-      </div>
-      <Legend data={data} unit={unit} only={only} onOnly={(set) => patch({ only: set ? [...set] : "" })} />
+      {(notes.length > 0 || data.omitted > 0 || results.histograms.length > 0) && <Notes results={results} expr={expr} />}
+      {data.series.length === 0 && errors.length === 0 && (
+        <Empty title="No data in this range">
+          <p>The query is valid but selects no samples. Widen the range, or loosen its matchers.</p>
+        </Empty>
+      )}
+      {data.series.length > 0 && (
+        <>
+          <div class="graph-pad">
+            <Graph data={data} unit={unit} step={step} stacked={o.stacked} log={o.log} label={label} known={known} exemplars={exemplars} byValue={byValue} />
+          </div>
+          <SeriesLegend data={data} unit={unit} />
+        </>
+      )}
+      {data.series.length > 0 && <p class="visually-hidden">Step {promDuration(step)}</p>}
     </>
   );
 }

@@ -1,7 +1,7 @@
 /** One trace: what it was, where its time went, what failed. */
 import "../core.ts";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { trace, type JaegerTrace } from "../api.ts";
+import { trace, type JaegerTrace } from "../api_traces.ts";
 import { useKeys } from "../keys.ts";
 import { traceLogs } from "../links.ts";
 import { useLoad } from "../load.ts";

@@ -1,6 +1,6 @@
 /** One span: its attributes, events, exceptions, and the ways to its logs and metrics. */
 import "../core.ts";
-import type { Tag } from "../api.ts";
+import type { Tag } from "../api_traces.ts";
 import { serviceLogs, serviceMetrics, traceLink, traceLogs } from "../links.ts";
 import { link } from "../router.ts";
 import { zone } from "../state.ts";

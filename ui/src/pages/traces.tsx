@@ -1,7 +1,7 @@
 /** Traces: search, durations over time, the list. */
 import "../core.ts";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { traceOperations, traceServices } from "../api.ts";
+import { traceOperations, traceServices } from "../api_traces.ts";
 import { Scatter } from "../chart/scatter.tsx";
 import { useKeys } from "../keys.ts";
 import { traceLink } from "../links.ts";

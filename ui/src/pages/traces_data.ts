@@ -1,5 +1,5 @@
 /** Finding traces: one search, or one per service when no service is chosen, because Jaeger's search wants a service. */
-import { findTraces, traceServices, type JaegerTrace } from "../api.ts";
+import { findTraces, traceServices, type JaegerTrace } from "../api_traces.ts";
 import { parseDuration, type Range } from "../time.ts";
 import { parseTags, summarizeTrace, type TraceSummary } from "../trace.ts";
 

@@ -2,6 +2,7 @@
 import { promDuration } from "../time.ts";
 import { rateOf, unitOf, type Unit } from "../units.ts";
 import type { Metadata } from "../api.ts";
+import { quote } from "./quote.ts";
 
 /** How a metric family is shown. */
 export type Kind = "counter" | "gauge" | "histogram" | "native_histogram" | "summary";
@@ -70,7 +71,21 @@ function kindOf(base: string, known: ReadonlySet<string>, type: string): Kind {
   return /_(total|count|sum|bucket)$/.test(base) ? "counter" : "gauge";
 }
 
-const selector = (name: string, match: readonly string[]): string => (match.length ? `${name}{${match.join(",")}}` : name);
+/** A selector of a metric with matchers; names that are no identifiers go into the braces, quoted. */
+export function selector(name: string, match: readonly string[]): string {
+  if (!/^[a-zA-Z_:][\w:]*$/.test(name)) return `{${[quote(name), ...match].join(",")}}`;
+  return match.length ? `${name}{${match.join(",")}}` : name;
+}
+
+/** The scope's matchers with the reader's filters; a filter on the same label takes the scope's place. */
+export function matchWith(scope: readonly string[], filters: readonly string[]): string[] {
+  const label = (m: string): string => /^\s*("(?:[^"\\]|\\.)*"|\w+)/.exec(m)?.[1] ?? m;
+  const own = new Set(filters.map(label));
+  return [...scope.filter((m) => !own.has(label(m))), ...filters];
+}
+
+/** A label's name as it stands in a matcher or a grouping. */
+export const labelName = (label: string): string => (/^[a-zA-Z_]\w*$/.test(label) ? label : quote(label));
 
 /** What `familyExpr` needs to know. */
 export interface Shape {
@@ -84,7 +99,7 @@ export interface Shape {
 
 /** The expression that shows a family. Counters are rates; histograms a quantile, average or rate; gauges as they are. */
 export function familyExpr(f: Family, s: Shape): string {
-  const by = s.by ? ` by (${s.by})` : "";
+  const by = s.by ? ` by (${labelName(s.by)})` : "";
   switch (f.kind) {
     case "counter":
       return `sum${by} (rate(${selector(f.name, s.match)}[${s.window}]))`;
@@ -106,7 +121,7 @@ function summaryExpr(name: string, s: Shape, by: string): string {
 
 function histogramExpr(name: string, s: Shape, by: string): string {
   if (s.view === "avg" || s.view === "rate") return summaryExpr(name, s, by);
-  const labels = s.by ? `le, ${s.by}` : "le";
+  const labels = s.by ? `le, ${labelName(s.by)}` : "le";
   return `histogram_quantile(${s.view}, sum by (${labels}) (rate(${selector(`${name}_bucket`, s.match)}[${s.window}])))`;
 }
 
@@ -116,6 +131,34 @@ function nativeExpr(name: string, s: Shape, by: string): string {
   return s.view === "avg" ? `histogram_avg(${inner})` : `histogram_quantile(${s.view}, ${inner})`;
 }
 
+/** Quantiles of a small chart. */
+const CARD_QUANTILES = "0.5, 0.95, 0.99";
+
+/** The expression of a family's small chart: as `familyExpr`, but several quantiles of a histogram at once. */
+export function cardExpr(f: Family, match: readonly string[]): string {
+  const window = "$__rate_interval";
+  const of = (inner: string): string => `histogram_quantiles(${inner}, "quantile", ${CARD_QUANTILES})`;
+  if (f.kind === "histogram") return of(`sum by (le) (rate(${selector(`${f.name}_bucket`, match)}[${window}]))`);
+  if (f.kind === "native_histogram") return of(`sum (rate(${selector(f.name, match)}[${window}]))`);
+  return familyExpr(f, { match, by: "", window, view: "0.95" });
+}
+
+/** What a small chart shows, said under its name: nothing is merged silently. */
+export function cardCaption(f: Family): string {
+  const quantiles = f.kind === "histogram" || f.kind === "native_histogram";
+  return quantiles ? `${f.kind.replace("_", " ")} · p50, p95, p99 over all series` : familyCaption(f, "0.95");
+}
+
+/** The expression whose answer is drawn as a heat map: buckets of observations per second. */
+export function heatExpr(f: Family, match: readonly string[]): string {
+  const window = "$__rate_interval";
+  if (f.kind === "native_histogram") return `sum (rate(${selector(f.name, match)}[${window}]))`;
+  return `sum by (le) (rate(${selector(`${f.name}_bucket`, match)}[${window}]))`;
+}
+
+/** Whether the parts of a breakdown add up, so that what is left out can be told as one line. */
+export const adds = (f: Family, view: HistogramView): boolean => f.kind === "counter" || f.kind === "gauge" || view === "rate";
+
 /** Unit of what `familyExpr` shows. */
 export function familyUnit(f: Family, view: HistogramView): Unit {
   if (f.kind === "counter") return rateOf(f.unit);
@@ -123,7 +166,7 @@ export function familyUnit(f: Family, view: HistogramView): Unit {
   return view === "rate" ? "rate" : f.unit;
 }
 
-/** How the shown line came about, said under every small chart: nothing is merged silently. */
+/** How the line of `familyExpr` came about. */
 export function familyCaption(f: Family, view: HistogramView): string {
   if (f.kind === "counter") return "counter · rate, summed over all series";
   if (f.kind === "gauge") return "gauge · each series";

@@ -4,7 +4,8 @@
  */
 import "../core.ts";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { promLabelValues, traceServices } from "../api.ts";
+import { promLabelValues } from "../api.ts";
+import { traceServices } from "../api_traces.ts";
 import { cached } from "../load.ts";
 import { PAGES } from "../pages.ts";
 import { go, here, link } from "../router.ts";

@@ -1,7 +1,8 @@
 /** The list of services the scope chip opens. */
 import "../core.ts";
 import { useEffect, useState } from "preact/hooks";
-import { home, traceServices } from "../api.ts";
+import { home } from "../api.ts";
+import { traceServices } from "../api_traces.ts";
 import { cached } from "../load.ts";
 import { patch } from "../router.ts";
 import { range, service, tenant } from "../state.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { JaegerSpan, JaegerTrace } from "../../src/api.ts";
+import type { JaegerSpan, JaegerTrace } from "../../src/api_traces.ts";
 import { buildTree, criticalPath, exceptionOf, isError, parseTags, summarizeTrace, visibleRows } from "../../src/trace.ts";
 
 const span = (id: string, parent: string, start: number, duration: number, extra: Partial<JaegerSpan> = {}): JaegerSpan => ({

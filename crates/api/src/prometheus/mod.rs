@@ -6,11 +6,11 @@ mod ast;
 mod features;
 mod federate;
 mod meta;
-mod params;
+pub(crate) mod params;
 mod query;
 mod remote_read;
 mod status;
-mod tsdb;
+pub(crate) mod tsdb;
 
 use axum::response::Response;
 

@@ -21,7 +21,7 @@ pub(super) fn time(params: &Params, name: &str) -> Result<Millis, ApiError> {
 }
 
 /// A time that may be left out.
-pub(super) fn time_or(params: &Params, name: &str, default: Millis) -> Result<Millis, ApiError> {
+pub(crate) fn time_or(params: &Params, name: &str, default: Millis) -> Result<Millis, ApiError> {
     let Some(text) = params.get(name) else { return Ok(default) };
     read_time(text).map_err(|why| invalid(name, format!("invalid time value for '{name}': {why}")))
 }
@@ -118,7 +118,7 @@ pub(super) fn selectors(params: &Params) -> Result<Vec<Filter>, String> {
 }
 
 /// Any of the `match[]`; every series without.
-pub(super) fn any_selector(params: &Params) -> Result<Filter, ApiError> {
+pub(crate) fn any_selector(params: &Params) -> Result<Filter, ApiError> {
     let mut selectors = selectors(params).map_err(ApiError::bad_request)?;
     Ok(match (selectors.pop(), selectors.is_empty()) {
         (None, _) => Filter::All,

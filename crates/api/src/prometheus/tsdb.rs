@@ -22,7 +22,7 @@ pub(super) async fn status(asked: Asked) -> Result<Data, ApiError> {
     let end = asked.api.now_ms();
     let start = end.saturating_sub(RECENT_MS);
     let job = move |store: &dyn Store, context: &QueryContext| {
-        count(store, context, TimeRange::from_millis(Millis(start), Millis(end)))
+        count(store, context, TimeRange::from_millis(Millis(start), Millis(end)), Filter::All)
     };
     let counts = asked.api.run(asked.tenant, "", job).await?;
     Ok(Data::new(|json| {
@@ -55,22 +55,33 @@ fn top_of(asked: &Asked) -> Result<usize, ApiError> {
     }
 }
 
+/// Series counted in several ways.
 #[derive(Default)]
-struct Counts {
-    series: u64,
-    by_metric: BTreeMap<String, u64>,
-    by_pair: BTreeMap<String, u64>,
-    values: BTreeMap<String, u64>,
+pub(crate) struct Counts {
+    pub series: u64,
+    /// By the metric's name.
+    pub by_metric: BTreeMap<String, u64>,
+    /// By `label=value`.
+    pub by_pair: BTreeMap<String, u64>,
+    /// Different values of each label.
+    pub values: BTreeMap<String, u64>,
     value_bytes: BTreeMap<String, u64>,
-    missing: Vec<String>,
+    /// What could not be read.
+    pub missing: Vec<String>,
 }
 
-fn count(store: &dyn Store, context: &QueryContext, time: TimeRange) -> Result<Counts, QueryError> {
+/// Counts the series of the filter with samples in the range.
+pub(crate) fn count(
+    store: &dyn Store,
+    context: &QueryContext,
+    time: TimeRange,
+    filter: Filter,
+) -> Result<Counts, QueryError> {
     let scan = Scan {
         shape: Shape::Distinct(DistinctOf::LabelSets),
         bytes_max: context.limits.memory_bytes_max,
         cancel: context.cancel.clone(),
-        ..Scan::rows(context.tenant.clone(), Table::Samples, time, Filter::All)
+        ..Scan::rows(context.tenant.clone(), Table::Samples, time, filter)
     };
     let (sets, summary) = operators::label_sets(store, &scan)?;
     Ok(Counts { missing: summary.missing, ..counts_of(&sets) })
@@ -94,7 +105,7 @@ fn counts_of(sets: &[LabelSet]) -> Counts {
 }
 
 /// The largest first, equal ones by name.
-fn write_top(json: &mut Json, key: &str, counts: &BTreeMap<String, u64>, top: usize) {
+pub(crate) fn write_top(json: &mut Json, key: &str, counts: &BTreeMap<String, u64>, top: usize) {
     let mut order: BTreeSet<(std::cmp::Reverse<u64>, &str)> = BTreeSet::new();
     for (name, count) in counts {
         order.insert((std::cmp::Reverse(*count), name));
