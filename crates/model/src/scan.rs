@@ -103,6 +103,9 @@ pub enum Order {
 pub enum Shape {
     /// The rows themselves.
     Rows,
+    /// The rows, in columns where that loses nothing (samples): a series of floats without start times comes in
+    /// [`crate::Block::Columns`], any other in [`crate::Block::Series`], all in label order.
+    Columns,
     /// Distinct values, sorted.
     Distinct(DistinctOf),
     /// Aggregates per group and time bucket (logs and spans).

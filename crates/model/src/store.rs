@@ -170,6 +170,8 @@ pub enum Flow {
 pub enum Block {
     /// Series with samples ([`crate::Table::Samples`]).
     Series(Vec<SeriesRows>),
+    /// Series of floats for [`crate::Shape::Columns`].
+    Columns(SeriesColumns),
     /// Exemplars with the label sets they belong to.
     Exemplars(Vec<(LabelSet, Vec<Exemplar>)>),
     /// Metadata.
@@ -203,6 +205,48 @@ pub struct SeriesRows {
     pub starts: Vec<Millis>,
     /// As `starts`, for `histograms`.
     pub histogram_starts: Vec<Millis>,
+}
+
+/// Float samples of several series, one series after the other, in label order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SeriesColumns {
+    /// The series.
+    pub labels: Vec<LabelSet>,
+    /// Where each series' samples end in `times` and `values`; they begin where those of the one before end.
+    pub ends: Vec<usize>,
+    /// Times, ascending within a series.
+    pub times: Vec<i64>,
+    /// Values, by the position of their times.
+    pub values: Vec<f64>,
+}
+
+impl SeriesColumns {
+    /// Each series with its times, in milliseconds, and its values.
+    pub fn series(&self) -> impl Iterator<Item = (&LabelSet, &[i64], &[f64])> {
+        let mut start = 0;
+        self.labels.iter().zip(&self.ends).map(move |(labels, end)| {
+            let rows = start..*end;
+            start = *end;
+            let times = self.times.get(rows.clone()).unwrap_or_default();
+            (labels, times, self.values.get(rows).unwrap_or_default())
+        })
+    }
+
+    /// The same as rows.
+    #[must_use]
+    pub fn into_rows(self) -> Vec<SeriesRows> {
+        let row = |(labels, times, values): (&LabelSet, &[i64], &[f64])| {
+            let samples = times.iter().zip(values);
+            let sample =
+                |(time, value): (&i64, &f64)| Sample { series: 0, time: Millis(*time), value: *value };
+            SeriesRows {
+                labels: labels.clone(),
+                samples: samples.map(sample).collect(),
+                ..SeriesRows::default()
+            }
+        };
+        self.series().map(row).collect()
+    }
 }
 
 /// One group of [`crate::Shape::Group`].

@@ -19,8 +19,9 @@ use std::time::Duration;
 use kenning_model::{
     Agg, Batch, BatchId, Block, Delete, DeleteError, DistinctOf, Exemplar, Expired, Field, Flow, Group,
     GroupRow, Histogram, HistogramSample, LabelSet, LogBatch, METRIC_NAME, MetricBatch, MetricMetadata,
-    Millis, Nanos, Order, Record, Retention, Sample, Scan, ScanError, ScanSummary, SeriesRows, Shape, Span,
-    SpanBatch, SpanRow, SpanSource, Store, Table, TenantId, Write, WriteError, push_start, start_at,
+    Millis, Nanos, Order, Record, Retention, Sample, Scan, ScanError, ScanSummary, SeriesColumns, SeriesRows,
+    Shape, Span, SpanBatch, SpanRow, SpanSource, Store, Table, TenantId, Write, WriteError, push_start,
+    start_at,
 };
 
 /// Most series or rows of one block handed to a sink.
@@ -220,6 +221,7 @@ impl Tenant {
         let looked_at = self.series.values().map(|s| s.floats.len() + s.histograms.len()).sum::<usize>();
         let blocks = match &scan.shape {
             Shape::Distinct(of) => distinct_labels(of, scan, rows.map(|rows| rows.labels)),
+            Shape::Columns => chunks(rows, scan.limit).into_iter().flat_map(in_columns).collect(),
             _ => chunks(rows, scan.limit).into_iter().map(Block::Series).collect(),
         };
         (looked_at as u64, blocks)
@@ -264,7 +266,7 @@ impl Tenant {
             Shape::Group(group) => {
                 groups(group, found.iter().map(|row| (row.time, row.line.len() as f64, row)))
             }
-            Shape::Rows | Shape::Grid { .. } | Shape::Numbers { .. } => {
+            Shape::Rows | Shape::Columns | Shape::Grid { .. } | Shape::Numbers { .. } => {
                 let found = ordered(found, scan, |row| row.time);
                 chunks(found.into_iter(), scan.limit)
                     .iter()
@@ -284,7 +286,7 @@ impl Tenant {
             Shape::Distinct(DistinctOf::Names) => attribute_names(scan, &found),
             Shape::Distinct(DistinctOf::Values(field)) => distinct_values(field, scan, &found),
             Shape::Group(group) => groups(group, found.iter().map(|row| (row.span.start, 0.0, row))),
-            Shape::Rows | Shape::Grid { .. } | Shape::Numbers { .. } => {
+            Shape::Rows | Shape::Columns | Shape::Grid { .. } | Shape::Numbers { .. } => {
                 let found = ordered(found, scan, |row| row.span.start);
                 let chunks = chunks(found.into_iter(), scan.limit);
                 chunks.iter().map(|rows| Block::Spans(span_block(rows))).collect()
@@ -492,8 +494,33 @@ fn span_block(rows: &[SpanRow<'_>]) -> SpanBatch {
     batch
 }
 
+/// The blocks of [`Shape::Columns`]: neighbours of one kind stay together.
+fn in_columns(rows: Vec<SeriesRows>) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for row in rows {
+        if !row.histograms.is_empty() || !row.starts.is_empty() {
+            match blocks.last_mut() {
+                Some(Block::Series(rows)) => rows.push(row),
+                _ => blocks.push(Block::Series(vec![row])),
+            }
+            continue;
+        }
+        if !matches!(blocks.last(), Some(Block::Columns(_))) {
+            blocks.push(Block::Columns(SeriesColumns::default()));
+        }
+        if let Some(Block::Columns(columns)) = blocks.last_mut() {
+            columns.times.extend(row.samples.iter().map(|sample| sample.time.0));
+            columns.values.extend(row.samples.iter().map(|sample| sample.value));
+            columns.ends.push(columns.times.len());
+            columns.labels.push(row.labels);
+        }
+    }
+    blocks
+}
+
 fn block_bytes(block: &Block) -> usize {
     match block {
+        Block::Columns(columns) => ROW_BYTES * columns.labels.len() + 16 * columns.times.len(),
         Block::Series(rows) => rows.iter().map(series_bytes).sum(),
         Block::Exemplars(rows) => {
             rows.iter().flat_map(|(_, all)| all).map(|e| e.labels.heap_bytes() + ROW_BYTES).sum()

@@ -22,6 +22,7 @@ enum Row<'a> {
 fn for_each_row(block: &Block, mut see: impl FnMut(Row<'_>)) {
     match block {
         Block::Series(series) => series.iter().for_each(|one| see(Row::Series(&one.labels))),
+        Block::Columns(columns) => columns.labels.iter().for_each(|labels| see(Row::Series(labels))),
         Block::Exemplars(series) => series.iter().for_each(|(labels, _)| see(Row::Series(labels))),
         Block::Logs(batch) => batch.rows().for_each(|row| see(Row::Log(row))),
         Block::Spans(batch) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kenning_model::{Histogram, LabelSet};
 
 use super::collect::Collector;
+use super::fold::{Cells, Fold, GroupIndex};
 use super::hash::sampling_offset;
 use super::over_time::{HistogramSum, quantile_of};
 use super::{Column, Evaluated, Evaluator, Point, Steps, failure, keep, without};
@@ -64,6 +65,9 @@ impl Evaluator<'_> {
                 self.reduction(&columns, plan, &params, steps)
             }
             _ => {
+                if let Some(columns) = self.fused(plan, steps)? {
+                    return Ok(columns);
+                }
                 let columns = self.vector(&plan.operand, steps)?;
                 self.reduction(&columns, plan, &[], steps)
             }
@@ -139,62 +143,51 @@ impl Evaluator<'_> {
         groups: &Groups,
         steps: Steps,
     ) -> Evaluated<Option<Vec<Column>>> {
-        let input = (columns, groups, steps);
-        let sum = |value| {
-            let mut sum = Sum::default();
-            sum.add(value);
-            sum
-        };
-        let extreme = |is_better: fn(f64, f64) -> bool| {
-            move |best: &mut f64, value: f64| {
-                if best.is_nan() || is_better(value, *best) {
-                    *best = value;
-                }
-            }
-        };
-        let results = match op {
-            AggregateOp::Sum => self.fold(input, sum, Sum::add, Sum::value),
-            AggregateOp::Avg => self.fold(input, Mean::new, Mean::add, Mean::value),
-            AggregateOp::Count => self.fold(input, |_| 1.0, |count, _| *count += 1.0, |count| count),
-            AggregateOp::Group => self.fold(input, |_| (), |(), _| (), |()| 1.0),
-            AggregateOp::Min => self.fold(input, |value| value, extreme(|new, best| new < best), |best| best),
-            AggregateOp::Max => self.fold(input, |value| value, extreme(|new, best| new > best), |best| best),
-            _ => return Ok(None),
-        };
-        results.map(Some)
-    }
-
-    /// One cell per group and instant, filled from the first value on.
-    fn fold<T: Copy>(
-        &mut self,
-        (columns, groups, steps): (&[Column], &Groups, Steps),
-        start: impl Fn(f64) -> T,
-        add: impl Fn(&mut T, f64),
-        finish: impl Fn(T) -> f64,
-    ) -> Evaluated<Vec<Column>> {
-        let bytes = groups.labels.len().saturating_mul(steps.len).saturating_mul(size_of::<Option<T>>());
+        let Some(mut cells) = Cells::new(op, steps.len) else { return Ok(None) };
+        let bytes = groups.labels.len().saturating_mul(cells.group_bytes());
         self.charge(bytes)?;
         let mut drops = vec![false; groups.labels.len()];
-        let mut cells: Vec<Vec<Option<T>>> = groups.labels.iter().map(|_| vec![None; steps.len]).collect();
+        groups.labels.iter().for_each(|_| cells.grow());
         for (column, group) in columns.iter().zip(&groups.of) {
             self.check_cancel()?;
-            let Some((cells, drops)) = cells.get_mut(*group).zip(drops.get_mut(*group)) else { continue };
-            *drops |= column.drop_name && !column.is_blank();
-            for (cell, point) in cells.iter_mut().zip(&column.points) {
-                let Some(Point::Float(value)) = point else { continue };
-                match cell {
-                    Some(state) => add(state, *value),
-                    None => *cell = Some(start(*value)),
-                }
+            if let Some(drops) = drops.get_mut(*group) {
+                *drops |= column.drop_name && !column.is_blank();
             }
+            cells.add(*group, column.points.iter().map(|point| point.as_ref().and_then(Point::float)));
         }
-        let columns = groups.labels.iter().zip(drops).zip(cells).map(|((labels, drop_name), cells)| {
-            let points = cells.into_iter().map(|cell| cell.map(|state| Point::Float(finish(state))));
-            Column { labels: labels.clone(), drop_name, points: points.collect() }
+        let columns = groups.labels.iter().zip(drops).enumerate().map(|(group, (labels, drop_name))| {
+            Column { labels: labels.clone(), drop_name, points: cells.points(group) }
         });
         let columns = columns.filter(|column| !column.is_blank()).collect();
         self.release(bytes);
-        Ok(columns)
+        Ok(Some(columns))
+    }
+
+    /// Aggregates the rows of a leaf as they come, so that no column is made of any of them. `None` when there is no
+    /// such way: other operators and operands, and groups in which floats and histograms meet.
+    fn fused(&mut self, plan: &Aggregation, steps: Steps) -> Evaluated<Option<Vec<Column>>> {
+        if self.options.plain {
+            return Ok(None);
+        }
+        let Some(leaf) = self.leaf(&plan.operand, steps) else { return Ok(None) };
+        let Some(cells) = Cells::new(&plan.op, steps.len) else { return Ok(None) };
+        let before = (self.stats, self.notes.clone(), self.memory, self.missing.len());
+        let mut fold =
+            Fold { groups: GroupIndex::new(&plan.grouping), cells, kinds: Vec::new(), others: Vec::new() };
+        self.leaf_rows(&leaf, steps, &mut |this, row| fold.take(this, row, steps))?;
+        if fold.kinds.iter().any(|kind| kind.floats && kind.others) {
+            let missing;
+            (self.stats, self.notes, self.memory, missing) = before;
+            self.missing.truncate(missing);
+            return Ok(None);
+        }
+        let bytes = fold.kinds.len().saturating_mul(fold.cells.group_bytes());
+        self.charge_columns(fold.kinds.len(), steps)?;
+        let others = self.reduction(&std::mem::take(&mut fold.others), plan, &[], steps)?;
+        self.release_columns(&others, steps);
+        let columns = fold.finish(others);
+        self.release(bytes);
+        Ok(Some(columns))
     }
 
     fn count_values(

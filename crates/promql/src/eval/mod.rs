@@ -6,11 +6,13 @@
 mod aggregate;
 mod binary;
 mod collect;
+mod fold;
 mod hash;
 mod histograms;
 mod info;
 mod instant;
 mod labels;
+mod leaf;
 mod over_range;
 mod over_time;
 mod rate;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use kenning_model::{CounterReset, Histogram, LabelSet, Millis};
 use kenning_query::{LimitKind, QueryError, SourceSpan};
 
+use super::leaf::{Leaf, Row};
 use super::over_time as over;
 use super::rate;
-use super::select::{Loaded, within};
-use super::sliding;
-use super::{Column, Evaluated, Evaluator, Point, Steps};
+use super::select::{Flat, Given, Loaded, within};
+use super::sliding::{self, Rows};
+use super::{Column, Evaluated, Evaluator, Point, Steps, is_stale};
 use crate::Series;
 use crate::annotation::Annotations;
 use crate::plan::{OverRange, Range, RangeSource, Vector, When};
@@ -56,6 +57,37 @@ range_functions! {
     Deriv = "deriv",
     PredictLinear = "predict_linear",
     Smoothing = "double_exponential_smoothing",
+}
+
+impl RangeFunction {
+    /// True when the values are the metric's own.
+    const fn keeps_name(self) -> bool {
+        matches!(self, Self::First | Self::Last)
+    }
+
+    /// True when a gauge is probably a mistake.
+    const fn is_for_counters(self) -> bool {
+        matches!(self, Self::Rate | Self::Increase)
+    }
+}
+
+/// Room for the samples of a series that has markers of its end.
+#[derive(Default)]
+struct Cleaned {
+    times: Vec<i64>,
+    values: Vec<f64>,
+}
+
+impl Cleaned {
+    /// The samples without the markers, which ranges do not see. Most series have none and are not copied.
+    fn without_markers<'a>(&'a mut self, flat: Flat<'a>) -> (&'a [i64], &'a [f64]) {
+        if !flat.values.iter().any(|value| is_stale(*value)) {
+            return (flat.times, flat.values);
+        }
+        let there = flat.times.iter().zip(flat.values).filter(|(_, value)| !is_stale(**value));
+        (self.times, self.values) = there.map(|(time, value)| (*time, *value)).unzip();
+        (&self.times, &self.values)
+    }
 }
 
 /// What a function of a range sees.
@@ -268,34 +300,117 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn over_range(&mut self, call: &OverRange, steps: Steps) -> Evaluated<Vec<Column>> {
+        if !self.options.plain
+            && let Some(leaf) = self.range_leaf(call, steps)
+        {
+            return self.columns_of(&leaf, steps);
+        }
         let params: Vec<_> =
             call.params.iter().map(|param| self.scalar(param, steps)).collect::<Result<_, _>>()?;
-        let frame = Frame::new(&call.range, self.options.lookback_ms);
-        let keeps_name = matches!(call.function, RangeFunction::First | RangeFunction::Last);
         let mut columns = Vec::new();
         self.each_series(&call.range, steps, &mut |this, one| {
-            this.charge_columns(1, steps)?;
-            let shortcut = if this.options.plain { None } else { sliding::windows(call, &frame, one, steps) };
-            let points = match shortcut {
-                Some((points, samples)) => {
-                    this.stats.samples += samples;
-                    points
-                }
-                None => this.windows(call, &frame, one, &params, steps)?,
-            };
-            let drop_name = one.drop_name || !keeps_name;
-            let column = Column { labels: one.labels.clone(), drop_name, points };
-            if column.is_blank() {
-                this.release_columns(&[column], steps);
-                return Ok(());
-            }
-            if matches!(call.function, RangeFunction::Rate | RangeFunction::Increase) {
-                this.check_counter(&column, call.span);
-            }
-            columns.push(column);
+            columns.extend(this.range_column(call, one, &params, steps)?);
             Ok(())
         })?;
         Ok(columns)
+    }
+
+    /// What a function makes of a series, charged; `None` without any value.
+    fn range_column(
+        &mut self,
+        call: &OverRange,
+        one: &Loaded,
+        params: &[Vec<f64>],
+        steps: Steps,
+    ) -> Evaluated<Option<Column>> {
+        self.charge_columns(1, steps)?;
+        let frame = Frame::new(&call.range, self.options.lookback_ms);
+        let points = match self.shortcut(call, frame, one, steps) {
+            Some(points) => points,
+            None => self.windows(call, &frame, one, params, steps)?,
+        };
+        let drop_name = one.drop_name || !call.function.keeps_name();
+        let column = Column { labels: one.labels.clone(), drop_name, points };
+        if column.is_blank() {
+            self.release_columns(&[column], steps);
+            return Ok(None);
+        }
+        if call.function.is_for_counters() && column.points.iter().flatten().any(|p| p.float().is_some()) {
+            self.check_counter(&column.labels, call.span);
+        }
+        Ok(Some(column))
+    }
+
+    /// The points of a loaded series by [`Rows`], where that can be.
+    fn shortcut(
+        &mut self,
+        call: &OverRange,
+        frame: Frame,
+        one: &Loaded,
+        steps: Steps,
+    ) -> Option<Vec<Option<Point>>> {
+        if self.options.plain || !one.histograms.is_empty() || !one.starts.is_empty() {
+            return None;
+        }
+        let mut rows = Rows::new(call.function, frame, steps)?;
+        let (times, values): (Vec<_>, Vec<_>) = one.floats.iter().copied().unzip();
+        let mut row = Vec::new();
+        self.stats.samples += rows.fill(&times, &values, &mut row).samples;
+        Some(sliding::points(&row))
+    }
+
+    /// The call as a leaf whose rows come without columns in between.
+    pub(super) fn range_leaf<'a>(&self, call: &'a OverRange, steps: Steps) -> Option<Leaf<'a>> {
+        let frame = Frame::new(&call.range, self.options.lookback_ms);
+        Rows::new(call.function, frame, steps)?;
+        match call.range.source {
+            RangeSource::Selector { .. } => Some(Leaf::Range(call)),
+            RangeSource::Subquery { .. } => None,
+        }
+    }
+
+    /// The rows of a function of a selector's ranges, series by series: floats as they are, others as columns that are
+    /// charged.
+    pub(super) fn range_rows(
+        &mut self,
+        call: &OverRange,
+        steps: Steps,
+        each: &mut dyn FnMut(&mut Self, Row<'_>) -> Evaluated<()>,
+    ) -> Evaluated<()> {
+        let frame = Frame::new(&call.range, self.options.lookback_ms);
+        let RangeSource::Selector { filter, resets, .. } = &call.range.source else { return Ok(()) };
+        let Some(mut rows) = Rows::new(call.function, frame, steps) else { return Ok(()) };
+        let (first, last) = (frame.range(steps.start).0, frame.range(steps.last()).1);
+        let drop_name = !call.function.keeps_name();
+        let (mut row, mut cleaned, mut checked) = (Vec::new(), Cleaned::default(), LabelSet::empty());
+        self.load_given(filter, *resets, (first.saturating_add(1), last), &mut |this, given| match given {
+            Given::Flat(flat) => {
+                let (times, values) = cleaned.without_markers(flat);
+                let found = rows.fill(times, values, &mut row);
+                this.stats.samples += found.samples;
+                if found.values == 0 {
+                    return Ok(());
+                }
+                if call.function.is_for_counters() && checked.metric_name() != flat.labels.metric_name() {
+                    this.check_counter(flat.labels, call.span);
+                    // Remarks are by metric, unless labels say what a series is.
+                    if !this.options.type_and_unit_labels {
+                        checked = flat.labels.clone();
+                    }
+                }
+                each(this, Row::Floats { labels: flat.labels, drop_name, values: &row })
+            }
+            Given::Loaded(mut one) => {
+                let bytes = one.bytes();
+                one.drop_stale();
+                if !this.options.start_timestamps {
+                    one.forget_starts();
+                }
+                let column = this.range_column(call, &one, &[], steps)?;
+                this.release(bytes);
+                column.map_or(Ok(()), |column| each(this, Row::Column(column)))
+            }
+        })
     }
 
     fn windows(
@@ -340,13 +455,13 @@ impl Evaluator<'_> {
     }
 
     /// A rate of something that does not look like a counter deserves a remark.
-    fn check_counter(&mut self, column: &Column, span: SourceSpan) {
-        let metric = column.labels.metric_name();
-        if metric.is_empty() || !column.points.iter().flatten().any(|point| point.float().is_some()) {
+    fn check_counter(&mut self, labels: &LabelSet, span: SourceSpan) {
+        let metric = labels.metric_name();
+        if metric.is_empty() {
             return;
         }
         if self.options.type_and_unit_labels {
-            let found = column.labels.get("__type__");
+            let found = labels.get("__type__");
             if !matches!(found, "counter" | "histogram") {
                 self.notes.not_typed_counter(metric, found, span);
             }

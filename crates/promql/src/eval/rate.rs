@@ -14,7 +14,7 @@ use crate::syntax::Extension;
 type HistogramSample = (i64, Arc<Histogram>);
 
 /// A series is taken to go on beyond its last sample if the border is no farther than this many sample distances.
-const EXTRAPOLATION_DISTANCES: f64 = 1.1;
+pub(super) const EXTRAPOLATION_DISTANCES: f64 = 1.1;
 
 /// Growth over the range, extrapolated to its borders; per second for `rate`, regardless of resets for `delta`.
 pub(super) fn rate(
@@ -65,19 +65,6 @@ fn float_rate(window: &Window<'_>, counter: bool, per_second: bool, notes: &mut 
     }
     let slope = Some((*first, growth)).filter(|_| counter);
     Some(growth * extrapolation(window, floats, origin, slope, per_second)?)
-}
-
-/// As [`rate`] of floats without start times, given the values before each reset in the window, in order.
-pub(super) fn rate_with_resets(
-    window: &Window<'_>,
-    lost: impl Iterator<Item = f64>,
-    counter: bool,
-    per_second: bool,
-) -> Option<f64> {
-    let [(_, first), .., (_, last)] = window.floats else { return None };
-    let growth = lost.fold(last - first, |growth, lost| growth + lost);
-    let slope = Some((*first, growth)).filter(|_| counter);
-    Some(growth * extrapolation(window, window.floats, None, slope, per_second)?)
 }
 
 fn histogram_rate(

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use kenning_model::{
-    Block, CounterReset, Filter, Flow, Histogram, LabelSet, Millis, Scan, Table, TimeRange, start_at,
+    Block, CounterReset, Filter, Flow, Histogram, LabelSet, Millis, Scan, Shape, Table, TimeRange, start_at,
 };
 use kenning_query::{LimitKind, QueryError, SourceSpan};
 
+use super::leaf::{Leaf, Row};
 use super::rate::{interpolate, interpolate_histograms};
-use super::{Column, Evaluated, Evaluator, Point, Steps, is_stale};
+use super::sliding::Found;
+use super::{Column, Evaluated, Evaluator, Point, STALE, Steps, is_stale};
 use crate::histogram::{WideError, annotate_resets, mark_resets};
 use crate::plan::{Resets, Selector};
 
@@ -22,6 +24,52 @@ pub(super) struct Loaded {
     /// When the counters behind `floats` and `histograms` began, by position; zero and beyond the end: unknown.
     pub starts: Vec<i64>,
     pub histogram_starts: Vec<i64>,
+}
+
+/// A series of floats without start times, as the store hands it over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flat<'a> {
+    pub labels: &'a LabelSet,
+    pub times: &'a [i64],
+    pub values: &'a [f64],
+}
+
+/// A series of a selector.
+pub(super) enum Given<'a> {
+    Flat(Flat<'a>),
+    Loaded(Loaded),
+}
+
+impl Flat<'_> {
+    fn to_loaded(self) -> Loaded {
+        Loaded {
+            labels: self.labels.clone(),
+            drop_name: false,
+            floats: self.times.iter().copied().zip(self.values.iter().copied()).collect(),
+            histograms: Vec::new(),
+            starts: Vec::new(),
+            histogram_starts: Vec::new(),
+        }
+    }
+
+    /// The value at each instant of a grid, [`STALE`] where there is none.
+    fn fill(self, when: impl Fn(i64) -> i64, lookback: i64, steps: Steps, row: &mut Vec<f64>) -> Found {
+        row.clear();
+        let (mut next, mut found) = (0, Found::default());
+        row.extend(steps.iter().map(|(_, time)| {
+            let time = when(time);
+            while self.times.get(next).is_some_and(|t| *t <= time) {
+                next += 1;
+            }
+            let latest = next.checked_sub(1).and_then(|at| self.times.get(at).zip(self.values.get(at)));
+            let latest = latest.filter(|(t, _)| **t > time.saturating_sub(lookback));
+            let value = latest.map_or(STALE, |(_, value)| *value);
+            found.values += usize::from(!is_stale(value));
+            value
+        }));
+        found.samples = found.values as u64;
+        found
+    }
 }
 
 impl Loaded {
@@ -131,22 +179,59 @@ impl Evaluator<'_> {
         (start, end): (i64, i64),
         each: &mut dyn FnMut(&mut Self, Loaded) -> Evaluated<()>,
     ) -> Evaluated<()> {
+        self.load_given(filter, resets, (start, end), &mut |this, given| {
+            let one = match given {
+                Given::Loaded(one) => one,
+                Given::Flat(flat) => {
+                    let one = flat.to_loaded();
+                    this.charge(one.bytes())?;
+                    one
+                }
+            };
+            each(this, one)
+        })
+    }
+
+    /// As [`Self::load_each`], with series of floats as the store has them. Loaded ones are released by `each`.
+    pub(super) fn load_given(
+        &mut self,
+        filter: &Filter,
+        resets: Resets,
+        (start, end): (i64, i64),
+        each: &mut dyn FnMut(&mut Self, Given<'_>) -> Evaluated<()>,
+    ) -> Evaluated<()> {
         let time = TimeRange::from_millis(Millis(start), Millis(end));
         let mut scan = Scan::rows(self.context.tenant.clone(), Table::Samples, time, filter.clone());
         scan.bytes_max = self.context.limits.memory_bytes_max.saturating_sub(self.memory);
         scan.cancel = self.context.cancel.clone();
+        // The plain evaluator is what columns are tested against.
+        scan.shape = if self.options.plain { Shape::Rows } else { Shape::Columns };
         let mut failed = None;
         let store = self.store;
         let summary = store.scan(&scan, &mut |block| {
-            let Block::Series(rows) = block else { return Flow::More };
-            for row in rows {
-                let one = convert(row, resets);
-                if let Err(error) = self.take(&one).and_then(|()| each(self, one)) {
-                    failed = Some(error);
-                    return Flow::Stop;
+            let done = match block {
+                Block::Series(rows) => rows.into_iter().try_for_each(|row| {
+                    let one = convert(row, resets);
+                    self.count_loaded(one.samples())?;
+                    self.charge(one.bytes())?;
+                    each(self, Given::Loaded(one))
+                }),
+                Block::Columns(columns) => {
+                    // The block is charged as a whole while its series are looked at.
+                    let bytes = 2 * size_of::<u64>() * columns.times.len();
+                    let done = self.charge(bytes).and_then(|()| {
+                        columns.series().try_for_each(|(labels, times, values)| {
+                            self.count_loaded(times.len())?;
+                            each(self, Given::Flat(Flat { labels, times, values }))
+                        })
+                    });
+                    self.release(bytes);
+                    done
                 }
-            }
-            Flow::More
+                _ => Ok(()),
+            };
+            failed = done.err();
+            if failed.is_some() { Flow::Stop } else { Flow::More }
         })?;
         self.missing.extend(summary.missing);
         match failed {
@@ -155,13 +240,13 @@ impl Evaluator<'_> {
         }
     }
 
-    fn take(&mut self, loaded: &Loaded) -> Evaluated<()> {
-        self.stats.samples_loaded += loaded.samples() as u64;
+    fn count_loaded(&mut self, samples: usize) -> Evaluated<()> {
+        self.stats.samples_loaded += samples as u64;
         let limit = self.context.limits.samples_max;
         if self.stats.samples_loaded > limit {
             return Err(QueryError::Limit { kind: LimitKind::Samples, limit });
         }
-        self.charge(loaded.bytes())
+        Ok(())
     }
 
     pub(super) fn release_loaded(&mut self, loaded: &[Loaded]) {
@@ -172,7 +257,64 @@ impl Evaluator<'_> {
         if selector.smoothed {
             return self.smoothed(selector, steps);
         }
-        self.select(selector, steps, |latest| latest.point)
+        if self.options.plain {
+            return self.select(selector, steps, |latest| latest.point);
+        }
+        self.columns_of(&Leaf::Instant(selector), steps)
+    }
+
+    /// The rows of a selector, series by series: floats as they are, others as columns that are charged.
+    pub(super) fn instant_rows(
+        &mut self,
+        selector: &Selector,
+        steps: Steps,
+        each: &mut dyn FnMut(&mut Self, Row<'_>) -> Evaluated<()>,
+    ) -> Evaluated<()> {
+        let (lookback, span) = (self.options.lookback_ms, self.selected(selector, steps));
+        let mut row = Vec::new();
+        self.load_given(&selector.filter, selector.resets, span, &mut |this, given| match given {
+            Given::Flat(flat) => {
+                let found = flat.fill(|time| selector.when.of(time), lookback, steps, &mut row);
+                this.stats.samples += found.samples;
+                if found.values == 0 {
+                    return Ok(());
+                }
+                each(this, Row::Floats { labels: flat.labels, drop_name: false, values: &row })
+            }
+            Given::Loaded(one) => {
+                let column = this.instant_column(one, selector, steps, &|latest| latest.point)?;
+                column.map_or(Ok(()), |column| each(this, Row::Column(column)))
+            }
+        })
+    }
+
+    /// From when to when samples of a selector can matter.
+    fn selected(&self, selector: &Selector, steps: Steps) -> (i64, i64) {
+        let (first, last) = (selector.when.of(steps.start), selector.when.of(steps.last()));
+        (first.saturating_sub(self.options.lookback_ms).saturating_add(1), last)
+    }
+
+    /// What `value` makes of a series at each instant, charged; `None` without any value. Releases the series.
+    fn instant_column(
+        &mut self,
+        one: Loaded,
+        selector: &Selector,
+        steps: Steps,
+        value: &impl Fn(Latest) -> Point,
+    ) -> Evaluated<Option<Column>> {
+        self.charge_columns(1, steps)?;
+        let lookback = self.options.lookback_ms;
+        let mut cursor = Cursor::new(&one);
+        let points: Vec<_> =
+            steps.iter().map(|(_, time)| cursor.at(selector.when.of(time), lookback).map(value)).collect();
+        self.stats.samples += points.iter().flatten().count() as u64;
+        self.release(one.bytes());
+        let column = Column { labels: one.labels, drop_name: false, points };
+        if column.is_blank() {
+            self.release_columns(&[column], steps);
+            return Ok(None);
+        }
+        Ok(Some(column))
     }
 
     /// `timestamp(selector)`: when the samples were taken.
@@ -200,25 +342,10 @@ impl Evaluator<'_> {
         steps: Steps,
         value: impl Fn(Latest) -> Point,
     ) -> Evaluated<Vec<Column>> {
-        let lookback = self.options.lookback_ms;
-        let (first, last) = (selector.when.of(steps.start), selector.when.of(steps.last()));
-        let start = first.saturating_sub(lookback).saturating_add(1);
+        let span = self.selected(selector, steps);
         let mut columns = Vec::new();
-        self.load_each(&selector.filter, selector.resets, (start, last), &mut |this, one| {
-            this.charge_columns(1, steps)?;
-            let mut cursor = Cursor::new(&one);
-            let points: Vec<_> = steps
-                .iter()
-                .map(|(_, time)| cursor.at(selector.when.of(time), lookback).map(&value))
-                .collect();
-            this.stats.samples += points.iter().flatten().count() as u64;
-            this.release(one.bytes());
-            let column = Column { labels: one.labels, drop_name: false, points };
-            if column.is_blank() {
-                this.release_columns(&[column], steps);
-            } else {
-                columns.push(column);
-            }
+        self.load_each(&selector.filter, selector.resets, span, &mut |this, one| {
+            columns.extend(this.instant_column(one, selector, steps, &value)?);
             Ok(())
         })?;
         Ok(columns)

@@ -56,7 +56,7 @@ impl<'a> Collector<'a> {
             Shape::Numbers { by, of } => Self::Numbers(Numbers::default(), by, of),
             Shape::Distinct(DistinctOf::Values(field)) => Self::Values(Texts::default(), field),
             Shape::Distinct(of) => Self::Streams(Sets::default(), of),
-            Shape::Rows | Shape::Grid { .. } => Self::Rows(Top::new(scan.order, scan.limit)),
+            Shape::Rows | Shape::Columns | Shape::Grid { .. } => Self::Rows(Top::new(scan.order, scan.limit)),
         }
     }
 
@@ -349,7 +349,7 @@ fn scan_whole_lines(
 fn needs_lines(scan: &Scan) -> bool {
     let is_line = |field: &Field| matches!(field, Field::Line | Field::Parsed(..) | Field::Plain(_));
     let by_shape = match &scan.shape {
-        Shape::Rows | Shape::Grid { .. } => true,
+        Shape::Rows | Shape::Columns | Shape::Grid { .. } => true,
         Shape::Numbers { by, of } => is_line(of) || by.iter().any(is_line),
         Shape::Distinct(DistinctOf::Values(field)) => is_line(field),
         Shape::Distinct(_) => false,

@@ -147,6 +147,9 @@ impl Group {
 /// Bytes of a decoded row while it is being put together: levels and values of four columns.
 pub(crate) const ROW_BYTES: usize = 48;
 
+/// Bytes of a sample in [`Flat`].
+pub(crate) const FLAT_BYTES: usize = 16;
+
 /// False when the footer says that no row lies in the range.
 pub(crate) fn may_overlap(group: &GroupReader<'_>, range: TimeRange) -> bool {
     bounds(group).is_none_or(|bounds| bounds.overlaps(range))
@@ -174,35 +177,155 @@ pub(crate) fn times(group: &GroupReader<'_>, runs: &[&SeriesRun]) -> Result<Vec<
     Ok(runs.iter().map(|run| times.by_ref().take(run.rows.len()).collect()).collect())
 }
 
-/// The samples of these runs in a range of time, one list per run. Only their rows are decoded.
+/// Samples in two columns.
+#[derive(Debug, Default)]
+pub(crate) struct Flat {
+    /// Milliseconds.
+    pub(crate) times: Vec<i64>,
+    pub(crate) values: Vec<f64>,
+}
+
+/// The milliseconds that lie in a range of nanoseconds, both ends included.
+pub(crate) fn millis_in(range: TimeRange) -> (i64, i64) {
+    const PER_MILLI: i64 = 1_000_000;
+    // Milliseconds beyond the ends of what nanoseconds can say count as these ends ([`Millis::to_nanos`]).
+    let start = match range.start.0 {
+        i64::MIN => i64::MIN,
+        start => start.div_euclid(PER_MILLI) + i64::from(start.rem_euclid(PER_MILLI) > 0),
+    };
+    let end = if range.end.0 == i64::MAX { i64::MAX } else { range.end.0.div_euclid(PER_MILLI) };
+    (start, end)
+}
+
+/// Appends the samples of these runs in a range of time; gives where those of each run end. Only their rows are
+/// decoded, and no times of runs that are known to be regular.
 pub(crate) fn samples_in(
     group: &GroupReader<'_>,
     runs: &[&SeriesRun],
     range: TimeRange,
-) -> Result<Vec<Vec<(Millis, f64)>>, PartError> {
-    let ranges = joined(runs.iter().map(|run| run.rows.clone()));
-    let times = group.column_rows(TIME, &ranges)?.into_i64()?;
-    let mut wanted = Vec::with_capacity(runs.len());
-    let mut rest = times.as_slice();
-    for run in runs {
-        let (of_run, after) =
-            rest.split_at_checked(run.rows.len()).ok_or_else(|| damaged("the time column is short"))?;
-        rest = after;
-        // Rows of a series lie in order of time.
-        let from = of_run.partition_point(|time| Millis(*time).to_nanos() < range.start);
-        let to = of_run.partition_point(|time| Millis(*time).to_nanos() <= range.end).max(from);
-        wanted.push((run.rows.start + from..run.rows.start + to, of_run.get(from..to).unwrap_or_default()));
-    }
-    let ranges = joined(wanted.iter().map(|(rows, _)| rows.clone()));
+    flat: &mut Flat,
+) -> Result<Vec<usize>, PartError> {
+    let (start, end) = millis_in(range);
+    let wanted = append_times(group, runs, (start, end), flat)?;
+    let ranges = joined(wanted.iter().cloned());
     let read = |column| group.column_rows(column, &ranges);
-    let mut values = ValueColumns::new(read(SCALE)?, read(VALUE_I)?, read(VALUE_F)?)?;
-    let mut lists = Vec::with_capacity(runs.len());
-    for (run, (_, times)) in runs.iter().zip(&wanted) {
-        let mut list = values.join(times)?;
-        group.hidden().retain(&run.labels, &mut list);
-        lists.push(list);
+    append_values(&read(SCALE)?, &read(VALUE_I)?, &read(VALUE_F)?, &mut flat.values)?;
+    if flat.values.len() != flat.times.len() {
+        return Err(damaged("a value column is short"));
     }
-    Ok(lists)
+    let begin = flat.times.len().saturating_sub(wanted.iter().map(Range::len).sum());
+    let ends = wanted.iter().scan(begin, |end, rows| {
+        *end += rows.len();
+        Some(*end)
+    });
+    let ends: Vec<_> = ends.collect();
+    Ok(if group.hidden().is_empty() { ends } else { without_hidden(group, runs, begin, &ends, flat) })
+}
+
+/// Appends the times in range; gives the rows that they belong to.
+fn append_times(
+    group: &GroupReader<'_>,
+    runs: &[&SeriesRun],
+    (start, end): (i64, i64),
+    flat: &mut Flat,
+) -> Result<Vec<Range<usize>>, PartError> {
+    let irregular: Vec<_> = runs.iter().filter(|run| run.regular().is_none()).collect();
+    let decoded = match irregular.is_empty() {
+        true => Vec::new(),
+        false => {
+            let rows = joined(irregular.iter().map(|run| run.rows.clone()));
+            group.column_rows(TIME, &rows)?.into_i64()?
+        }
+    };
+    let (mut rest, mut wanted) = (decoded.as_slice(), Vec::with_capacity(runs.len()));
+    for run in runs {
+        let rows = run.rows.len();
+        if let Some(regular) = run.regular() {
+            let inside = regular.inside(rows, start, end);
+            flat.times.extend(inside.clone().map(|row| regular.at(row)));
+            wanted.push(run.rows.start + inside.start..run.rows.start + inside.end);
+            continue;
+        }
+        let (times, after) =
+            rest.split_at_checked(rows).ok_or_else(|| damaged("the time column is short"))?;
+        rest = after;
+        run.learn_times(times);
+        // Rows of a series lie in order of time.
+        let from = times.partition_point(|time| *time < start);
+        let to = times.partition_point(|time| *time <= end).max(from);
+        flat.times.extend_from_slice(times.get(from..to).unwrap_or_default());
+        wanted.push(run.rows.start + from..run.rows.start + to);
+    }
+    Ok(wanted)
+}
+
+/// Appends values, which stand as scaled integers or as doubles.
+fn append_values(
+    scale: &Column,
+    integer: &Column,
+    double: &Column,
+    values: &mut Vec<f64>,
+) -> Result<(), PartError> {
+    let (is_integer, is_double) = (&integer.definition, &double.definition);
+    let is_apart = is_integer.len() == is_double.len()
+        && is_integer.iter().zip(is_double).all(|(i, d)| (*i > 0) != (*d > 0));
+    if scale.definition != *is_integer || !is_apart {
+        return Err(damaged("a sample has no value or two"));
+    }
+    let (Values::I32(scales), Values::I64(integers), Values::F64(doubles)) =
+        (&scale.values, &integer.values, &double.values)
+    else {
+        return Err(damaged("a value column has an unexpected type"));
+    };
+    let short = || damaged("a value column is short");
+    let (mut scales, mut integers, mut doubles) =
+        (scales.as_slice(), integers.as_slice(), doubles.as_slice());
+    values.reserve(is_integer.len());
+    for kind in is_integer.chunk_by(|a, b| a == b) {
+        if kind.first().is_none_or(|level| *level == 0) {
+            let (these, after) = doubles.split_at_checked(kind.len()).ok_or_else(short)?;
+            doubles = after;
+            values.extend_from_slice(these);
+            continue;
+        }
+        let (of_kind, after) = scales.split_at_checked(kind.len()).ok_or_else(short)?;
+        scales = after;
+        // A series has one scale, so that runs of one scale are long.
+        for equal in of_kind.chunk_by(|a, b| a == b) {
+            let (these, after) = integers.split_at_checked(equal.len()).ok_or_else(short)?;
+            integers = after;
+            let scale = equal.first().and_then(|scale| u8::try_from(*scale).ok());
+            match scale.ok_or_else(|| damaged("a sample has no value or two"))? {
+                // Dividing by one changes no bit.
+                0 => values.extend(these.iter().map(|integer| *integer as f64)),
+                scale => values.extend(these.iter().map(|integer| decimal::decode(*integer, scale))),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes the deleted samples out of what was appended from `begin` on; gives the new ends.
+fn without_hidden(
+    group: &GroupReader<'_>,
+    runs: &[&SeriesRun],
+    begin: usize,
+    ends: &[usize],
+    flat: &mut Flat,
+) -> Vec<usize> {
+    let (times, values) = (flat.times.split_off(begin), flat.values.split_off(begin));
+    let mut samples = times.into_iter().zip(values);
+    let mut start = begin;
+    let each = runs.iter().zip(ends).map(|(run, end)| {
+        let of_run = samples.by_ref().take(end - start);
+        start = *end;
+        let mut list: Vec<_> = of_run.map(|(time, value)| (Millis(time), value)).collect();
+        group.hidden().retain(&run.labels, &mut list);
+        flat.times.extend(list.iter().map(|(time, _)| time.0));
+        flat.values.extend(list.iter().map(|(_, value)| *value));
+        flat.times.len()
+    });
+    each.collect()
 }
 
 /// Ranges without empty ones, neighbours joined, so that readers are not asked for each series alone.
@@ -217,57 +340,20 @@ fn joined(ranges: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
     joined
 }
 
-/// The three columns that hold a value, read from the first row on.
-struct ValueColumns {
-    /// 1 where a row has a scaled integer, else 0.
-    is_integer: Vec<i16>,
-    row: usize,
-    scales: std::vec::IntoIter<i32>,
-    integers: std::vec::IntoIter<i64>,
-    doubles: std::vec::IntoIter<f64>,
-}
-
-impl ValueColumns {
-    fn new(scale: Column, integer: Column, double: Column) -> Result<Self, PartError> {
-        let apart = |integer: &[i16], double: &[i16]| {
-            integer.len() == double.len() && integer.iter().zip(double).all(|(i, d)| i + d == 1)
-        };
-        if scale.definition != integer.definition || !apart(&integer.definition, &double.definition) {
-            return Err(damaged("a sample has no value or two"));
-        }
-        let is_integer = integer.definition.clone();
-        let (scales, integers) = (scale.into_i32()?.into_iter(), integer.into_i64()?.into_iter());
-        Ok(Self { is_integer, row: 0, scales, integers, doubles: double.into_f64()?.into_iter() })
-    }
-
-    /// The next rows' values with their times.
-    fn join(&mut self, times: &[i64]) -> Result<Vec<(Millis, f64)>, PartError> {
-        let short = || damaged("a value column is short");
-        let rows = self.is_integer.get(self.row..self.row + times.len()).ok_or_else(short)?;
-        self.row += times.len();
-        let mut list = Vec::with_capacity(times.len());
-        for (time, is_integer) in times.iter().zip(rows) {
-            let value = if *is_integer > 0 {
-                let (scale, integer) = self.scales.next().zip(self.integers.next()).ok_or_else(short)?;
-                let scale = u8::try_from(scale).map_err(|_| damaged("a sample has no value or two"))?;
-                decimal::decode(integer, scale)
-            } else {
-                self.doubles.next().ok_or_else(short)?
-            };
-            list.push((Millis(*time), value));
-        }
-        Ok(list)
-    }
-}
-
 /// Every series of a part with its samples, for merging. A series that reaches over row groups comes more than once.
 pub(crate) fn read_all(reader: &TableReader) -> Result<SeriesList<f64>, PartError> {
     let mut all = Vec::new();
     for index in 0..reader.groups() {
         let group = reader.group(index)?;
         let runs = all_runs(&group)?;
-        let lists = samples_in(&group, &runs.iter().collect::<Vec<_>>(), TimeRange::ALL)?;
-        all.extend(runs.into_iter().map(|run| run.labels).zip(lists));
+        let mut flat = Flat::default();
+        let ends = samples_in(&group, &runs.iter().collect::<Vec<_>>(), TimeRange::ALL, &mut flat)?;
+        let times = flat.times.into_iter().map(Millis);
+        let (mut samples, mut start) = (times.zip(flat.values), 0);
+        for (run, end) in runs.into_iter().zip(ends) {
+            all.push((run.labels, samples.by_ref().take(end - start).collect()));
+            start = end;
+        }
     }
     Ok(all)
 }

@@ -1,15 +1,17 @@
 //! Scans of samples, exemplars and metadata over heads and parts.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use kenning_model::{
     Block, DistinctOf, Exemplar, Flow, Histogram, HistogramSample, LabelSet, Millis, Nanos, Sample,
-    ScanError, SeriesRows, Shape,
+    ScanError, SeriesColumns, SeriesRows, Shape,
 };
 
 use super::head::Series;
 use super::metadata::MetadataKey;
+use super::samples::Flat;
 use super::{exemplars, histograms, metadata, samples};
 use crate::parts::PartError;
 use crate::parts::cache::{GroupSeries, Opened, PartCache};
@@ -35,22 +37,33 @@ pub(crate) struct SampleView<'a> {
     pub(crate) open: &'a PartCache,
 }
 
-/// A series as it is gathered, in order of arrival.
-#[derive(Default)]
-struct Points {
-    floats: Vec<(Millis, f64)>,
-    histograms: Vec<(Millis, Histogram)>,
-}
-
 /// What one part or head has of a series.
 enum Piece<'a> {
-    Floats(Vec<(Millis, f64)>),
+    /// Positions in the columns of the source.
+    Floats(Range<usize>),
     Histograms(Vec<(Millis, Histogram)>),
     Head(&'a Series),
 }
 
-/// The pieces of one part or head, in label order.
-type Pieces<'a> = Vec<(LabelSet, Piece<'a>)>;
+/// What one part or head has.
+struct Source<'a> {
+    /// In label order once [`Source::sort`] was called.
+    pieces: Vec<(LabelSet, Piece<'a>)>,
+    flat: Flat,
+    is_sorted: bool,
+}
+
+impl<'a> Source<'a> {
+    fn new(pieces: Vec<(LabelSet, Piece<'a>)>, is_sorted: bool) -> Self {
+        Self { pieces, flat: Flat::default(), is_sorted }
+    }
+
+    fn sort(&mut self) {
+        if !self.is_sorted {
+            self.pieces.sort_by(|a, b| a.0.cmp(&b.0));
+        }
+    }
+}
 
 /// Answers a scan of samples.
 pub(crate) fn scan_samples(
@@ -63,8 +76,8 @@ pub(crate) fn scan_samples(
             let sets = distinct_series(view, work)?;
             emit_distinct(&of, sets, work, sink)
         }
-        Shape::Rows | Shape::Group(_) | Shape::Grid { .. } | Shape::Numbers { .. } => {
-            let mut sources: Vec<Pieces<'_>> = Vec::new();
+        Shape::Rows | Shape::Columns | Shape::Group(_) | Shape::Grid { .. } | Shape::Numbers { .. } => {
+            let mut sources: Vec<Source<'_>> = Vec::new();
             for part in &view.samples {
                 sources.push(gather_part(part, view.open, work, gather_samples)?);
             }
@@ -72,12 +85,10 @@ pub(crate) fn scan_samples(
                 sources.push(gather_part(part, view.open, work, gather_histograms)?);
             }
             for head in &view.heads {
-                sources
-                    .push(head.iter().map(|series| (series.labels.clone(), Piece::Head(series))).collect());
+                let pieces = head.iter().map(|series| (series.labels.clone(), Piece::Head(series)));
+                sources.push(Source::new(pieces.collect(), false));
             }
-            for source in sources.iter_mut().filter(|source| !source.is_sorted_by(|a, b| a.0 <= b.0)) {
-                source.sort_by(|a, b| a.0.cmp(&b.0));
-            }
+            sources.iter_mut().for_each(Source::sort);
             emit_series(sources, work, sink)
         }
     }
@@ -85,7 +96,7 @@ pub(crate) fn scan_samples(
 
 /// Takes the rows of one row group that a scan asks for.
 type Gather =
-    fn(&GroupReader<'_>, &[&SeriesRun], &mut Pieces<'static>, &mut Work<'_>) -> Result<(), PartError>;
+    fn(&GroupReader<'_>, &[&SeriesRun], &mut Source<'static>, &mut Work<'_>) -> Result<(), PartError>;
 
 /// What a part has for a scan. What was read before damage was met stays.
 fn gather_part(
@@ -93,8 +104,8 @@ fn gather_part(
     cache: &PartCache,
     work: &mut Work<'_>,
     gather: Gather,
-) -> Result<Pieces<'static>, ScanError> {
-    let mut pieces = Vec::new();
+) -> Result<Source<'static>, ScanError> {
+    let mut source = Source::new(Vec::new(), true);
     work.read_open(part, cache, |work, open| {
         for index in 0..open.groups() {
             let group = open.group(index)?;
@@ -103,13 +114,15 @@ fn gather_part(
             }
             let series = series_of(open, index, &group, work)?;
             let chosen = choose(&series, work);
-            if !chosen.is_empty() {
-                gather(&group, &chosen, &mut pieces, work)?;
+            if let Some(first) = chosen.first() {
+                let follows = source.pieces.last().is_none_or(|(last, _)| *last <= first.labels);
+                source.is_sorted &= series.is_sorted && follows;
+                gather(&group, &chosen, &mut source, work)?;
             }
         }
         Ok(())
     })?;
-    Ok(pieces)
+    Ok(source)
 }
 
 /// The series of a row group; reading them the first time takes space for their columns.
@@ -143,7 +156,7 @@ fn choose<'a>(series: &'a GroupSeries, work: &Work<'_>) -> Vec<&'a SeriesRun> {
 fn gather_samples(
     group: &GroupReader<'_>,
     runs: &[&SeriesRun],
-    pieces: &mut Pieces<'static>,
+    source: &mut Source<'static>,
     work: &mut Work<'_>,
 ) -> Result<(), PartError> {
     let rows: usize = runs.iter().map(|run| run.rows.len()).sum();
@@ -151,16 +164,19 @@ fn gather_samples(
     work.check()?;
     work.charge(space)?;
     work.summary.rows += rows as u64;
-    for (run, list) in runs.iter().zip(samples::samples_in(group, runs, work.scan.time)?) {
-        if list.is_empty() {
+    let mut start = source.flat.times.len();
+    let ends = samples::samples_in(group, runs, work.scan.time, &mut source.flat)?;
+    for (run, end) in runs.iter().zip(ends) {
+        if start == end {
             continue;
         }
-        work.charge(ENTRY_BYTES + list.len() * size_of::<Sample>())?;
+        work.charge(ENTRY_BYTES + (end - start) * samples::FLAT_BYTES)?;
         // A series that reaches over the border of two row groups goes on.
-        match pieces.last_mut().filter(|(labels, _)| *labels == run.labels) {
-            Some((_, Piece::Floats(floats))) => floats.extend(list),
-            _ => pieces.push((run.labels.clone(), Piece::Floats(list))),
+        match source.pieces.last_mut().filter(|(labels, _)| *labels == run.labels) {
+            Some((_, Piece::Floats(floats))) => floats.end = end,
+            _ => source.pieces.push((run.labels.clone(), Piece::Floats(start..end))),
         }
+        start = end;
     }
     work.refund(space);
     Ok(())
@@ -169,7 +185,7 @@ fn gather_samples(
 fn gather_histograms(
     group: &GroupReader<'_>,
     runs: &[&SeriesRun],
-    pieces: &mut Pieces<'static>,
+    source: &mut Source<'static>,
     work: &mut Work<'_>,
 ) -> Result<(), PartError> {
     let space = open_group(group, work)?;
@@ -182,7 +198,7 @@ fn gather_histograms(
         }
         let bytes: usize = inside.iter().map(|(_, histogram)| histogram.heap_bytes()).sum();
         work.charge(ENTRY_BYTES + bytes)?;
-        pieces.push((run.labels.clone(), Piece::Histograms(inside)));
+        source.pieces.push((run.labels.clone(), Piece::Histograms(inside)));
     }
     work.refund(space);
     Ok(())
@@ -223,72 +239,151 @@ pub(crate) fn sort_histograms(histograms: &mut Vec<(Millis, Histogram)>) -> u64 
 }
 
 /// Joins the pieces of each series and hands the series out in label order.
-fn emit_series(sources: Vec<Pieces<'_>>, work: &mut Work<'_>, sink: Sink<'_>) -> Result<(), ScanError> {
-    let mut sources: Vec<_> = sources.into_iter().map(|source| source.into_iter().peekable()).collect();
+fn emit_series(sources: Vec<Source<'_>>, work: &mut Work<'_>, sink: Sink<'_>) -> Result<(), ScanError> {
     let mut left = work.scan.limit.unwrap_or(usize::MAX);
-    let (mut block, mut block_samples) = (Vec::new(), 0);
+    let mut sources: Vec<_> =
+        sources.into_iter().map(|source| (source.pieces.into_iter().peekable(), source.flat)).collect();
+    let mut out = Out { in_columns: work.scan.shape == Shape::Columns, ..Out::default() };
     while left > 0 {
-        let first = sources.iter_mut().filter_map(|source| source.peek().map(|(labels, _)| labels)).min();
+        let first =
+            sources.iter_mut().filter_map(|(pieces, _)| pieces.peek().map(|(labels, _)| labels)).min();
         let Some(labels) = first.cloned() else { break };
-        let mut points = Points::default();
-        for source in &mut sources {
-            while let Some((_, piece)) = source.next_if(|(of, _)| *of == labels) {
-                points.add(piece, work);
+        let mut histograms = Vec::new();
+        for (pieces, flat) in &mut sources {
+            while let Some((_, piece)) = pieces.next_if(|(of, _)| *of == labels) {
+                out.add(piece, flat, &mut histograms, work);
             }
         }
-        if points.floats.is_empty() && points.histograms.is_empty() {
+        if !out.finish(labels, histograms) {
             continue;
         }
         left -= 1;
-        let rows = finish_series(labels, points);
-        block_samples += rows.samples.len() + rows.histograms.len();
-        block.push(rows);
-        if block_samples >= BLOCK_SAMPLES_MAX || block.len() >= BLOCK_LEN_MAX {
+        if out.is_full() {
             work.check()?;
-            block_samples = 0;
-            if sink(Block::Series(std::mem::take(&mut block))) == Flow::Stop {
+            if out.hand_over(sink) == Flow::Stop {
                 return Ok(());
             }
         }
     }
-    work.emit(block, None, Block::Series, sink)
+    work.check()?;
+    out.hand_over(sink);
+    Ok(())
 }
 
-impl Points {
-    fn add(&mut self, piece: Piece<'_>, work: &mut Work<'_>) {
+/// Finished series that are not handed over yet.
+#[derive(Default)]
+struct Out {
+    in_columns: bool,
+    /// Finished blocks, the latest of which grows, unless the columns below are the latest.
+    blocks: Vec<Block>,
+    columns: SeriesColumns,
+    /// Samples and series in all of them.
+    samples: usize,
+    series: usize,
+}
+
+impl Out {
+    /// Adds to the series that is being put together, whose floats are the tail of the columns.
+    fn add(
+        &mut self,
+        piece: Piece<'_>,
+        flat: &Flat,
+        histograms: &mut Vec<(Millis, Histogram)>,
+        work: &mut Work<'_>,
+    ) {
+        let SeriesColumns { times, values, .. } = &mut self.columns;
         match piece {
-            Piece::Floats(list) if self.floats.is_empty() => self.floats = list,
-            Piece::Floats(list) => self.floats.extend(list),
-            Piece::Histograms(list) => self.histograms.extend(list),
+            Piece::Floats(rows) => {
+                times.extend_from_slice(flat.times.get(rows.clone()).unwrap_or_default());
+                values.extend_from_slice(flat.values.get(rows).unwrap_or_default());
+            }
+            Piece::Histograms(list) => histograms.extend(list),
             Piece::Head(series) => {
                 let range = work.scan.time;
+                let (start, end) = samples::millis_in(range);
                 work.summary.rows += (series.floats.len() + series.histograms.len()) as u64;
-                self.floats.reserve(series.floats.len());
-                self.floats.extend(series.floats_in(range));
-                self.histograms.extend(series.histograms_in(range).cloned());
+                for (time, value) in series.floats.iter().filter(|(time, _)| (start..=end).contains(time)) {
+                    times.push(time);
+                    values.push(value);
+                }
+                histograms.extend(series.histograms_in(range).cloned());
             }
         }
     }
+
+    /// Ends the series; false when it has no samples. A float and a histogram at one time are one sample too many: the
+    /// float stays.
+    fn finish(&mut self, labels: LabelSet, mut histograms: Vec<(Millis, Histogram)>) -> bool {
+        let columns = &mut self.columns;
+        let start = columns.ends.last().copied().unwrap_or(0);
+        sort_tail(columns, start);
+        let floats = columns.times.get(start..).unwrap_or_default();
+        if floats.is_empty() && histograms.is_empty() {
+            return false;
+        }
+        self.series += 1;
+        self.samples += floats.len() + histograms.len();
+        if histograms.is_empty() {
+            columns.labels.push(labels);
+            columns.ends.push(columns.times.len());
+            return true;
+        }
+        sort_histograms(&mut histograms);
+        histograms.retain(|(time, _)| floats.binary_search(&time.0).is_err());
+        let (times, values) = (columns.times.split_off(start), columns.values.split_off(start));
+        let samples = times.into_iter().zip(values);
+        let samples = samples.map(|(time, value)| Sample { series: 0, time: Millis(time), value }).collect();
+        let histograms = histograms.into_iter();
+        let histograms =
+            histograms.map(|(time, histogram)| HistogramSample { series: 0, time, histogram }).collect();
+        self.push_row(SeriesRows { labels, samples, histograms, ..SeriesRows::default() });
+        true
+    }
+
+    fn push_row(&mut self, row: SeriesRows) {
+        self.end_columns();
+        match self.blocks.last_mut() {
+            Some(Block::Series(rows)) => rows.push(row),
+            _ => self.blocks.push(Block::Series(vec![row])),
+        }
+    }
+
+    /// Makes a block of the columns.
+    fn end_columns(&mut self) {
+        if self.columns.labels.is_empty() {
+            return;
+        }
+        let columns = std::mem::take(&mut self.columns);
+        match (self.in_columns, self.blocks.last_mut()) {
+            (true, _) => self.blocks.push(Block::Columns(columns)),
+            (false, Some(Block::Series(rows))) => rows.extend(columns.into_rows()),
+            (false, _) => self.blocks.push(Block::Series(columns.into_rows())),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.samples >= BLOCK_SAMPLES_MAX || self.series >= BLOCK_LEN_MAX
+    }
+
+    fn hand_over(&mut self, sink: Sink<'_>) -> Flow {
+        self.end_columns();
+        (self.samples, self.series) = (0, 0);
+        let mut blocks = std::mem::take(&mut self.blocks).into_iter();
+        if blocks.all(|block| sink(block) == Flow::More) { Flow::More } else { Flow::Stop }
+    }
 }
 
-/// A float and a histogram at one time are one sample too many: the float stays.
-fn finish_series(labels: LabelSet, mut points: Points) -> SeriesRows {
-    sort_floats(&mut points.floats);
-    sort_histograms(&mut points.histograms);
-    let floats = &points.floats;
-    let taken = |time: &Millis| floats.binary_search_by_key(time, |(at, _)| *at).is_ok();
-    points.histograms.retain(|(time, _)| !taken(time));
-    let samples = points.floats.into_iter().map(|(time, value)| Sample { series: 0, time, value });
-    let histograms = points.histograms.into_iter();
-    SeriesRows {
-        labels,
-        samples: samples.collect(),
-        histograms: histograms
-            .map(|(time, histogram)| HistogramSample { series: 0, time, histogram })
-            .collect(),
-        starts: Vec::new(),
-        histogram_starts: Vec::new(),
+/// As [`sort_floats`], for the samples from `start` on.
+fn sort_tail(columns: &mut SeriesColumns, start: usize) {
+    let times = columns.times.get(start..).unwrap_or_default();
+    if times.is_sorted_by(|a, b| a < b) {
+        return;
     }
+    let (times, values) = (columns.times.split_off(start), columns.values.split_off(start));
+    let mut samples: Vec<_> = times.into_iter().map(Millis).zip(values).collect();
+    sort_floats(&mut samples);
+    columns.times.extend(samples.iter().map(|(time, _)| time.0));
+    columns.values.extend(samples.iter().map(|(_, value)| *value));
 }
 
 /// The label sets that have rows in the range.

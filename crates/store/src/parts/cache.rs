@@ -178,6 +178,8 @@ pub(crate) struct GroupSeries {
     pub(crate) runs: Vec<SeriesRun>,
     /// Neighbours of one metric, so that a filter looks at each name once.
     pub(crate) metrics: Vec<Range<usize>>,
+    /// Whether the series are in label order, as writers put them.
+    pub(crate) is_sorted: bool,
     bytes: usize,
 }
 
@@ -192,6 +194,7 @@ impl GroupSeries {
             }
         }
         let bytes = runs.iter().map(|run| run.labels.heap_bytes() + size_of::<SeriesRun>()).sum();
-        Self { runs, metrics, bytes }
+        let is_sorted = runs.is_sorted_by(|a, b| a.labels <= b.labels);
+        Self { runs, metrics, is_sorted, bytes }
     }
 }

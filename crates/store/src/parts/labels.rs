@@ -2,6 +2,9 @@
 //! group. Rows of a series lie together, so the map costs a few bits on every other row, and a row group can be read on
 //! its own.
 
+use std::ops::Range;
+use std::sync::OnceLock;
+
 use kenning_model::LabelSet;
 use parquet::data_type::ByteArray;
 
@@ -89,6 +92,62 @@ pub(crate) fn on_first_rows<'a>(
 pub(crate) struct SeriesRun {
     pub(crate) labels: LabelSet,
     pub(crate) rows: std::ops::Range<usize>,
+    /// Set when the times were decoded once: whether they are regular.
+    times: OnceLock<Option<Regular>>,
+}
+
+/// Times at one distance from each other, which need not be decoded again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Regular {
+    start: i64,
+    /// Above zero.
+    step: i64,
+}
+
+impl Regular {
+    /// `None` for irregular times, and where a sum could overflow.
+    fn of(times: &[i64]) -> Option<Self> {
+        let (start, last) = (*times.first()?, *times.last()?);
+        let step = times.get(1).map_or(Some(1), |second| second.checked_sub(start))?;
+        last.checked_sub(start).filter(|_| step > 0)?;
+        let regular = times.windows(2).all(|pair| matches!(pair, [a, b] if b.checked_sub(*a) == Some(step)));
+        regular.then_some(Self { start, step })
+    }
+
+    /// The time of a row.
+    pub(crate) fn at(self, row: usize) -> i64 {
+        self.start.wrapping_add(self.step.wrapping_mul(row as i64))
+    }
+
+    /// Of so many rows those from one time to another, both included.
+    pub(crate) fn inside(self, rows: usize, start: i64, end: i64) -> Range<usize> {
+        let steps = |distance: i64| usize::try_from(distance / self.step).unwrap_or(usize::MAX);
+        let from = match start.saturating_sub(self.start) {
+            ..=0 => 0,
+            after => steps(after - 1).saturating_add(1).min(rows),
+        };
+        let to = match end.saturating_sub(self.start) {
+            ..0 => 0,
+            after => steps(after).saturating_add(1).min(rows),
+        };
+        from..to.max(from)
+    }
+}
+
+impl SeriesRun {
+    fn new(labels: LabelSet, rows: Range<usize>) -> Self {
+        Self { labels, rows, times: OnceLock::new() }
+    }
+
+    /// The times, if they are known to be regular.
+    pub(crate) fn regular(&self) -> Option<Regular> {
+        self.times.get().copied().flatten()
+    }
+
+    /// Remembers whether these, all times of the run, are regular.
+    pub(crate) fn learn_times(&self, times: &[i64]) {
+        self.times.get_or_init(|| Regular::of(times));
+    }
 }
 
 /// The series of a row group, in the order of its rows.
@@ -100,7 +159,7 @@ pub(crate) fn read_runs(series: Column, keys: Column, values: Column) -> Result<
     let mut sets = SparseMaps::new(keys, values)?;
     let mut runs = Vec::with_capacity(starts.len());
     for (start, end) in starts.iter().copied().zip(ends) {
-        runs.push(SeriesRun { labels: sets.at(start)?, rows: start..end });
+        runs.push(SeriesRun::new(sets.at(start)?, start..end));
     }
     Ok(runs)
 }
@@ -156,5 +215,32 @@ impl SparseMaps {
             return Err(damaged("a map has fewer rows than its row group"));
         }
         label_set(&keys, &values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regular_times_are_cut_as_lists_are() {
+        let check = |times: &[i64]| {
+            let Some(regular) = Regular::of(times) else { panic!("{times:?} is regular") };
+            assert!(times.iter().enumerate().all(|(row, time)| regular.at(row) == *time));
+            let borders = [i64::MIN, -31, -30, -29, 0, 1, 9, 10, 11, 19, 20, 21, 1000, i64::MAX];
+            for (start, end) in borders.iter().flat_map(|start| borders.map(|end| (*start, end))) {
+                let from = times.partition_point(|time| *time < start);
+                let to = times.partition_point(|time| *time <= end).max(from);
+                assert_eq!(regular.inside(times.len(), start, end), from..to, "{times:?} {start} {end}");
+            }
+        };
+        check(&[0]);
+        check(&[10, 20]);
+        check(&[-30, -20, -10, 0, 10]);
+        check(&[i64::MAX - 20, i64::MAX - 10, i64::MAX]);
+        check(&[i64::MIN, i64::MIN + 7]);
+        for irregular in [&[][..], &[1, 1], &[2, 1], &[0, 10, 21], &[i64::MIN, 0, i64::MAX]] {
+            assert_eq!(Regular::of(irregular), None, "{irregular:?}");
+        }
     }
 }

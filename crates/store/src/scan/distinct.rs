@@ -50,31 +50,50 @@ impl Texts {
     }
 }
 
-/// Distinct label sets.
+/// Distinct label sets. Sources give theirs in order, so most go to the end of a list.
 #[derive(Default)]
 pub(crate) struct Sets {
-    sets: BTreeSet<LabelSet>,
+    sorted: Vec<LabelSet>,
+    /// Those that came out of order, none of which is in the list.
+    others: BTreeSet<LabelSet>,
 }
 
 impl Sets {
     pub(crate) fn add(&mut self, set: &LabelSet, work: &mut Work<'_>) -> Result<(), ScanError> {
-        if !self.sets.contains(set) {
-            work.charge(ENTRY_BYTES + set.heap_bytes())?;
-            self.sets.insert(set.clone());
+        let is_next = self.sorted.last().is_none_or(|last| last < set);
+        if (is_next && !self.others.is_empty() && self.others.contains(set))
+            || (!is_next && self.contains(set))
+        {
+            return Ok(());
+        }
+        work.charge(ENTRY_BYTES + set.heap_bytes())?;
+        if is_next {
+            self.sorted.push(set.clone());
+        } else {
+            self.others.insert(set.clone());
         }
         Ok(())
     }
 
     pub(crate) fn contains(&self, set: &LabelSet) -> bool {
-        self.sets.contains(set)
+        let in_list =
+            self.sorted.last().is_some_and(|last| set <= last) && self.sorted.binary_search(set).is_ok();
+        in_list || (!self.others.is_empty() && self.others.contains(set))
     }
 
     /// Adds the sets of another worker.
     pub(crate) fn join(&mut self, other: Self) {
-        self.sets.extend(other.sets);
+        let known = |set: &LabelSet| self.sorted.binary_search(set).is_ok();
+        let fresh = other.sorted.into_iter().chain(other.others).filter(|set| !known(set));
+        self.others.extend(fresh);
     }
 
     pub(crate) fn finish(self) -> Vec<LabelSet> {
-        self.sets.into_iter().collect()
+        if self.others.is_empty() {
+            return self.sorted;
+        }
+        let mut all: Vec<_> = self.sorted.into_iter().chain(self.others).collect();
+        all.sort_unstable();
+        all
     }
 }

@@ -38,6 +38,8 @@ fn field_of(filter: &Filter) -> Option<&Field> {
 /// first is asked once per metric.
 pub(crate) struct SeriesFilter<'a> {
     name: Vec<&'a Filter>,
+    /// The metrics of all selectors, where these are joined by `or`.
+    metrics: Option<Vec<&'a str>>,
     rest: Vec<&'a Filter>,
 }
 
@@ -47,16 +49,19 @@ impl<'a> SeriesFilter<'a> {
         while let Some(filter) = open.pop() {
             match filter {
                 Filter::And(parts) => open.extend(parts),
+                Filter::Or(parts) if parts.len() == 1 => open.extend(parts),
                 part if only_name(part) => name.push(part),
                 part => rest.push(part),
             }
         }
-        Self { name, rest }
+        let metrics = if name.is_empty() { required_metrics(filter) } else { None };
+        Self { name, metrics, rest }
     }
 
     /// False when no series of the metric that these labels are of can pass.
     pub(crate) fn passes_name(&self, labels: &LabelSet) -> bool {
         self.name.iter().all(|part| part.matches(labels))
+            && self.metrics.as_ref().is_none_or(|metrics| metrics.contains(&labels.metric_name()))
     }
 
     /// True when the labels pass, given that their metric does.

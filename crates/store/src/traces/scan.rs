@@ -41,7 +41,7 @@ impl<'a> Collector<'a> {
             Shape::Distinct(DistinctOf::Values(field)) => Self::Values(Texts::default(), field),
             Shape::Distinct(DistinctOf::Names) => Self::Names(Texts::default()),
             Shape::Distinct(DistinctOf::LabelSets) => Self::Nothing,
-            Shape::Rows | Shape::Grid { .. } | Shape::Numbers { .. } => {
+            Shape::Rows | Shape::Columns | Shape::Grid { .. } | Shape::Numbers { .. } => {
                 Self::Rows(Top::new(scan.order, scan.limit))
             }
         }

@@ -453,6 +453,7 @@ impl Chance {
             5 if table == Table::Logs => {
                 Shape::Numbers { by: (0..self.below(3)).map(|_| self.field(table)).collect(), of: field }
             }
+            3..6 if table == Table::Samples => Shape::Columns,
             _ => Shape::Rows,
         }
     }
@@ -514,6 +515,7 @@ pub fn describe(block: Block) -> Vec<String> {
                 format!("{:?} {floats:?} {histograms:?}", row.labels)
             })
             .collect(),
+        Block::Columns(columns) => describe(Block::Series(columns.into_rows())),
         Block::Logs(batch) => batch.rows().map(|row| format!("{row:?}")).collect(),
         Block::Spans(batch) => {
             let resolved =

@@ -1,0 +1,61 @@
+//! The leaves of a plan that give rows of floats: selectors and functions of their ranges. What stands above takes the
+//! rows one by one, as the store hands the series over.
+
+use kenning_model::LabelSet;
+
+use super::{Column, Evaluated, Evaluator, Steps, sliding};
+use crate::plan::{OverRange, Selector, Vector};
+
+/// A part of a plan whose rows come series by series.
+pub(super) enum Leaf<'a> {
+    Instant(&'a Selector),
+    Range(&'a OverRange),
+}
+
+/// A series over the grid, with at least one value.
+pub(super) enum Row<'a> {
+    /// Floats; [`super::STALE`] where there is no value.
+    Floats { labels: &'a LabelSet, drop_name: bool, values: &'a [f64] },
+    /// Anything else, charged.
+    Column(Column),
+}
+
+impl Evaluator<'_> {
+    /// The vector as a leaf, if it is one.
+    pub(super) fn leaf<'a>(&self, vector: &'a Vector, steps: Steps) -> Option<Leaf<'a>> {
+        match vector {
+            Vector::Selector(selector) if !selector.smoothed => Some(Leaf::Instant(selector)),
+            Vector::OverRange(call) => self.range_leaf(call, steps),
+            _ => None,
+        }
+    }
+
+    /// The rows of a leaf in label order.
+    pub(super) fn leaf_rows(
+        &mut self,
+        leaf: &Leaf<'_>,
+        steps: Steps,
+        each: &mut dyn FnMut(&mut Self, Row<'_>) -> Evaluated<()>,
+    ) -> Evaluated<()> {
+        match leaf {
+            Leaf::Instant(selector) => self.instant_rows(selector, steps, each),
+            Leaf::Range(call) => self.range_rows(call, steps, each),
+        }
+    }
+
+    /// The rows of a leaf as columns.
+    pub(super) fn columns_of(&mut self, leaf: &Leaf<'_>, steps: Steps) -> Evaluated<Vec<Column>> {
+        let mut columns = Vec::new();
+        self.leaf_rows(leaf, steps, &mut |this, row| {
+            columns.push(match row {
+                Row::Column(column) => column,
+                Row::Floats { labels, drop_name, values } => {
+                    this.charge_columns(1, steps)?;
+                    Column { labels: labels.clone(), drop_name, points: sliding::points(values) }
+                }
+            });
+            Ok(())
+        })?;
+        Ok(columns)
+    }
+}
