@@ -2,15 +2,16 @@
 //!
 //! As Prometheus does it: targets spread over the interval by a hash, stamps aligned to the schedule, `up` and the other
 //! report series, stale markers for series that disappear, for scrapes that fail and for targets that go, target and metric
-//! relabelling, limits per scrape and per job. Formats: text 0.0.4 and 1.0.0, OpenMetrics.
+//! relabelling, limits per scrape and per job, native histograms and classic ones made native. Formats: text 0.0.4
+//! and 1.0.0, OpenMetrics, protobuf.
 //!
 //! Every job is a pool: what discovery finds becomes targets, every target is a loop of its own. A new configuration
 //! ([`Control::reload`]) stops the jobs that changed and leaves the others alone.
 //!
 //! Promises: a body is bounded while it is read and while it is unpacked; a target that hangs costs its timeout and
 //! nothing else; what is known of each target can be read at any time ([`Targets`]). Discovery: static, files, HTTP; other
-//! mechanisms, proxies, OAuth 2 and HTTP/2 are refused by name ([`unsupported`]). Lacking: the protobuf exposition, native
-//! histograms from scrapes, failure log files.
+//! mechanisms, proxies, OAuth 2 and HTTP/2 are refused by name ([`unsupported`]). Lacking: failure log
+//! files.
 
 mod client;
 mod discover;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use kenning_model::TenantId;
 use kenning_pipeline::Intake;
-use kenning_promconfig::{Discovery, ScrapeConfig, ScrapeProtocol, WORKING};
+use kenning_promconfig::{Discovery, ScrapeConfig, WORKING};
 use kenning_stdx::files::Files;
 use kenning_stdx::net::Net;
 use tokio::sync::watch;
@@ -72,9 +73,6 @@ pub fn unsupported(config: &ScrapeConfig) -> Vec<String> {
     }
     if config.client.oauth2 {
         refuse("oauth2", "use basic_auth or authorization");
-    }
-    if config.fallback_scrape_protocol == Some(ScrapeProtocol::PrometheusProto) {
-        refuse("fallback_scrape_protocol PrometheusProto", "use one of the text formats");
     }
     problems
 }

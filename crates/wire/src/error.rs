@@ -93,6 +93,11 @@ impl Fault {
         Self { reason, at, field, problem: Problem::Over(limit, unit) }
     }
 
+    /// The same fault of a message that begins at `offset` of the body.
+    pub const fn moved(self, offset: usize) -> Self {
+        Self { at: self.at + offset, ..self }
+    }
+
     /// Counts `count` items under this fault.
     pub fn count(self, rejected: &mut Rejected, count: u64) {
         rejected.add(self.reason, count, || self.to_string());

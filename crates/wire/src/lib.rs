@@ -3,7 +3,7 @@
 //! | module | formats |
 //! |---|---|
 //! | [`otlp`] | OTLP logs, metrics and traces, protobuf and JSON |
-//! | [`prometheus`] | text exposition 0.0.4, OpenMetrics 1.0, remote write 1.0 and 2.0 |
+//! | [`prometheus`] | exposition as text 0.0.4, OpenMetrics 1.0, protobuf; remote write 1.0 and 2.0 |
 //! | [`loki`] | push, JSON, legacy JSON and protobuf |
 //! | [`elastic`] | Elasticsearch's `_bulk`, its documents and its answers |
 //! | [`fluent`] | Fluent forward, all modes, with its handshake |

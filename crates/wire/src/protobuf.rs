@@ -55,6 +55,13 @@ impl<'a> Reader<'a> {
         self.rest.len()
     }
 
+    /// The message at the start, which its length precedes, and the bytes that both take.
+    pub fn delimited(&mut self) -> Result<(Self, usize), Fault> {
+        let start = self.at;
+        let bytes = self.chunk()?;
+        Ok((Self { rest: bytes, at: self.at - bytes.len() }, self.at - start))
+    }
+
     /// The next field, `None` at the end.
     #[inline]
     pub fn next(&mut self) -> Result<Option<Field<'a>>, Fault> {

@@ -27,7 +27,7 @@ fn all(bytes: &[u8]) -> usize {
         items += decode_logs(bytes, format, &limits, &options).map_or(0, |d| checked_logs(&d.batch));
         items += decode_metrics(bytes, format, &limits, &options).map_or(0, |d| checked_metrics(&d.batch));
     }
-    for format in [Exposition::Text, Exposition::OpenMetrics] {
+    for format in [Exposition::Text, Exposition::OpenMetrics, Exposition::Protobuf] {
         for on_bad_line in [OnBadLine::FailDocument, OnBadLine::SkipLine] {
             let target = LabelSet::from_pairs([("job", "j")]);
             let options = ScrapeOptions { on_bad_line, ..ScrapeOptions::new(Millis(1), target) };

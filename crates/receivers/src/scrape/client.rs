@@ -22,6 +22,9 @@ use super::tls;
 use crate::body::{self, BodyError, BodyLimits, Budget, Received};
 
 const USER_AGENT: &str = concat!("kenning/", env!("CARGO_PKG_VERSION"));
+/// The protobuf exposition, as it is asked for.
+const PROTOBUF: &str =
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
 /// Redirects that are followed in a row. Definition: Go `net/http`.
 const REDIRECTS_MAX: usize = 10;
 /// Most bytes of a file with a password, a token or a header.
@@ -324,14 +327,14 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
-/// What is asked for, best first. Definition: Prometheus `acceptHeader`. Protobuf is left out: it is not read yet.
+/// What is asked for, best first. Definition: Prometheus `acceptHeader`.
 fn accept_header(config: &ScrapeConfig) -> String {
     let mut weight = 6;
     let mut parts = Vec::new();
     for protocol in &config.scrape_protocols {
         let escaping = format!(";escaping={}", config.escaping);
         let (kind, escaping) = match protocol {
-            ScrapeProtocol::PrometheusProto => continue,
+            ScrapeProtocol::PrometheusProto => (PROTOBUF, escaping.as_str()),
             ScrapeProtocol::PrometheusText004 => ("text/plain;version=0.0.4", ""),
             ScrapeProtocol::PrometheusText100 => ("text/plain;version=1.0.0", escaping.as_str()),
             ScrapeProtocol::OpenMetricsText001 => ("application/openmetrics-text;version=0.0.1", ""),
@@ -376,6 +379,8 @@ fn format_of(content_type: &str, fallback: Option<ScrapeProtocol>) -> Result<Exp
     match (essence.as_str(), fallback) {
         ("text/plain", _) => Ok(Exposition::Text),
         ("application/openmetrics-text", _) => Ok(Exposition::OpenMetrics),
+        ("application/vnd.google.protobuf", _) => Ok(Exposition::Protobuf),
+        (_, Some(ScrapeProtocol::PrometheusProto)) => Ok(Exposition::Protobuf),
         (_, Some(ScrapeProtocol::OpenMetricsText001 | ScrapeProtocol::OpenMetricsText100)) => {
             Ok(Exposition::OpenMetrics)
         }
@@ -420,6 +425,8 @@ mod tests {
             ("", None, None),
             ("text/html", None, None),
             ("", text, Some(Exposition::Text)),
+            ("application/vnd.google.protobuf; encoding=delimited", text, Some(Exposition::Protobuf)),
+            ("", Some(ScrapeProtocol::PrometheusProto), Some(Exposition::Protobuf)),
             ("application/json", open, Some(Exposition::OpenMetrics)),
         ] {
             assert_eq!(format_of(content_type, fallback).ok(), expect, "{content_type}");
@@ -458,6 +465,13 @@ mod tests {
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
              application/openmetrics-text;version=0.0.1;q=0.5,\
              text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+        );
+        let mut config = config;
+        config.scrape_protocols = vec![ScrapeProtocol::PrometheusProto];
+        assert_eq!(
+            accept_header(&config),
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;\
+             escaping=allow-utf-8;q=0.6,*/*;q=0.5"
         );
     }
 }

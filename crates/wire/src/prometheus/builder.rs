@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use kenning_model::{
-    Exemplar, LabelSet, METRIC_NAME, MetricBatch, MetricKind, MetricMetadata, Millis, Reason, Rejected,
-    Sample,
+    Exemplar, HistogramSample, LabelSet, METRIC_NAME, MetricBatch, MetricKind, MetricMetadata, Millis,
+    Reason, Rejected, Sample,
 };
 
 use super::cursor::{Pair, Series, canonical_float, unescape};
-use super::{ScrapeOptions, Sink};
+use super::prompb_histogram::{SCHEMA_MAX, check};
+use super::{HistogramPoint, Point, ScrapeOptions, Sink};
 use crate::error::{DecodeError, Decoded, Fault};
 use crate::intern::{LabelTable, check_labels};
 use crate::limits::DecodeLimits;
@@ -32,6 +33,7 @@ pub(super) struct Builder<'o> {
 }
 
 /// An exemplar as it stands in a document.
+#[derive(Clone)]
 pub(super) struct WrittenExemplar<'a> {
     pub labels: Vec<Pair<'a>>,
     pub value: f64,
@@ -159,6 +161,35 @@ impl<'o> Builder<'o> {
         renamed
     }
 
+    /// The index of a series and the stamp of its item; `None` when it is left out.
+    fn place(
+        &mut self,
+        series: Option<Series<'_>>,
+        time: Option<Millis>,
+        at: usize,
+    ) -> Result<Option<(u32, Millis)>, Fault> {
+        let time = time.filter(|_| self.options.honor_timestamps);
+        let mut series = series.unwrap_or_else(Series::new);
+        normalise_bounds(self.kind, &mut series.labels);
+        let name = series.name.as_deref().unwrap_or_default();
+        if name.is_empty() {
+            return Err(Fault::new(Reason::Missing, at, "exposition", "has a series without a metric name"));
+        }
+        let index = match self.intern(name, &series.labels, at)? {
+            Ok(index) => index,
+            Err(fault) => {
+                self.refuse(fault);
+                return Ok(None);
+            }
+        };
+        if self.repeats(index, time) {
+            let problem = "has a series twice without timestamps; the first stays";
+            self.refuse(Fault::new(Reason::DuplicateSample, at, "exposition", problem));
+            return Ok(None);
+        }
+        Ok(Some((index, time.unwrap_or(self.options.time))))
+    }
+
     fn exemplar(&mut self, series: u32, exemplar: WrittenExemplar<'_>, time: Millis, at: usize) {
         let Some(labels) = exemplar_labels(&exemplar) else {
             let limit = EXEMPLAR_CHARS_MAX;
@@ -171,8 +202,9 @@ impl<'o> Builder<'o> {
 }
 
 impl Sink for Builder<'_> {
-    fn help(&mut self, metric: Cow<'_, str>, help: &str, quotes: bool) {
-        let help = unescape(cut(help, self.limits.help_bytes), quotes);
+    fn help(&mut self, metric: Cow<'_, str>, help: &str, quotes: Option<bool>) {
+        let help = cut(help, self.limits.help_bytes);
+        let help = quotes.map_or_else(|| help.to_owned(), |quotes| unescape(help, quotes));
         if let Some(metadata) = self.metadata(metric) {
             metadata.help = help;
         }
@@ -198,34 +230,34 @@ impl Sink for Builder<'_> {
         &mut self,
         series: Option<Series<'_>>,
         _text: &[u8],
-        value: f64,
-        time: Option<Millis>,
-        exemplar: Option<WrittenExemplar<'_>>,
+        point: Point<'_>,
         at: usize,
     ) -> Result<(), Fault> {
-        let time = time.filter(|_| self.options.honor_timestamps);
-        let mut series = series.unwrap_or_else(Series::new);
-        normalise_bounds(self.kind, &mut series.labels);
-        let name = series.name.as_deref().unwrap_or_default();
-        if name.is_empty() {
-            return Err(Fault::new(Reason::Missing, at, "exposition", "has a series without a metric name"));
-        }
-        let index = match self.intern(name, &series.labels, at)? {
-            Ok(index) => index,
-            Err(fault) => {
-                self.refuse(fault);
-                return Ok(());
+        if let Some((series, time)) = self.place(series, point.time, at)? {
+            self.batch.push_sample(Sample { series, time, value: point.value }, point.start);
+            if let Some(exemplar) = point.exemplar {
+                self.exemplar(series, exemplar, time, at);
             }
-        };
-        if self.repeats(index, time) {
-            let problem = "has a series twice without timestamps; the first stays";
-            self.refuse(Fault::new(Reason::DuplicateSample, at, "exposition", problem));
+        }
+        Ok(())
+    }
+
+    fn histogram(
+        &mut self,
+        series: Option<Series<'_>>,
+        _text: &[u8],
+        point: HistogramPoint<'_>,
+        at: usize,
+    ) -> Result<(), Fault> {
+        let HistogramPoint { mut histogram, whole, time, start, exemplars } = point;
+        if let Err(fault) = check(&histogram, whole, at) {
+            self.refuse(fault);
             return Ok(());
         }
-        let time = time.unwrap_or(self.options.time);
-        self.batch.samples.push(Sample { series: index, time, value });
-        if let Some(exemplar) = exemplar {
-            self.exemplar(index, exemplar, time, at);
+        histogram.reduce_resolution(SCHEMA_MAX);
+        if let Some((series, time)) = self.place(series, time, at)? {
+            self.batch.push_histogram(HistogramSample { series, time, histogram }, start);
+            exemplars.into_iter().for_each(|exemplar| self.exemplar(series, exemplar, time, at));
         }
         Ok(())
     }

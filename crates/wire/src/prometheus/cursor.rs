@@ -345,22 +345,31 @@ pub(super) fn unescape(text: &str, quotes: bool) -> String {
 /// A bound or quantile in the one spelling that OpenMetrics gives it: `1` becomes `1.0`, `1e3` `1000.0`, and what Go
 /// prints with an exponent keeps it.
 pub(super) fn canonical_float(text: &str) -> Option<String> {
-    let value = parse_float(text.as_bytes()).or_else(|| parse_hex_float(text))?;
+    parse_bound(text).map(go_float)
+}
+
+/// A bound or quantile as a label spells it.
+pub(super) fn parse_bound(text: &str) -> Option<f64> {
+    parse_float(text.as_bytes()).or_else(|| parse_hex_float(text))
+}
+
+/// A number as [`canonical_float`] spells it.
+pub(super) fn go_float(value: f64) -> String {
     if value.is_nan() {
-        return Some("NaN".to_owned());
+        return "NaN".to_owned();
     }
     if value.is_infinite() {
-        return Some(if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned());
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e')?;
-    let exponent: i32 = exponent.parse().ok()?;
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
     if !(-4..6).contains(&exponent) && value != 0.0 {
         let sign = if exponent < 0 { '-' } else { '+' };
-        return Some(format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs()));
+        return format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs());
     }
     let plain = value.to_string();
-    Some(if plain.contains('.') { plain } else { format!("{plain}.0") })
+    if plain.contains('.') { plain } else { format!("{plain}.0") }
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Prometheus' own formats: the two text expositions, and remote write.
 
 mod builder;
+mod classic;
 mod cursor;
+mod families;
 mod openmetrics;
 mod prompb_histogram;
 pub mod remote_read;
@@ -13,7 +15,7 @@ pub mod xor_chunk;
 
 use std::borrow::Cow;
 
-use kenning_model::{LabelSet, MetricBatch, MetricKind, Millis};
+use kenning_model::{Histogram, LabelSet, MetricBatch, MetricKind, Millis};
 
 use crate::error::{DecodeError, Decoded, Fault};
 use crate::limits::DecodeLimits;
@@ -31,33 +33,29 @@ pub const STALE_NAN: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
 /// The NaN that every other NaN of a text becomes. Definition: Prometheus `model/value`.
 pub const NORMAL_NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0001);
 
-/// The text formats.
+/// The formats of scrapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposition {
     /// Prometheus text, version 0.0.4.
     Text,
     /// OpenMetrics text, version 1.0.0 (0.0.1 reads alike).
     OpenMetrics,
+    /// Delimited protobuf messages `io.prometheus.client.MetricFamily`.
+    Protobuf,
 }
 
 impl Exposition {
-    /// The `Accept` header of a scrape, best format first.
-    pub const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
-        application/openmetrics-text;version=0.0.1;q=0.5,\
-        text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2";
-
-    /// The format of a `Content-Type` header. Anything that is not OpenMetrics is taken for text, as scrapers always
-    /// have, except the protobuf form, which is refused.
-    pub fn from_content_type(header: &str) -> Result<Self, DecodeError> {
+    /// The format of a `Content-Type` header. Anything that is neither OpenMetrics nor protobuf is taken for text, as
+    /// scrapers always have.
+    #[must_use]
+    pub fn from_content_type(header: &str) -> Self {
         let essence = header.split(';').next().unwrap_or_default().trim();
         if essence.eq_ignore_ascii_case("application/openmetrics-text") {
-            Ok(Self::OpenMetrics)
+            Self::OpenMetrics
         } else if essence.eq_ignore_ascii_case("application/vnd.google.protobuf") {
-            let what =
-                "the protobuf exposition is not supported; ask for text with the Accept header".to_owned();
-            Err(DecodeError::Unsupported { what })
+            Self::Protobuf
         } else {
-            Ok(Self::Text)
+            Self::Text
         }
     }
 }
@@ -101,8 +99,9 @@ impl ScrapeOptions {
     }
 }
 
-/// Reads a text exposition. Series beyond [`DecodeLimits`] and repeated series are left out one by one and counted;
-/// a line that does not parse does what [`OnBadLine`] says.
+/// Reads an exposition. Series beyond [`DecodeLimits`] and repeated series are left out one by one and counted;
+/// a line that does not parse does what [`OnBadLine`] says; the protobuf form has no lines, so that it fails. Native
+/// histograms are read, and their classic series only when they are nothing else.
 ///
 /// ```
 /// use kenning_model::{LabelSet, Millis};
@@ -124,12 +123,13 @@ pub fn decode(
     let mut builder = Builder::new(limits, options);
     let mut cursor = Cursor::new(body);
     let entry = entry_of::<Builder<'_>>(format);
+    let skips = options.on_bad_line == OnBadLine::SkipLine && format != Exposition::Protobuf;
     loop {
         let start = cursor;
         match entry(&mut cursor, &mut builder) {
             Ok(true) => builder.check_items()?,
             Ok(false) => return Ok(builder.finish()),
-            Err(fault) if options.on_bad_line == OnBadLine::SkipLine && !start.is_empty() => {
+            Err(fault) if skips && !start.is_empty() => {
                 builder.refuse(fault);
                 cursor = start;
                 cursor.skip_line();
@@ -139,11 +139,55 @@ pub fn decode(
     }
 }
 
-/// Takes what the readers of both formats find.
+/// What becomes of histograms.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HistogramRules {
+    /// Native ones are taken; otherwise only their classic series.
+    pub native: bool,
+    /// The classic series are taken beside a native one, and beside one that was made of them.
+    pub classic_too: bool,
+    /// Classic ones become native ones with custom buckets.
+    pub to_custom_buckets: bool,
+    /// Buckets of a native one, reached by a coarser resolution; 0 for any number.
+    pub bucket_limit: usize,
+    /// Buckets of native ones grow by at least this factor; 0 for any.
+    pub bucket_factor_min: f64,
+}
+
+/// A number as it stands in a document.
+struct Point<'a> {
+    value: f64,
+    time: Option<Millis>,
+    /// When its counter began; [`kenning_model::UNKNOWN_START`] when not told.
+    start: Millis,
+    exemplar: Option<WrittenExemplar<'a>>,
+}
+
+/// A native histogram as it stands in a document.
+struct HistogramPoint<'a> {
+    histogram: Histogram,
+    /// Its counts are whole, so that they must agree.
+    whole: bool,
+    time: Option<Millis>,
+    start: Millis,
+    exemplars: Vec<WrittenExemplar<'a>>,
+}
+
+/// Takes what the readers of the formats find.
 trait Sink {
+    /// What becomes of histograms.
+    fn histograms(&self) -> HistogramRules {
+        HistogramRules { native: true, ..HistogramRules::default() }
+    }
+
     /// Bytes of the series text at the start of `rest`, when it is the one that is expected here.
     fn known_series(&mut self, _rest: &[u8]) -> Option<usize> {
         None
+    }
+
+    /// True when `key` is that of the series that is expected here.
+    fn known_key(&mut self, _key: &[u8]) -> bool {
+        false
     }
 
     /// Bytes of the comment at the start of `rest`, line feed included, when it is the one that is expected here.
@@ -154,29 +198,38 @@ trait Sink {
     /// A comment was read that was not expected; `text` is all of it.
     fn read_comment(&mut self, _text: &[u8]) {}
 
-    fn help(&mut self, metric: Cow<'_, str>, help: &str, quotes: bool);
+    /// `quotes` says whether `\"` is an escape; without, there are no escapes.
+    fn help(&mut self, metric: Cow<'_, str>, help: &str, quotes: Option<bool>);
     fn kind(&mut self, metric: Cow<'_, str>, kind: MetricKind);
     fn unit(&mut self, metric: Cow<'_, str>, unit: &str);
 
-    /// A sample. Without a series it is that of the text [`Self::known_series`] found. An error is a line that no scraper
-    /// accepts.
+    /// A sample. Without a series it is the one that [`Self::known_series`] or [`Self::known_key`] found. An error is a
+    /// line that no scraper accepts.
     fn sample(
         &mut self,
         series: Option<Series<'_>>,
         text: &[u8],
-        value: f64,
-        time: Option<Millis>,
-        exemplar: Option<WrittenExemplar<'_>>,
+        point: Point<'_>,
+        at: usize,
+    ) -> Result<(), Fault>;
+
+    /// A native histogram, likewise.
+    fn histogram(
+        &mut self,
+        series: Option<Series<'_>>,
+        text: &[u8],
+        point: HistogramPoint<'_>,
         at: usize,
     ) -> Result<(), Fault>;
 }
 
-/// The reader of one line.
+/// The reader of one line, or of one family.
 type Entry<S> = fn(&mut Cursor<'_>, &mut S) -> Result<bool, Fault>;
 
 fn entry_of<S: Sink>(format: Exposition) -> Entry<S> {
     match format {
         Exposition::Text => text::entry,
         Exposition::OpenMetrics => openmetrics::entry,
+        Exposition::Protobuf => families::entry,
     }
 }

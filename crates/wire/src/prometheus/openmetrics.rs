@@ -3,11 +3,11 @@
 //! The order of lines within a family, suffixes against types and the ranges of values are not checked, as in
 //! Prometheus. `_created` series are series like others.
 
-use kenning_model::{MetricKind, Millis};
+use kenning_model::{MetricKind, Millis, UNKNOWN_START};
 
-use super::Sink;
 use super::builder::WrittenExemplar;
 use super::cursor::{Cursor, Series};
+use super::{Point, Sink};
 use crate::error::Fault;
 
 /// Reads one line; false after `# EOF`.
@@ -65,7 +65,7 @@ fn rest<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, Fault> {
 fn help(cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
     let metric = cursor.name_in_comment(true)?;
     let text = rest(cursor)?;
-    sink.help(metric, text, true);
+    sink.help(metric, text, Some(true));
     Ok(())
 }
 
@@ -109,7 +109,8 @@ fn sample(cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
     let text = start.until(cursor);
     let value = number(cursor)?;
     let (time, exemplar) = tail(cursor)?;
-    sink.sample(series, text, value, time, exemplar, start.offset())
+    let point = Point { value, time, start: UNKNOWN_START, exemplar };
+    sink.sample(series, text, point, start.offset())
 }
 
 fn read_series<'a>(cursor: &mut Cursor<'a>) -> Result<Series<'a>, Fault> {

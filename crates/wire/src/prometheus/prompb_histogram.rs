@@ -9,8 +9,8 @@ use crate::limits::DecodeLimits;
 use crate::protobuf::{Field, Writer, unzigzag};
 
 /// Coarsest and finest resolution that is stored.
-const SCHEMA_MIN: i32 = -4;
-const SCHEMA_MAX: i32 = 8;
+pub(super) const SCHEMA_MIN: i32 = -4;
+pub(super) const SCHEMA_MAX: i32 = 8;
 /// Finest resolution that may be sent: merged down to [`SCHEMA_MAX`].
 const SCHEMA_SENT_MAX: i32 = 52;
 
@@ -81,7 +81,8 @@ pub(super) fn read(field: &Field<'_>, limits: &DecodeLimits) -> Result<Histogram
     Ok(HistogramMessage { time: Millis(time), start: Millis(start), histogram: out })
 }
 
-fn check(histogram: &Histogram, whole: bool, at: usize) -> Result<(), Fault> {
+/// What Prometheus checks before it stores a histogram; `whole` when the counts are whole ones.
+pub(super) fn check(histogram: &Histogram, whole: bool, at: usize) -> Result<(), Fault> {
     let malformed = |field, problem| Err(Fault::new(Reason::Malformed, at, field, problem));
     match histogram.schema {
         Histogram::CUSTOM_BUCKETS => check_custom(histogram, at)?,
@@ -146,7 +147,7 @@ fn check_custom(histogram: &Histogram, at: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-fn push_span(spans: &mut Vec<BucketSpan>, field: &Field<'_>, max: usize) -> Result<(), Fault> {
+pub(super) fn push_span(spans: &mut Vec<BucketSpan>, field: &Field<'_>, max: usize) -> Result<(), Fault> {
     if spans.len() >= max {
         return Err(Fault::over(Reason::TooLong, field.at, "histogram.spans", max, "spans"));
     }

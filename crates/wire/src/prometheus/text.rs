@@ -1,10 +1,10 @@
 //! Prometheus text format 0.0.4, read as Prometheus reads it. Definition: prometheus.io "Exposition formats"; where
 //! that leaves room, Prometheus' own lexer (blanks anywhere between tokens, commas optional, free comments).
 
-use kenning_model::{MetricKind, Millis, Reason};
+use kenning_model::{MetricKind, Millis, Reason, UNKNOWN_START};
 
-use super::Sink;
 use super::cursor::{Cursor, Series};
+use super::{Point, Sink};
 use crate::error::Fault;
 
 /// Reads one line; false at the end of the document.
@@ -47,7 +47,7 @@ fn metadata(cursor: &mut Cursor<'_>, sink: &mut impl Sink, help: bool) -> Result
     let text = cursor.line().get(1..).unwrap_or_default();
     let text = cursor.text(text)?;
     if help {
-        sink.help(metric, text, false);
+        sink.help(metric, text, Some(false));
         return Ok(());
     }
     let kind = match text {
@@ -93,7 +93,8 @@ fn sample(cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
         return Err(Fault::new(Reason::Missing, start.offset(), "exposition", problem));
     }
     cursor.pass(1);
-    sink.sample(series, text, value, time, None, start.offset())
+    let point = Point { value, time, start: UNKNOWN_START, exemplar: None };
+    sink.sample(series, text, point, start.offset())
 }
 
 fn read_series<'a>(cursor: &mut Cursor<'a>) -> Result<Series<'a>, Fault> {

@@ -6,18 +6,22 @@
 //! and looked up by its text, and what is new goes through the caller's `finish`.
 //!
 //! Promises: the outcome is the same, warm or cold; stale markers for series that went; memory is bounded by two
-//! documents. Absent: what labels a series gets (the caller's).
+//! documents. Absent: what labels a series gets (the caller's). Lacking: the short way for documents of which classic
+//! histograms are converted; their series are looked up by text.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use kenning_model::{
-    Exemplar, LabelSet, METRIC_NAME, MetricBatch, MetricKind, MetricMetadata, Millis, Sample,
+    Exemplar, Histogram, HistogramSample, LabelSet, METRIC_NAME, MetricBatch, MetricKind, MetricMetadata,
+    Millis, Reason, Sample,
 };
 
 use super::builder::{WrittenExemplar, exemplar_labels, normalise_bounds};
-use super::cursor::{Cursor, Series, unescape};
-use super::{Exposition, STALE_NAN, Sink, entry_of};
+use super::classic::{Classic, Part, split_name};
+use super::cursor::{Cursor, Pair, Series, parse_bound, unescape};
+use super::prompb_histogram::{SCHEMA_MAX, SCHEMA_MIN, check};
+use super::{Exposition, HistogramPoint, HistogramRules, Point, STALE_NAN, Sink, entry_of};
 use crate::error::Fault;
 use crate::limits::DecodeLimits;
 use crate::text::cut;
@@ -26,6 +30,8 @@ use crate::text::cut;
 const REPORT_SERIES: usize = 8;
 /// Steps that are looked over for the place where a changed document goes on as before.
 const RESUME_WITHIN: usize = 256;
+/// First byte of the keys of histograms that were put together. No text of a format starts with it.
+const COLLECTED_KEY: u8 = 0xfc;
 
 /// How one scrape is to be taken.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +44,8 @@ pub struct ScrapeRules {
     pub track_timestamps: bool,
     /// Samples that may be stored; 0 for any number.
     pub sample_limit: u64,
+    /// What becomes of histograms.
+    pub histograms: HistogramRules,
 }
 
 /// What came of a scrape. `batch` holds stale markers even when it failed.
@@ -84,11 +92,33 @@ struct Known {
 }
 
 /// A line of the last document.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Step {
     Series(u32),
-    /// A comment, whole, and the type in force after it.
-    Comment(Box<[u8]>, MetricKind),
+    Comment(Comment),
+}
+
+/// A comment, whole.
+#[derive(Clone, Debug)]
+struct Comment {
+    text: Box<[u8]>,
+    /// The type in force after it.
+    kind: MetricKind,
+    /// What it said something of: an index into [`SeriesCache::told`].
+    told: Option<u32>,
+    /// Its number among all comments ever read, from 1.
+    number: u64,
+}
+
+/// What a target says of a metric.
+#[derive(Debug)]
+struct Told {
+    metadata: MetricMetadata,
+    /// The comments that said it last: help, type, unit. A comment that another one overruled must be read again.
+    by: [u64; 3],
+    /// Its place in the batch of the scrape `sent`.
+    index: usize,
+    sent: u64,
 }
 
 /// What one target's scrapes have in common.
@@ -98,7 +128,10 @@ pub struct SeriesCache {
     by_text: HashMap<Box<[u8]>, u32>,
     by_labels: HashMap<LabelSet, u32>,
     order: Vec<Step>,
-    metadata: HashMap<String, MetricMetadata>,
+    told: Vec<Told>,
+    told_by_metric: HashMap<String, u32>,
+    /// Comments read so far.
+    comments: u64,
     /// Number of the scrape under way.
     round: u64,
 }
@@ -106,7 +139,7 @@ pub struct SeriesCache {
 impl SeriesCache {
     /// What the target says of its metrics.
     pub fn metadata(&self) -> impl Iterator<Item = &MetricMetadata> {
-        self.metadata.values()
+        self.told.iter().map(|told| &told.metadata)
     }
 
     /// Series that are known.
@@ -135,8 +168,12 @@ impl SeriesCache {
             limits: DecodeLimits::default(),
             rules,
             finish,
-            told: None,
+            failure: None,
             kind: MetricKind::Unknown,
+            comment: None,
+            family: None,
+            collecting: None,
+            native: None,
             next: 0,
             order: Vec::new(),
             missed: false,
@@ -151,8 +188,13 @@ impl SeriesCache {
         out.error = outcome.err();
         let failed = out.error.is_some();
         if failed {
-            out.batch = MetricBatch::default();
+            // What was said of metrics holds for the next scrape too, and is not said again.
+            let metadata = std::mem::take(&mut out.batch.metadata);
+            out.batch = MetricBatch { metadata, ..MetricBatch::default() };
             self.forget_from(before);
+            if self.told.len() > 2 * self.order.len() + REPORT_SERIES {
+                self.forget_untold();
+            }
         }
         self.mark_stale(rules.time, failed, &mut out.batch);
         if !failed && !body.is_empty() && (missed || next != self.order.len()) {
@@ -185,9 +227,7 @@ impl SeriesCache {
 
     /// Takes back what a failed scrape made known, so that failures cannot pile up series.
     fn forget_from(&mut self, before: usize) {
-        for known in self.known.drain(before..) {
-            self.by_text.remove(&known.text);
-        }
+        self.known.truncate(before);
         let places: Vec<u32> = (0..before as u32).collect();
         self.index(&places);
     }
@@ -203,7 +243,6 @@ impl SeriesCache {
         let mut kept = Vec::with_capacity(self.known.len());
         for (place, known) in std::mem::take(&mut self.known).into_iter().enumerate() {
             if known.seen != round {
-                self.by_text.remove(&known.text);
                 continue;
             }
             if let Some(slot) = places.get_mut(place) {
@@ -219,9 +258,40 @@ impl SeriesCache {
                 Step::Series(at) => {
                     places.get(at as usize).copied().filter(|at| *at != u32::MAX).map(Step::Series)
                 }
-                comment @ Step::Comment(..) => Some(comment),
+                comment @ Step::Comment(_) => Some(comment),
             })
             .collect();
+        self.forget_untold();
+    }
+
+    /// Forgets metrics that no comment of the last good document is about.
+    fn forget_untold(&mut self) {
+        let mut moved = vec![None; self.told.len()];
+        for step in &self.order {
+            if let Step::Comment(Comment { told: Some(told), .. }) = step
+                && let Some(slot) = moved.get_mut(*told as usize)
+            {
+                *slot = Some(0);
+            }
+        }
+        let mut kept = Vec::new();
+        for (told, slot) in std::mem::take(&mut self.told).into_iter().zip(&mut moved) {
+            match slot {
+                Some(slot) => {
+                    *slot = kept.len() as u32;
+                    kept.push(told);
+                }
+                None => drop(self.told_by_metric.remove(&told.metadata.metric)),
+            }
+        }
+        self.told = kept;
+        let now = |place: &u32| moved.get(*place as usize).copied().flatten();
+        self.told_by_metric.values_mut().for_each(|place| *place = now(place).unwrap_or_default());
+        for step in &mut self.order {
+            if let Step::Comment(comment) = step {
+                comment.told = comment.told.as_ref().and_then(now);
+            }
+        }
     }
 
     fn index(&mut self, places: &[u32]) {
@@ -240,14 +310,34 @@ impl SeriesCache {
     }
 }
 
+/// A classic histogram under way.
+struct Collecting {
+    name: String,
+    /// Sorted, without `le`.
+    labels: Vec<(String, String)>,
+    classic: Classic,
+    time: Option<Millis>,
+    start: Millis,
+    exemplars: Vec<(LabelSet, f64, Millis)>,
+    at: usize,
+}
+
 /// A document under way.
 struct Reading<'r, 'f> {
     limits: DecodeLimits,
     rules: &'r ScrapeRules,
     finish: Finish<'f>,
-    /// What `finish` said against a series.
-    told: Option<String>,
+    /// What is told in the place of the fault that ended the document.
+    failure: Option<String>,
     kind: MetricKind,
+    /// What the comment being read says something of.
+    comment: Option<u32>,
+    /// The family whose type was told last, when it is a histogram.
+    family: Option<String>,
+    /// The classic histogram being put together.
+    collecting: Option<Collecting>,
+    /// Name and labels of the last native histogram.
+    native: Option<(String, Vec<(String, String)>)>,
     /// The step of the last document that is expected next.
     next: usize,
     /// The steps of this one, once they differ.
@@ -266,8 +356,15 @@ impl Reading<'_, '_> {
             match entry(&mut cursor, self) {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(fault) => return Err(self.told.take().unwrap_or_else(|| fault.to_string())),
+                Err(fault) => return Err(self.failure.take().unwrap_or_else(|| fault.to_string())),
             }
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
+            }
+        }
+        self.put_collected();
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
         }
         let limit = self.rules.sample_limit;
         if limit > 0 && self.stored > limit {
@@ -284,13 +381,7 @@ impl Reading<'_, '_> {
         if !self.missed {
             self.missed = true;
             let before = self.cache.order.get(..self.next).unwrap_or_default();
-            self.order = before
-                .iter()
-                .map(|step| match step {
-                    Step::Series(at) => Step::Series(*at),
-                    Step::Comment(text, kind) => Step::Comment(text.clone(), *kind),
-                })
-                .collect();
+            self.order = before.to_vec();
         }
     }
 
@@ -351,20 +442,21 @@ impl Reading<'_, '_> {
         names.sort_unstable();
         if names.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
             return Err(Fault::new(
-                kenning_model::Reason::DuplicateLabel,
+                Reason::DuplicateLabel,
                 at,
                 "exposition",
                 "has a label twice in one series",
             ));
         }
         (self.finish)(&pairs).map_err(|problem| {
-            self.told = Some(problem);
-            Fault::new(kenning_model::Reason::BadLabelName, at, "series", "is not acceptable")
+            self.failure = Some(problem);
+            Fault::new(Reason::BadLabelName, at, "series", "is not acceptable")
         })
     }
 
-    /// Puts a sample into the batch; `None` when its series is dropped or was there already.
-    fn store(&mut self, place: u32, value: f64, time: Option<Millis>) -> Option<(u32, Millis)> {
+    /// The place that the next item of a series takes in the batch, and its stamp; `None` when the series is dropped or was
+    /// there already.
+    fn place(&mut self, place: u32, time: Option<Millis>) -> Option<(u32, Millis)> {
         let round = self.cache.round;
         let known = self.cache.known.get_mut(place as usize)?;
         known.seen = round;
@@ -385,85 +477,11 @@ impl Reading<'_, '_> {
             known.tracked = round;
         }
         self.stored += 1;
-        let (series, stamp) = (known.index, time.unwrap_or(self.rules.time));
-        self.out.batch.samples.push(Sample { series, time: stamp, value });
-        Some((series, stamp))
+        Some((known.index, time.unwrap_or(self.rules.time)))
     }
 
-    fn metadata(&mut self, metric: &str, change: impl FnOnce(&mut MetricMetadata)) {
-        let entry = self.cache.metadata.entry(metric.to_owned());
-        let entry = entry
-            .or_insert_with(|| MetricMetadata { metric: metric.to_owned(), ..MetricMetadata::default() });
-        let mut changed = entry.clone();
-        change(&mut changed);
-        if changed != *entry || !self.out.batch.metadata.iter().any(|known| known.metric == metric) {
-            entry.clone_from(&changed);
-            self.out.batch.metadata.retain(|known| known.metric != metric);
-            self.out.batch.metadata.push(changed);
-        }
-    }
-}
-
-impl Sink for Reading<'_, '_> {
-    fn known_series(&mut self, rest: &[u8]) -> Option<usize> {
-        let Some(Step::Series(place)) = self.cache.order.get(self.next) else { return None };
-        let known = self.cache.known.get(*place as usize)?;
-        if known.kind != self.kind || !rest.starts_with(&known.text) {
-            return None;
-        }
-        // A single blank and then no brace: the text form allows blanks between a name and its labels.
-        match (rest.get(known.text.len()), rest.get(known.text.len() + 1)) {
-            (Some(b' '), Some(after)) if !matches!(after, b' ' | b'\t' | b'{') => Some(known.text.len()),
-            _ => None,
-        }
-    }
-
-    fn known_comment(&mut self, rest: &[u8]) -> Option<usize> {
-        let Some(Step::Comment(text, kind)) = self.cache.order.get(self.next) else { return None };
-        if !rest.starts_with(text) {
-            return None;
-        }
-        self.kind = *kind;
-        let len = text.len();
-        if self.missed {
-            self.order.push(Step::Comment(text.clone(), *kind));
-        }
-        self.next += 1;
-        Some(len)
-    }
-
-    fn read_comment(&mut self, text: &[u8]) {
-        self.miss();
-        let kind = self.kind;
-        self.took(|| Step::Comment(text.into(), kind));
-    }
-
-    fn help(&mut self, metric: Cow<'_, str>, help: &str, quotes: bool) {
-        let help = unescape(cut(help, self.limits.help_bytes), quotes);
-        self.metadata(&metric, |metadata| metadata.help = help);
-    }
-
-    fn kind(&mut self, metric: Cow<'_, str>, kind: MetricKind) {
-        self.kind = spelling(kind);
-        self.metadata(&metric, |metadata| metadata.kind = kind);
-    }
-
-    fn unit(&mut self, metric: Cow<'_, str>, unit: &str) {
-        let unit = cut(unit, self.limits.help_bytes).to_owned();
-        self.metadata(&metric, |metadata| metadata.unit = unit);
-    }
-
-    fn sample(
-        &mut self,
-        series: Option<Series<'_>>,
-        text: &[u8],
-        value: f64,
-        time: Option<Millis>,
-        exemplar: Option<WrittenExemplar<'_>>,
-        at: usize,
-    ) -> Result<(), Fault> {
-        self.out.total += 1;
-        let time = time.filter(|_| self.rules.honor_timestamps);
+    /// Finds or makes the entry of a series whose text is `text`; true when it was not known.
+    fn step(&mut self, series: Option<Series<'_>>, text: &[u8], at: usize) -> Result<(u32, bool), Fault> {
         let (place, new) = match (series, self.cache.order.get(self.next)) {
             (None, Some(Step::Series(place))) => {
                 self.next += 1;
@@ -475,14 +493,320 @@ impl Sink for Reading<'_, '_> {
             }
         };
         self.took(|| Step::Series(place));
-        let stored = self.store(place, value, time);
+        Ok((place, new))
+    }
+
+    /// Counts what was stored of a series that may be new.
+    fn count(&mut self, new: bool, stored: bool) {
         let within = self.rules.sample_limit == 0 || self.stored <= self.rules.sample_limit;
-        self.out.series_added += u64::from(new && stored.is_some() && within);
-        if let (Some((series, stamp)), Some(exemplar)) = (stored, exemplar)
-            && let Some(labels) = exemplar_labels(&exemplar)
-        {
+        self.out.series_added += u64::from(new && stored && within);
+    }
+
+    fn exemplar(&mut self, series: u32, stamp: Millis, exemplar: &WrittenExemplar<'_>) {
+        if let Some(labels) = exemplar_labels(exemplar) {
             let time = exemplar.time.unwrap_or(stamp);
             self.out.batch.exemplars.push(Exemplar { series, time, value: exemplar.value, labels });
+        }
+    }
+
+    /// The entry of a metric's metadata, and its place.
+    fn told(&mut self, metric: &str) -> Option<(u32, &mut Told)> {
+        let cache = &mut *self.cache;
+        let place = match cache.told_by_metric.get(metric) {
+            Some(place) => *place,
+            None => {
+                let place = cache.told.len() as u32;
+                let metadata = MetricMetadata { metric: metric.to_owned(), ..MetricMetadata::default() };
+                cache.told.push(Told { metadata, by: [0; 3], index: 0, sent: 0 });
+                cache.told_by_metric.insert(metric.to_owned(), place);
+                place
+            }
+        };
+        cache.told.get_mut(place as usize).map(|told| (place, told))
+    }
+
+    /// Takes what a comment says in field `field` of a metric's metadata.
+    fn metadata(&mut self, metric: &str, field: usize, change: impl FnOnce(&mut MetricMetadata)) {
+        let (round, number) = (self.cache.round, self.cache.comments + 1);
+        let Some((place, told)) = self.told(metric) else { return };
+        if let Some(by) = told.by.get_mut(field) {
+            *by = number;
+        }
+        let before = told.metadata.clone();
+        change(&mut told.metadata);
+        let (changed, sent) = (told.metadata != before, told.sent == round);
+        let (metadata, index) = (told.metadata.clone(), told.index);
+        self.comment = Some(place);
+        match (changed, sent) {
+            (true, true) => {
+                if let Some(slot) = self.out.batch.metadata.get_mut(index) {
+                    *slot = metadata;
+                }
+            }
+            (true, false) => {
+                let index = self.out.batch.metadata.len();
+                self.out.batch.metadata.push(metadata);
+                if let Some(told) = self.cache.told.get_mut(place as usize) {
+                    (told.index, told.sent) = (index, round);
+                }
+            }
+            (false, _) => {}
+        }
+    }
+
+    /// Takes a series of a classic histogram; false when it is none that is converted.
+    fn collect(&mut self, series: &Series<'_>, point: &Point<'_>, at: usize) -> bool {
+        let name = series.name.as_deref().unwrap_or_default();
+        let split = split_name(name).filter(|(base, _)| self.family.as_deref() == Some(base));
+        let mut labels = owned(&series.labels);
+        labels.retain(|(name, _)| name != "le");
+        let same = split.is_some_and(|(base, _)| {
+            self.collecting.as_ref().is_some_and(|known| known.name == base && known.labels == labels)
+        });
+        if !same {
+            self.put_collected();
+        }
+        let Some((base, suffix)) = split else { return false };
+        let bound = series.labels.iter().find(|(name, _)| name == "le").and_then(|(_, le)| parse_bound(le));
+        let part = match (suffix, bound) {
+            ("_bucket", Some(bound)) if !bound.is_nan() => Part::Bucket(bound),
+            ("_bucket", _) => return false,
+            ("_count", _) => Part::Count,
+            _ => Part::Sum,
+        };
+        if self.native.as_ref().is_some_and(|(name, known)| name == base && *known == labels) {
+            return false;
+        }
+        let collecting = self.collecting.get_or_insert_with(|| Collecting {
+            name: base.to_owned(),
+            labels,
+            classic: Classic::default(),
+            time: point.time,
+            start: point.start,
+            exemplars: Vec::new(),
+            at,
+        });
+        collecting.classic.take(part, point.value);
+        // One without a stamp cannot be put in order with the others.
+        if let Some(exemplar) = &point.exemplar
+            && let (Some(time), Some(labels)) = (exemplar.time, exemplar_labels(exemplar))
+        {
+            collecting.exemplars.push((labels, exemplar.value, time));
+        }
+        true
+    }
+
+    /// Stores the histogram that was put together, when it is one.
+    fn put_collected(&mut self) {
+        let Some(collected) = self.collecting.take() else { return };
+        let Some((histogram, whole)) = collected.classic.finish() else { return };
+        if check(&histogram, whole, collected.at).is_err() {
+            return;
+        }
+        let mut key = vec![COLLECTED_KEY];
+        let texts = collected.labels.iter().flat_map(|(name, value)| [name, value]);
+        for text in std::iter::once(&collected.name).chain(texts) {
+            key.extend_from_slice(text.as_bytes());
+            key.push(0xff);
+        }
+        let labels =
+            collected.labels.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into()));
+        let series = Series { name: Some(collected.name.as_str().into()), labels: labels.collect() };
+        let stored = self.put_histogram(
+            Some(series),
+            &key,
+            histogram,
+            (collected.time, collected.start),
+            collected.at,
+        );
+        match stored {
+            Err(fault) => self.failure = Some(self.failure.take().unwrap_or_else(|| fault.to_string())),
+            Ok(None) => {}
+            Ok(Some((series, _))) => {
+                let exemplars = collected.exemplars.into_iter();
+                self.out.batch.exemplars.extend(exemplars.map(|(labels, value, time)| Exemplar {
+                    series,
+                    time,
+                    value,
+                    labels,
+                }));
+            }
+        }
+    }
+
+    fn put_histogram(
+        &mut self,
+        series: Option<Series<'_>>,
+        text: &[u8],
+        mut histogram: Histogram,
+        (time, start): (Option<Millis>, Millis),
+        at: usize,
+    ) -> Result<Option<(u32, Millis)>, Fault> {
+        self.out.total += 1;
+        let rules = &self.rules.histograms;
+        within_buckets(&mut histogram, rules.bucket_limit).map_err(|problem| {
+            self.failure = Some(problem);
+            Fault::over(Reason::TooLong, at, "histogram", rules.bucket_limit, "buckets")
+        })?;
+        histogram.reduce_resolution(coarsest(rules.bucket_factor_min));
+        let time = time.filter(|_| self.rules.honor_timestamps);
+        let (place, new) = self.step(series, text, at)?;
+        let stored = self.place(place, time);
+        self.count(new, stored.is_some());
+        if let Some((series, time)) = stored {
+            self.out.batch.push_histogram(HistogramSample { series, time, histogram }, start);
+        }
+        Ok(stored)
+    }
+}
+
+/// Labels, sorted.
+fn owned(labels: &[Pair<'_>]) -> Vec<(String, String)> {
+    let mut labels: Vec<_> =
+        labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    labels.sort();
+    labels
+}
+
+/// Halves the resolution until there are at most `limit` buckets; 0 is no limit.
+fn within_buckets(histogram: &mut Histogram, limit: usize) -> Result<(), String> {
+    let buckets = |histogram: &Histogram| histogram.positive.len() + histogram.negative.len();
+    while limit > 0 && buckets(histogram) > limit {
+        if histogram.schema <= SCHEMA_MIN {
+            let count = buckets(histogram);
+            return Err(format!(
+                "histogram bucket limit exceeded: {count} buckets and native_histogram_bucket_limit is {limit}"
+            ));
+        }
+        histogram.reduce_resolution(histogram.schema - 1);
+    }
+    Ok(())
+}
+
+/// The finest schema whose buckets grow by at least `factor`.
+fn coarsest(factor: f64) -> i32 {
+    if factor <= 1.0 || factor.is_nan() {
+        return SCHEMA_MAX;
+    }
+    let schema = (-factor.log2().log2()).floor();
+    schema.clamp(f64::from(SCHEMA_MIN), f64::from(SCHEMA_MAX)) as i32
+}
+
+impl Sink for Reading<'_, '_> {
+    fn histograms(&self) -> HistogramRules {
+        self.rules.histograms
+    }
+
+    fn known_series(&mut self, rest: &[u8]) -> Option<usize> {
+        let Some(Step::Series(place)) = self.cache.order.get(self.next) else { return None };
+        let known = self.cache.known.get(*place as usize)?;
+        let converted = self.rules.histograms.to_custom_buckets;
+        if converted || known.kind != self.kind || !rest.starts_with(&known.text) {
+            return None;
+        }
+        // A single blank and then no brace: the text form allows blanks between a name and its labels.
+        match (rest.get(known.text.len()), rest.get(known.text.len() + 1)) {
+            (Some(b' '), Some(after)) if !matches!(after, b' ' | b'\t' | b'{') => Some(known.text.len()),
+            _ => None,
+        }
+    }
+
+    fn known_key(&mut self, key: &[u8]) -> bool {
+        let Some(Step::Series(place)) = self.cache.order.get(self.next) else { return false };
+        let known = self.cache.known.get(*place as usize);
+        let converted = self.rules.histograms.to_custom_buckets;
+        !converted && known.is_some_and(|known| known.kind == self.kind && *known.text == *key)
+    }
+
+    fn known_comment(&mut self, rest: &[u8]) -> Option<usize> {
+        let Some(Step::Comment(comment)) = self.cache.order.get(self.next) else { return None };
+        let overruled = comment
+            .told
+            .and_then(|told| self.cache.told.get(told as usize))
+            .is_some_and(|told| !told.by.contains(&comment.number));
+        if overruled || self.rules.histograms.to_custom_buckets || !rest.starts_with(&comment.text) {
+            return None;
+        }
+        self.kind = comment.kind;
+        let len = comment.text.len();
+        if self.missed {
+            self.order.push(Step::Comment(comment.clone()));
+        }
+        self.next += 1;
+        Some(len)
+    }
+
+    fn read_comment(&mut self, text: &[u8]) {
+        self.put_collected();
+        self.miss();
+        let (kind, told, number) = (self.kind, self.comment.take(), self.cache.comments + 1);
+        self.cache.comments = number;
+        self.took(|| Step::Comment(Comment { text: text.into(), kind, told, number }));
+    }
+
+    fn help(&mut self, metric: Cow<'_, str>, help: &str, quotes: Option<bool>) {
+        let help = cut(help, self.limits.help_bytes);
+        let help = quotes.map_or_else(|| help.to_owned(), |quotes| unescape(help, quotes));
+        self.metadata(&metric, 0, |metadata| metadata.help = help);
+    }
+
+    fn kind(&mut self, metric: Cow<'_, str>, kind: MetricKind) {
+        self.put_collected();
+        self.kind = spelling(kind);
+        if self.rules.histograms.to_custom_buckets {
+            self.family = (kind == MetricKind::Histogram).then(|| metric.to_string());
+        }
+        self.metadata(&metric, 1, |metadata| metadata.kind = kind);
+    }
+
+    fn unit(&mut self, metric: Cow<'_, str>, unit: &str) {
+        let unit = cut(unit, self.limits.help_bytes).to_owned();
+        self.metadata(&metric, 2, |metadata| metadata.unit = unit);
+    }
+
+    fn sample(
+        &mut self,
+        series: Option<Series<'_>>,
+        text: &[u8],
+        point: Point<'_>,
+        at: usize,
+    ) -> Result<(), Fault> {
+        if self.rules.histograms.to_custom_buckets
+            && let Some(series) = &series
+            && self.collect(series, &point, at)
+            && !self.rules.histograms.classic_too
+        {
+            return Ok(());
+        }
+        self.out.total += 1;
+        let time = point.time.filter(|_| self.rules.honor_timestamps);
+        let (place, new) = self.step(series, text, at)?;
+        let stored = self.place(place, time);
+        self.count(new, stored.is_some());
+        if let Some((series, time)) = stored {
+            self.out.batch.push_sample(Sample { series, time, value: point.value }, point.start);
+            point.exemplar.iter().for_each(|exemplar| self.exemplar(series, time, exemplar));
+        }
+        Ok(())
+    }
+
+    fn histogram(
+        &mut self,
+        series: Option<Series<'_>>,
+        text: &[u8],
+        point: HistogramPoint<'_>,
+        at: usize,
+    ) -> Result<(), Fault> {
+        self.put_collected();
+        if self.rules.histograms.to_custom_buckets {
+            let about = series.as_ref();
+            self.native = about
+                .map(|series| (series.name.as_deref().unwrap_or_default().to_owned(), owned(&series.labels)));
+        }
+        check(&point.histogram, point.whole, at)?;
+        let stored = self.put_histogram(series, text, point.histogram, (point.time, point.start), at)?;
+        if let Some((series, time)) = stored {
+            point.exemplars.iter().for_each(|exemplar| self.exemplar(series, time, exemplar));
         }
         Ok(())
     }
