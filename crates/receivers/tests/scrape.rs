@@ -4,6 +4,7 @@ mod common;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -170,8 +171,11 @@ async fn failures_take_the_target_down_and_its_series_stale() {
     check_failure(big, |job| job.body_size_limit = 100, "body size limit exceeded").await;
     check_failure(|| page("text/html", "<p>"), |_| (), "fallback_scrape_protocol").await;
     check_failure(|| page("application/openmetrics-text", "a 1\n"), |_| (), "").await;
+    // Packed once: doing it for each scrape takes longer than a scrape may.
+    static BOMB: LazyLock<Bytes> = LazyLock::new(|| gzip(&vec![b'\n'; 70 << 20]).into());
+    LazyLock::force(&BOMB);
     let bomb = || {
-        let mut packed = page("text/plain", gzip(&vec![b'\n'; 70 << 20]));
+        let mut packed = page("text/plain", BOMB.clone());
         packed.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
         packed
     };
