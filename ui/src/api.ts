@@ -125,11 +125,13 @@ export async function promRange(
   return { series: matrix(data(body)), warnings: warnings(body) };
 }
 
-function warnings(body: unknown): string[] {
+/** Warnings and infos beside a result. */
+export function warnings(body: unknown): string[] {
   return isRecord(body) ? [...strings(body["warnings"]), ...strings(body["infos"])] : [];
 }
 
-function matrix(d: unknown): MatrixSeries[] {
+/** The series of a decoded matrix. */
+export function matrix(d: unknown): MatrixSeries[] {
   const result = isRecord(d) ? list(d["result"]) : [];
   return result.filter(isRecord).map((s) => ({
     metric: (isRecord(s["metric"]) ? s["metric"] : {}) as Labels,
@@ -216,71 +218,8 @@ export async function promMetadata(signal?: AbortSignal): Promise<Map<string, Me
 
 // ------------------------------------------------------------------------------------------------- Loki
 
-/** One log line with everything known about it. `ns` is the exact stamp as text: it does not fit a double. */
-export interface LogLine {
-  ns: string;
-  ms: number;
-  line: string;
-  stream: Labels;
-  meta: Labels;
-  parsed: Labels;
-}
-
-/** Answer to a LogQL range query: lines or, for metric queries, a matrix. */
-export type LokiResult = { kind: "lines"; lines: LogLine[] } | { kind: "matrix"; series: MatrixSeries[] };
-
 /** Nanoseconds as text from milliseconds; a double cannot hold them. */
 export const nanos = (ms: number): string => `${Math.floor(ms)}000000`;
-
-/** What a LogQL range query needs; times in nanoseconds as text. */
-export interface LokiQuery {
-  query: string;
-  start: string;
-  end: string;
-  limit?: number;
-  direction?: "backward" | "forward";
-  step?: number;
-}
-
-/** LogQL over a range. Lines come newest first unless asked otherwise. */
-export async function lokiRange(q: LokiQuery, signal?: AbortSignal): Promise<LokiResult> {
-  const headers = { "X-Loki-Response-Encoding-Flags": "categorize-labels" };
-  const d = data(await get("loki/api/v1/query_range", { ...q }, { signal, headers }));
-  if (!isRecord(d) || d["resultType"] !== "streams") return { kind: "matrix", series: matrix(d) };
-  const lines = list(d["result"]).filter(isRecord).flatMap(streamLines);
-  const sign = q.direction === "forward" ? 1 : -1;
-  lines.sort((a, b) => (a.ns === b.ns ? 0 : sign * compareNanos(a.ns, b.ns)));
-  return { kind: "lines", lines };
-}
-
-/** Compares two non-negative integers written in decimal. */
-export function compareNanos(a: string, b: string): number {
-  if (a.length !== b.length) return a.length - b.length;
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function streamLines(s: Record<string, unknown>): LogLine[] {
-  const stream = (isRecord(s["stream"]) ? s["stream"] : {}) as Labels;
-  return list(s["values"])
-    .filter((v): v is [string, string, unknown] => Array.isArray(v))
-    .map(([ns, line, extra]) => {
-      const categories = isRecord(extra) ? extra : {};
-      return {
-        ns: String(ns),
-        ms: Number(String(ns).slice(0, -6)),
-        line: String(line),
-        stream,
-        meta: labelsOf(categories["structuredMetadata"]),
-        parsed: labelsOf(categories["parsed"]),
-      };
-    });
-}
-
-/** Both spellings occur: an object, and the list of [name, value] pairs of some encoders. */
-function labelsOf(v: unknown): Labels {
-  if (isRecord(v)) return v as Labels;
-  return Object.fromEntries(list(v).filter((p): p is [string, string] => Array.isArray(p)));
-}
 
 /** Names of stream labels. */
 export async function lokiLabels(startNs: string, endNs: string, signal?: AbortSignal): Promise<string[]> {

@@ -1,11 +1,13 @@
 // A stand-in for the server, for developing and testing the interface alone: serves dist/ the way the server does and
 // answers the APIs from mock_data.mjs. It understands only the queries the interface writes itself, by pattern.
 // Usage: node test/mock.mjs [port]
+import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { dirname, extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { bucketSeries, cardinality, check, complete, exemplars, familyOf, functions, nativeAt } from "./mock_metrics.mjs";
+import { bulkLines, bulkVolume, hostileLines } from "./mock_logs.mjs";
 import { inIncident, linesOf, METRICS, requestOf, requestsOf, SERVICES, traceOf } from "./mock_data.mjs";
 
 const DIST = join(dirname(fileURLToPath(import.meta.url)), "..", "dist");
@@ -145,31 +147,46 @@ const ok = (data) => ({ status: "success", data });
 
 // ------------------------------------------------------------------------------------------------- Loki
 
-function selectLines(query, startNs, endNs) {
+/** Strings of a stage such as `|= "a"`. */
+const texts = (stages, op) => [...stages.matchAll(new RegExp(`${op}\\s*("(?:[^"\\\\]|\\\\.)*"|\`[^\`]*\`)`, "g"))].map((m) => (m[1].startsWith("`") ? m[1].slice(1, -1) : JSON.parse(m[1])));
+
+const patternRegex = (pattern) => new RegExp(`^${pattern.split("<_>").map((t) => t.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")).join(".*")}$`, "s");
+
+function selectLines(query, startNs, endNs, tenant = "") {
   const selector = /^\{[^}]*\}/.exec(query)?.[0];
   if (!selector) throw new Refused(400, "parse error at line 1, col 1: syntax error: unexpected IDENTIFIER, expecting {");
   const matchers = matchersOf(selector);
   const stages = query.slice(selector.length);
-  const contains = [...stages.matchAll(/\|=\s*"((?:[^"\\]|\\.)*)"/g)].map((m) => JSON.parse(`"${m[1]}"`));
+  const contains = texts(stages, "\\|=");
+  const only = texts(stages, "\\|>").map(patternRegex);
+  const except = texts(stages, "!>").map(patternRegex);
   const without = [...stages.matchAll(/!=\s*"((?:[^"\\]|\\.)*)"/g)].filter((m) => !/\|\s*\w+\s*$/.test(stages.slice(0, m.index))).map((m) => m[1]);
   const labels = [...stages.matchAll(/\|\s*([a-zA-Z_]\w*)\s*(!=|=~|=)\s*"([^"]*)"/g)].map(([, label, op, value]) => ({ label, op, value }));
-  const out = [];
-  const [from, to] = [startNs / 1e9, endNs / 1e9];
-  for (let s = Math.floor(from); s <= Math.floor(to); s++) {
-    for (const l of linesOf(s)) {
-      if (l.us < startNs / 1000 || l.us >= endNs / 1000) continue;
-      if (!fits(l.stream, matchers)) continue;
-      if (!contains.every((c) => l.line.includes(c)) || without.some((c) => l.line.includes(c))) continue;
-      if (labels.length && !fits({ ...l.stream, ...l.meta, ...flat(l.line) }, labels)) continue;
-      out.push(l);
-    }
-  }
-  return out;
+  const format = /line_format\s*"\{\{\s*\.(\w+)\s*\}\}"/.exec(stages)?.[1];
+  const parsing = /\|\s*json\b/.test(stages);
+  const keep = (l) =>
+    fits(l.stream, matchers) &&
+    contains.every((c) => l.line.includes(c)) &&
+    !without.some((c) => l.line.includes(c)) &&
+    only.every((p) => p.test(l.line)) &&
+    !except.some((p) => p.test(l.line)) &&
+    (labels.length === 0 || fits({ ...flat(l.line), ...l.meta, ...l.stream }, labels));
+  const lines = tenant === "hostile" ? hostileLines(startNs / 1000, endNs / 1000) : secondsOf(startNs, endNs).flatMap(linesOf).filter((l) => l.us >= startNs / 1000 && l.us < endNs / 1000);
+  return lines.filter(keep).map((l) => ({ ...l, parsed: parsing ? flat(l.line) : {}, line: format ? (flat(l.line)[format] ?? "") : l.line }));
 }
+
+const secondsOf = (startNs, endNs) => {
+  const [from, to] = [Math.floor(startNs / 1e9), Math.floor(endNs / 1e9)];
+  return Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i);
+};
 
 function flat(line) {
   if (!line.startsWith("{")) return {};
-  return Object.fromEntries(Object.entries(JSON.parse(line)).map(([k, v]) => [k, String(v)]));
+  try {
+    return Object.fromEntries(Object.entries(JSON.parse(line)).map(([k, v]) => [k, typeof v === "object" ? JSON.stringify(v) : String(v)]));
+  } catch {
+    return {};
+  }
 }
 
 const durationS = (text) => {
@@ -177,26 +194,145 @@ const durationS = (text) => {
   return Number(n) * { s: 1, m: 60, h: 3600, d: 86_400 }[u];
 };
 
-function lokiRange(q) {
-  const query = q.get("query");
+function lokiRange(q, _m, tenant) {
+  const query = checkedLog(q.get("query"));
   const [start, end] = [Number(q.get("start")), Number(q.get("end"))];
+  const forward = q.get("direction") === "forward";
+  const limit = Number(q.get("limit") ?? 100);
   const volume = /^sum by \(([^)]+)\) \(count_over_time\((.*) \[(\w+)\]\)\)$/s.exec(query);
-  if (volume) return lokiVolume(volume, start, end, Number(q.get("step")));
-  const lines = selectLines(query, start, end);
-  lines.sort((a, b) => (q.get("direction") === "forward" ? a.us - b.us : b.us - a.us));
-  const streams = new Map();
-  for (const l of lines.slice(0, Number(q.get("limit") ?? 100))) {
-    const key = JSON.stringify(l.stream);
-    const extra = Object.keys(l.meta).length ? { structuredMetadata: l.meta } : {};
-    streams.set(key, [...(streams.get(key) ?? []), [`${l.us}000`, l.line, extra]]);
-  }
-  const result = [...streams].map(([k, values]) => ({ stream: JSON.parse(k), values }));
-  return ok({ resultType: "streams", encodingFlags: ["categorize-labels"], result });
+  if (volume && tenant === "million") return ok({ resultType: "matrix", result: bulkVolume(start / 1e9, end / 1e9, Number(q.get("step")), volume[1]) });
+  if (volume) return lokiVolume(volume, start, end, Number(q.get("step")), tenant);
+  const lines = tenant === "million" ? bulkLines(BigInt(q.get("start")), BigInt(Math.min(end, Date.now() * 1e6)), limit, forward) : selectLines(query, start, end, tenant);
+  if (tenant !== "million") lines.sort((a, b) => (forward ? a.us - b.us : b.us - a.us));
+  const result = streamsOf(lines.slice(0, limit), true);
+  const stats = { summary: { totalBytesProcessed: lines.length * 180, totalLinesProcessed: lines.length } };
+  const body = ok({ resultType: "streams", encodingFlags: ["categorize-labels"], result, stats });
+  return tenant === "partial" ? { ...body, warnings: ["2 of 40 parts could not be read: lines between 10:02 and 10:05 are missing"] } : body;
 }
 
-function lokiVolume([, by, inner, width], startNs, endNs, step) {
+const nsOf = (l) => (l.ns === undefined ? `${l.us}000` : String(l.ns));
+
+function streamsOf(lines, categorized) {
+  const streams = new Map();
+  for (const l of lines) {
+    const labels = categorized ? l.stream : { ...l.stream, ...l.meta };
+    const key = JSON.stringify(labels);
+    const extra = { ...(Object.keys(l.meta).length ? { structuredMetadata: l.meta } : {}), ...(Object.keys(l.parsed ?? {}).length ? { parsed: l.parsed } : {}) };
+    const values = streams.get(key) ?? [];
+    values.push(categorized ? [nsOf(l), l.line, extra] : [nsOf(l), l.line]);
+    streams.set(key, values);
+  }
+  return [...streams].map(([k, values]) => ({ stream: JSON.parse(k), values }));
+}
+
+/** The mistakes the tests make. */
+function checkedLog(query) {
+  const open = [...query].filter((c) => c === "{").length;
+  if (open !== [...query].filter((c) => c === "}").length) throw new Refused(400, `parse error at line 1, col ${query.length + 1}: syntax error: unexpected $end, expecting } or ,`);
+  const stage = /\|\s*(jsn|logfmtt)\b/.exec(query);
+  if (stage) throw new Refused(400, `parse error at line 1, col ${stage.index + 3}: syntax error: unexpected IDENTIFIER`);
+  return query;
+}
+
+const formatQuery = (q) => ok(checkedLog(q.get("query")).trim());
+
+/** Sample of the lines of a range: the newest thousand. */
+function sampleOf(q, tenant) {
+  const [start, end] = [Number(q.get("start")), Number(q.get("end"))];
+  if (tenant === "million") return bulkLines(BigInt(q.get("start")), BigInt(q.get("end")), 1000, false);
+  return selectLines(q.get("query"), Math.max(start, end - 600e9), end, tenant);
+}
+
+function detectedFields(q, _m, tenant) {
+  const found = new Map();
+  for (const l of sampleOf(q, tenant)) {
+    const put = (name, value, parsers) => {
+      const f = found.get(name) ?? { parsers, values: new Set() };
+      f.values.add(value);
+      found.set(name, f);
+    };
+    for (const [k, v] of Object.entries(flat(l.line))) put(k, v, ["json"]);
+    for (const [k, v] of Object.entries(l.meta)) put(k, v, null);
+  }
+  const type = (values) => ([...values].every((v) => /^\d+$/.test(v)) ? "int" : [...values].every((v) => /^[\d.]+(ms|s)$/.test(v)) ? "duration" : "string");
+  const fields = [...found].map(([label, f]) => ({ label, type: type(f.values), cardinality: f.values.size, parsers: f.parsers }));
+  return { fields, limit: 1000 };
+}
+
+function detectedLabels(q, _m, tenant) {
+  const found = new Map();
+  for (const l of sampleOf(q, tenant)) for (const [k, v] of Object.entries(l.stream)) found.set(k, (found.get(k) ?? new Set()).add(v));
+  return { detectedLabels: [...found].map(([label, values]) => ({ label, cardinality: values.size })) };
+}
+
+function lokiInstant(q, _m, tenant) {
+  const top = /^topk\((\d+), sum by \((\w+)\) \(count_over_time\((.*) \[(\w+)\]\)\)\)$/s.exec(q.get("query"));
+  if (!top) throw new Refused(400, "the mock counts only top values");
+  const end = Number(q.get("time"));
+  const counts = new Map();
+  const query = top[3].replace(/\| (\w+)!=""$/, "");
+  for (const l of selectLines(query, end - durationS(top[4]) * 1e9, end, tenant)) {
+    const value = { ...flat(l.line), ...l.meta, ...l.stream }[top[2]];
+    if (value !== undefined) counts.set(value, (counts.get(value) ?? 0) + 1);
+  }
+  const result = [...counts].sort((a, b) => b[1] - a[1]).slice(0, Number(top[1])).map(([v, n]) => ({ metric: { [top[2]]: v }, value: [end / 1e9, String(n)] }));
+  return ok({ resultType: "vector", result });
+}
+
+/** Templates of the mock's lines: what differs is an id, a number or a duration. */
+const templateOf = (line) => line.replaceAll(/evt_[0-9a-f]+|\b\d+(\.\d+)?(ms|s)\b|(?<=:)\d+(?=[,}])/g, "<_>");
+
+function patterns(q, _m, tenant) {
+  const [start, end, step] = [Number(q.get("start")), Number(q.get("end")), parseInt(q.get("step"), 10)];
+  const found = new Map();
+  for (const l of selectLines(q.get("query"), start, end, tenant)) {
+    const pattern = templateOf(l.line);
+    const key = `${l.meta.detected_level} ${pattern}`;
+    const p = found.get(key) ?? { pattern, level: l.meta.detected_level, counts: new Map() };
+    const t = Math.floor(l.us / 1e6 / step) * step;
+    p.counts.set(t, (p.counts.get(t) ?? 0) + 1);
+    found.set(key, p);
+  }
+  return ok([...found.values()].map((p) => ({ pattern: p.pattern, level: p.level, samples: [...p.counts].sort((a, b) => a[0] - b[0]) })));
+}
+
+// ------------------------------------------------------------------------------------------- live tail
+
+/** One text frame of a WebSocket, unmasked as servers send. */
+function frame(text) {
+  const body = Buffer.from(text);
+  if (body.length < 126) return Buffer.concat([Buffer.from([0x81, body.length]), body]);
+  const long = body.length > 0xffff;
+  const head = Buffer.from(long ? [0x81, 127, 0, 0, 0, 0, 0, 0, 0, 0] : [0x81, 126, 0, 0]);
+  if (long) head.writeUInt32BE(body.length, 6);
+  else head.writeUInt16BE(body.length, 2);
+  return Buffer.concat([head, body]);
+}
+
+/** Answers `tail`: what came since, then every half second what is new. Lines with `burst` in the query come by thousands. */
+function tail(request, socket) {
+  const url = new URL(request.url, "http://mock");
+  if (url.pathname !== "/loki/api/v1/tail") return socket.end("HTTP/1.1 404 Not Found\r\n\r\n");
+  const accept = createHash("sha1").update(`${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
+  socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`);
+  const query = url.searchParams.get("query");
+  let since = Number(url.searchParams.get("start"));
+  const burst = query.includes("burst");
+  const timer = setInterval(() => {
+    const end = Date.now() * 1e6;
+    const lines = burst ? burstLines(end) : selectLines(query, since, end);
+    since = end;
+    if (lines.length > 0) socket.write(frame(JSON.stringify({ streams: streamsOf(lines, false), dropped_entries: burst ? [{ labels: {}, timestamp: String(end) }] : [] })));
+  }, 500);
+  for (const event of ["close", "error", "end"]) socket.on(event, () => clearInterval(timer));
+  socket.on("data", (d) => (d[0] & 0x0f) === 8 && socket.end());
+}
+
+const burstLines = (end) => Array.from({ length: 1500 }, (_, i) => ({ ns: BigInt(end) + BigInt(i), stream: { service_name: "wotr-api" }, meta: { detected_level: "info" }, line: `burst ${end} ${i}` }));
+
+function lokiVolume([, by, inner, width], startNs, endNs, step, tenant) {
   const w = durationS(width);
-  const lines = selectLines(inner, startNs - w * 1e9, endNs);
+  const lines = selectLines(inner, startNs - w * 1e9, endNs, tenant);
   const series = new Map();
   for (const l of lines) {
     const labels = by.split(", ").map((name) => [name, l.stream[name] ?? l.meta[name] ?? ""]);
@@ -313,6 +449,11 @@ const ROUTES = [
   [/^\/api\/v1\/series$/, (q) => ok(allSeries(q.getAll("match[]")))],
   [/^\/api\/v1\/metadata$/, () => ok(Object.fromEntries(METRICS.map((m) => [m.name, [{ type: m.type.replace("native_", ""), help: m.help, unit: m.unit }]])))],
   [/^\/loki\/api\/v1\/query_range$/, lokiRange],
+  [/^\/loki\/api\/v1\/query$/, lokiInstant],
+  [/^\/loki\/api\/v1\/format_query$/, formatQuery],
+  [/^\/loki\/api\/v1\/detected_fields$/, detectedFields],
+  [/^\/loki\/api\/v1\/detected_labels$/, detectedLabels],
+  [/^\/loki\/api\/v1\/patterns$/, patterns],
   [/^\/loki\/api\/v1\/labels$/, () => ok(["environment", "level", "service_name"])],
   [/^\/loki\/api\/v1\/label\/([^/]+)\/values$/, (_q, m) => ok({ service_name: SERVICES, level: ["debug", "error", "info", "warn"] }[m[1]] ?? ["development"])],
   [/^\/ds\/jaeger\/api\/services$/, () => ({ data: SERVICES, errors: null })],
@@ -374,6 +515,7 @@ async function handle(request, response, failing) {
 /** Starts the mock; `failing()` decides per request whether the APIs fail. Resolves to { url, close }. */
 export function startMock(port = 0, failing = () => false) {
   const server = createServer((q, s) => void handle(q, s, failing));
+  server.on("upgrade", tail);
   return new Promise((resolve) => {
     server.listen(port, "127.0.0.1", () => {
       const url = `http://127.0.0.1:${server.address().port}`;

@@ -1,130 +1,76 @@
-/** Logs: a query, how many lines of which level came when, and the lines; live on request. */
+/** Logs: a query, how many lines of which level came when, and the lines or their patterns; live on request. */
 import "../core.ts";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { lokiLabels, lokiRange, nanos, type LogLine } from "../api.ts";
-import { addUp, gridData, NO_DATA, type ChartData, type Series } from "../chart/data.ts";
-import { BarChart } from "../chart/bars.tsx";
+import { gridData } from "../chart/data.ts";
 import { useKeys } from "../keys.ts";
-import { cached, useLoad } from "../load.ts";
+import { useLoad } from "../load.ts";
 import { momentLinks } from "../links.ts";
-import { levelOf, LEVELS, seriesVar } from "../palette.ts";
 import { effectiveQuery } from "../query/effective.ts";
-import { addFilter, isMetricQuery, needles, volumeQuery, type FieldSource } from "../query/logql.ts";
+import { addFilter, addPattern, isMetricQuery, needles } from "../query/logql.ts";
+import { rememberQuery } from "../query/saved.ts";
 import { logServiceLabel } from "../query/scope.ts";
-import { here, link, param, patch } from "../router.ts";
-import { heldRange, range, service, useSteadyRange, tenant } from "../state.ts";
-import { alignRange, iso, promDuration, stepFor, type Range } from "../time.ts";
-import { integer } from "../units.ts";
-import { Empty, Failure, Loaded } from "../widgets/basics.tsx";
+import { link, param, patch } from "../router.ts";
+import { heldRange, range, service, tenant, useSteadyRange } from "../state.ts";
+import type { Range } from "../time.ts";
+import { format, integer } from "../units.ts";
+import { Empty, Failure, Popover, Segments } from "../widgets/basics.tsx";
 import { Icon } from "../widgets/icons.tsx";
 import { lazy } from "../widgets/lazy.tsx";
-import { useLines, type Lines } from "./logs_data.ts";
-import { FieldList } from "./logs_fields.tsx";
-import { LogList } from "./logs_list.tsx";
+import { HELD_MAX, lineId, rowOf, useLines, type Lines } from "./logs_data.ts";
+import { LogList, WrappedList, type Look, type StampMode } from "./logs_list.tsx";
+import type { OnFilter } from "./logs_parts.ts";
+import { Volume } from "./logs_volume.tsx";
+import { loadedRows, rowAt, total } from "./logs_window.ts";
 
 const METRIC_HEIGHT = 300;
 
 const LogQueryBar = lazy(() => import("./logs_query.tsx").then((m) => m.LogQueryBar), 34);
 const LineChart = lazy(() => import("../chart/line.tsx").then((m) => m.LineChart), METRIC_HEIGHT);
 const LinePeek = lazy(() => import("./logs_peek.tsx").then((m) => m.LinePeek));
+const FieldList = lazy(() => import("./logs_fields.tsx").then((m) => m.FieldList));
+const Patterns = lazy(() => import("./logs_patterns.tsx").then((m) => m.Patterns));
+const SavedSearches = lazy(() => import("./logs_saved.tsx").then((m) => m.SavedSearches));
+const ViewMenu = lazy(() => import("./logs_view.tsx").then((m) => m.ViewMenu));
+const QueryCopy = lazy(() => import("./logs_query_copy.tsx").then((m) => m.QueryCopy), 24);
 
-const VOLUME_HEIGHT = 104;
-const VOLUME_BARS = 100;
+/** Columns beyond it leave no room for the line. */
+const COLUMNS_MAX = 8;
 
-/** Labels that carry the level: what Loki detects while ingesting, and what a service labels its streams with. */
-const LEVEL_LABELS = "detected_level, level";
+/** Lines whose fields are counted. */
+const SAMPLE_LINES = 1000;
 
-/** Volume split by a label. By level, the series stand in the order of severity, the worst at the bottom of the stack. */
-async function loadVolume(query: string, by: string, r: Range, step: number, signal: AbortSignal): Promise<ChartData> {
-  const { start, end } = alignRange({ from: r.from, to: r.to + step * 1000 }, step);
-  const labels = by === "level" ? LEVEL_LABELS : by;
-  const answer = await lokiRange({ query: volumeQuery(query, labels, step), start: nanos(start * 1000), end: nanos(end * 1000), step }, signal);
-  if (answer.kind !== "matrix") return NO_DATA;
-  if (by !== "level") {
-    const data = gridData(answer.series, start, end, step);
-    return { ...data, series: data.series.map((s) => ({ ...s, name: s.labels[by] || "(none)" })) };
-  }
-  const levels = answer.series.map((s) => ({ ...s, metric: { level: levelOf(s.metric["level"] || s.metric["detected_level"]) } }));
-  const data = addUp(gridData(levels, start, end, step));
-  data.series.sort((a, b) => LEVELS.indexOf(levelOf(b.name)) - LEVELS.indexOf(levelOf(a.name)));
-  return data;
-}
-
-/** What a name in the legend filters by: levels are what ingest detected, other names are labels of the stream. */
-function legendFilter(by: string): { name: string; source: FieldSource } {
-  return by === "level" ? { name: "detected_level", source: "meta" } : { name: by, source: "stream" };
-}
-
-function Volume({ query, r, onFilter }: { query: string; r: Range; onFilter: (name: string, op: "=", value: string, source: FieldSource) => void }) {
-  const by = param("by") || "level";
-  const step = stepFor(r, VOLUME_BARS);
-  const load = useLoad(`${query} ${by} ${r.from} ${r.to} ${step}`, (signal) => loadVolume(query, by, r, step, signal), `${query} ${by}`);
-  const names = useLoad(`log-labels ${tenant.value}`, () => cached(`log-labels ${tenant.value}`, () => lokiLabels(nanos(r.from), nanos(r.to))));
-  const color = (s: Series): string => (by === "level" ? `--level-${levelOf(s.name)}` : seriesVar(s.slot.color));
-  return (
-    <section class="panel" aria-label="Volume" style="flex:none">
-      <Loaded load={load}>
-        {(data) => (
-          <>
-            <div class="row wrap" style="padding:5px 12px 0;gap:2px 12px;font-size:12px;min-height:24px">
-              <span class="dim">lines per {promDuration(step)} by</span>
-              <select class="field" style="height:24px" aria-label="Split the volume by" value={by} onChange={(e) => patch({ by: e.currentTarget.value === "level" ? "" : e.currentTarget.value }, true)}>
-                {["level", ...(names.data ?? []).filter((n) => n !== "level")].map((n) => (
-                  <option key={n}>{n}</option>
-                ))}
-              </select>
-              {[...data.series].reverse().map((s) => (
-                <button
-                  type="button"
-                  key={s.key}
-                  class="btn small quiet"
-                  style="gap:5px"
-                  title={`Only lines with ${by} ${s.name}`}
-                  onClick={() => onFilter(legendFilter(by).name, "=", s.name, legendFilter(by).source)}
-                >
-                  <span class="dot" style={{ "--c": `var(${color(s)})` }} />
-                  {s.name} <span class="faint">{integer(s.values.reduce<number>((a, v) => a + (v ?? 0), 0))}</span>
-                </button>
-              ))}
-            </div>
-            <BarChart
-              data={data}
-              step={step}
-              view={r}
-              height={VOLUME_HEIGHT}
-              color={color}
-              label="Number of log lines over time"
-              links={(p) => [
-                { text: "Only this interval", href: here({ from: iso(p.at - step * 1000), to: iso(p.at) }) },
-                ...momentLinks(p.at, step, {}).slice(1),
-              ]}
-            />
-          </>
-        )}
-      </Loaded>
-    </section>
-  );
-}
+const TAIL_WORDS: Record<Lines["tail"]["state"], string> = {
+  off: "",
+  connecting: "connecting…",
+  streaming: "lines as they arrive",
+  asking: "asking every 2 s",
+  waiting: "not connected, trying again",
+};
 
 function Foot({ lines, live, paused, onResume }: { lines: Lines; live: boolean; paused: boolean; onResume: () => void }) {
-  const n = lines.rows.length;
+  const n = total(lines.window);
+  const waiting = lines.held + lines.lost;
   return (
     <div class="log-foot">
       <span>
         {integer(n)} {n === 1 ? "line" : "lines"}
-        {lines.more ? ", there are more" : ""}
+        {lines.older ? ", there are more" : ""}
       </span>
-      {lines.more && n > 0 && (
-        <button type="button" class="btn small" disabled={lines.loadingOlder} onClick={lines.loadOlder}>
-          {lines.loadingOlder ? "Loading…" : "Load older"}
+      {lines.older && n > 0 && (
+        <button type="button" class="btn small" disabled={lines.fetching !== ""} onClick={lines.loadOlder}>
+          {lines.fetching === "older" ? "Loading…" : "Load older"}
         </button>
       )}
-      {lines.olderError && <span class="error-text">{lines.olderError.message}</span>}
+      {lines.error && <span class="error-text clip">{lines.error.message}</span>}
       <span class="grow" />
-      {lines.liveError && <span class="error-text clip">{lines.liveError.message}</span>}
+      {live && lines.tail.error && <span class="error-text clip">{lines.tail.error.message}</span>}
+      {live && lines.dropped > 0 && <span class="warn-text">{integer(lines.dropped)} left out: they came faster than they could be sent</span>}
+      {live && lines.lost > 0 && <span class="warn-text">{integer(lines.lost)} beyond {integer(HELD_MAX)} are read again on continuing</span>}
+      {live && !paused && <span class="faint">{TAIL_WORDS[lines.tail.state]}</span>}
       {live && (
         <button type="button" class="btn small" onClick={onResume}>
-          {paused ? `Paused, ${integer(lines.waiting)} new — continue` : "Live"}
+          <Icon name={paused ? "play" : "pause"} />
+          {paused ? `Paused, ${integer(waiting)} new — continue` : "Live"}
         </button>
       )}
     </div>
@@ -144,11 +90,161 @@ function MetricResult({ lines, r }: { lines: Lines; r: Range }) {
   );
 }
 
+/** What the last query cost, said small. */
+function Cost({ lines }: { lines: Lines }) {
+  const cost = lines.load.data?.cost;
+  if (!cost) return null;
+  const read = cost.lines !== null && cost.lines > 0 ? ` · ${format(cost.lines)} lines, ${format(cost.bytes ?? 0, "bytes")} read` : "";
+  return (
+    <span class="faint clip cost">
+      {format(cost.ms / 1000, "seconds", 2)}
+      {read}
+    </span>
+  );
+}
+
+/** How rows look, as the URL says. */
+function useLook(query: string): Look {
+  const columns = param("cols");
+  const stamp = (["date", "ns"].includes(param("ts")) ? param("ts") : "time") as StampMode;
+  const raw = param("raw") === "1";
+  return useMemo(() => ({ columns: columns.split(",").filter(Boolean).slice(0, COLUMNS_MAX), stamp, raw, marks: needles(query) }), [columns, stamp, raw, query]);
+}
+
+/** Whether the window is too narrow for the list of fields beside the lines. */
+const narrow = (): boolean => window.innerWidth <= 1020;
+
+/** The stamp the list begins at: what the URL says or, when the page is opened by a link to a line, that line's. */
+function useAnchor(): string {
+  const opened = useRef(/^\d+/.exec(param("line"))?.[0] ?? "");
+  const at = param("at");
+  const ns = /^\d{12,19}$/.test(at) ? at : opened.current;
+  // A new search begins at its newest line again.
+  const key = `${param("q")} ${param("from")} ${param("to")}`;
+  const first = useRef(key);
+  if (first.current !== key) {
+    first.current = key;
+    opened.current = "";
+    return /^\d{12,19}$/.test(at) ? at : "";
+  }
+  return ns;
+}
+
+function QueryBar({ query, lines, live, paused, onRun }: { query: string; lines: Lines; live: boolean; paused: boolean; onRun: (q: string) => void }) {
+  return (
+    <div class="query-bar">
+      <LogQueryBar value={query} error={lines.load.error} onRun={onRun} />
+      <Popover title="Saved and recent searches" label="Saved" popClass="saved-pop" right>
+        {(close) => <SavedSearches query={query} close={close} />}
+      </Popover>
+      <button type="button" class="btn" aria-pressed={live} title="Follow new lines; Space pauses" onClick={() => patch({ live: live ? "" : "1", at: "" }, true)}>
+        <Icon name={live && !paused ? "pause" : "play"} />
+        Live
+      </button>
+    </div>
+  );
+}
+
+function ListHead({ query, lines, r, look, patterns, fields }: { query: string; lines: Lines; r: Range; look: Look; patterns: boolean; fields: boolean }) {
+  return (
+    <header>
+      <Segments<"lines" | "patterns">
+        label="Show"
+        value={patterns ? "patterns" : "lines"}
+        options={[
+          ["lines", "Lines"],
+          ["patterns", "Patterns"],
+        ]}
+        onChange={(v) => patch({ view: v === "lines" ? "" : v, line: "" })}
+      />
+      {!patterns && <Cost lines={lines} />}
+      <span class="grow" />
+      {!patterns && (
+        <>
+          <button type="button" class="btn small" aria-pressed={fields} onClick={() => patch({ fields: fields ? "0" : "1" }, true)}>
+            Fields
+          </button>
+          <button type="button" class="btn small" aria-pressed={param("wrap") === "1"} title="Wrap long lines" onClick={() => patch({ wrap: param("wrap") ? "" : "1" }, true)}>
+            Wrap
+          </button>
+          <Popover title="How lines are shown" label="View" buttonClass="small" right>
+            {() => <ViewMenu stamp={look.stamp} columns={look.columns} />}
+          </Popover>
+          <QueryCopy query={query} r={r} window={lines.window} />
+        </>
+      )}
+    </header>
+  );
+}
+
+function LinesBody({ query, lines, r, look, selected, anchor, live, paused, onTop, onOpen, onColumn, onResume }: {
+  query: string;
+  lines: Lines;
+  r: Range;
+  look: Look;
+  selected: number;
+  anchor: string;
+  live: boolean;
+  paused: boolean;
+  onTop: (atTop: boolean) => void;
+  onOpen: (row: number) => void;
+  onColumn: (name: string) => void;
+  onResume: () => void;
+}) {
+  const rows = total(lines.window);
+  const List = param("wrap") === "1" ? WrappedList : LogList;
+  if (lines.matrix) return <MetricResult lines={lines} r={r} />;
+  const scoped = param("q") !== "" || service.value !== "";
+  return (
+    <>
+      {rows > 0 && (
+        <List
+          window={lines.window}
+          origin={lines.load.data}
+          anchor={anchor === "" ? -1 : firstAt(lines, anchor)}
+          selected={selected}
+          follow={live && !paused}
+          look={look}
+          onOpen={onOpen}
+          onView={lines.view}
+          onTop={onTop}
+          onDropColumn={onColumn}
+        />
+      )}
+      {lines.load.data && rows === 0 && (
+        <Empty title="No lines in this range">
+          <p>
+            Widen the range or loosen the query{scoped ? <>, or <a href={link("logs", { service: "" })}>look at all services</a></> : null}.
+          </p>
+        </Empty>
+      )}
+      {lines.load.data === undefined && !lines.load.error && (
+        <div class="state faint" aria-busy="true">
+          {query === "" ? "" : "Loading…"}
+        </div>
+      )}
+      <Foot lines={lines} live={live} paused={paused} onResume={onResume} />
+    </>
+  );
+}
+
+/** First row at or below a stamp. */
+function firstAt(lines: Lines, ns: string): number {
+  const exact = rowOf(lines.window, ns);
+  if (exact >= 0) return exact;
+  let row = 0;
+  for (const p of lines.load.data?.window.pages ?? []) {
+    const i = p.rows?.findIndex((l) => l.ns.length < ns.length || (l.ns.length === ns.length && l.ns <= ns)) ?? -1;
+    if (i >= 0) return row + i;
+    row += p.count;
+  }
+  return -1;
+}
+
 /** The page. */
 export default function Logs() {
   const label = useLoad(tenant.value, () => logServiceLabel(heldRange.peek())).data;
-  const typed = param("q");
-  const query = label === undefined ? null : effectiveQuery(typed, param("find"), label, service.value);
+  const query = label === undefined ? null : effectiveQuery(param("q"), param("find"), label, service.value);
   const live = param("live") === "1";
   const [stopped, setStopped] = useState(false);
   const [atTop, setAtTop] = useState(true);
@@ -156,62 +252,69 @@ export default function Logs() {
   // An empty list follows the present until something arrives; a list with lines holds still.
   const empty = useRef(false);
   const r = useSteadyRange(empty.current);
-  const lines = useLines(query, r, live, paused);
-  empty.current = !lines.load.loading && lines.load.data?.length === 0 && lines.rows.length === 0 && lines.matrix === undefined;
-  const selected = lines.rows.find((l) => l.ns === param("line"));
+  const anchor = useAnchor();
+  const lines = useLines(query, r, live ? "" : anchor, live, paused);
+  const rows = total(lines.window);
+  empty.current = !lines.load.loading && lines.load.data !== undefined && rows === 0 && lines.matrix === undefined;
+  const look = useLook(query ?? "");
+  const patterns = param("view") === "patterns";
   const metric = query !== null && isMetricQuery(query);
-  const wrap = param("wrap") === "1";
-  const marks = useMemo(() => needles(query ?? ""), [query]);
+  const id = param("line");
+  const selectedRow = useMemo(() => rowOf(lines.window, id), [lines.window, id]);
+  const selected = rowAt(lines.window, selectedRow);
+  const fields = !patterns && !metric && rows > 0 && !selected && (param("fields") === "1" || (param("fields") !== "0" && !narrow()));
+  const sample = useMemo(() => loadedRows(lines.window, SAMPLE_LINES), [lines.load.data, lines.window.pages[0]]);
 
-  const run = (q: string): void => patch({ q, find: "", line: "" });
-  const filter = (name: string, op: "=" | "!=", value: string, source: FieldSource): void => {
-    if (query) run(addFilter(query, name.replaceAll(/\W/g, "_"), op, value, source));
+  const run = (q: string): void => {
+    if (q !== "") rememberQuery(q);
+    patch({ q, find: "", line: "", at: "" });
   };
-  const open = (line: LogLine | undefined): void => patch({ line: line?.ns ?? "" }, true);
-  const step = (by: 1 | -1): void => {
-    const i = selected ? lines.rows.indexOf(selected) + by : 0;
-    const next = lines.rows[i];
-    if (next) open(next);
+  const filter: OnFilter = (name, op, value, source) => query && run(addFilter(query, name.replaceAll(/\W/g, "_"), op, value, source));
+  const pattern = (text: string, op: "|>" | "!>"): void => {
+    if (query) patch({ q: addPattern(query, text, op), find: "", line: "", at: "", view: op === "|>" ? "" : "patterns" });
   };
+  const column = (name: string): void => {
+    const next = look.columns.includes(name) ? look.columns.filter((c) => c !== name) : [...look.columns, name].slice(-COLUMNS_MAX);
+    patch({ cols: next.join(",") }, true);
+  };
+  const openRow = (row: number): void => {
+    const line = rowAt(lines.window, row);
+    if (line) patch({ line: lineId(line) }, true);
+  };
+  const step = (by: 1 | -1): void => openRow(selected ? selectedRow + by : 0);
   const resume = (): void => {
-    setStopped(!paused ? true : false);
+    setStopped(!paused);
     if (paused) document.querySelector(".log-scroll")?.scrollTo({ top: 0 });
   };
   useKeys({ j: () => step(1), k: () => step(-1), Enter: () => (selected ? undefined : step(1)), " ": () => (live ? resume() : false) });
   useEffect(() => setStopped(false), [live]);
   return (
     <div class="page fixed">
-      <div class="query-bar">
-        <LogQueryBar value={query ?? ""} error={lines.load.error} onRun={run} />
-        <button type="button" class="btn" aria-pressed={live} title="Follow new lines; Space pauses" onClick={() => patch({ live: live ? "" : "1" }, true)}>
-          <Icon name={live && !paused ? "pause" : "play"} />
-          Live
-        </button>
-        <button type="button" class="btn" aria-pressed={wrap} title="Wrap long lines" onClick={() => patch({ wrap: wrap ? "" : "1" }, true)}>
-          Wrap
-        </button>
-      </div>
+      <QueryBar query={query ?? ""} lines={lines} live={live} paused={paused} onRun={run} />
       {query !== null && !metric && !lines.load.error && <Volume query={query} r={live ? range.value : r} onFilter={filter} />}
       <div class={`with-peek ${selected ? "open" : ""}`}>
-        <div class={`logs ${metric || lines.rows.length === 0 || selected ? "plain" : ""}`}>
-          {!metric && lines.rows.length > 0 && !selected && <FieldList rows={lines.rows} onFilter={filter} />}
-          <section class="panel log-panel" aria-label="Lines">
+        <div class={`logs ${fields ? "with-fields" : "plain"}`}>
+          {fields && query && <FieldList rows={sample} query={query} r={r} columns={look.columns} onFilter={filter} onColumn={column} />}
+          <section class="panel log-panel" aria-label={patterns ? "Patterns" : "Lines"}>
             {lines.load.loading && <div class="progress" aria-hidden="true" />}
+            {!metric && query !== null && <ListHead query={query} lines={lines} r={r} look={look} patterns={patterns} fields={fields} />}
             {lines.load.error && <Failure error={lines.load.error} retry={lines.load.retry} />}
-            {metric && lines.matrix && <MetricResult lines={lines} r={r} />}
-            {!metric && lines.rows.length > 0 && <LogList rows={lines.rows} selected={selected} wrap={wrap} marks={marks} onOpen={open} onTop={setAtTop} />}
-            {!metric && lines.load.data?.length === 0 && lines.rows.length === 0 && (
-              <Empty title="No lines in this range">
-                <p>
-                  Widen the range or loosen the query{typed || service.value ? <>, or <a href={link("logs", { service: "" })}>look at all services</a></> : null}.
-                </p>
-              </Empty>
+            {lines.load.data?.warnings.map((w) => (
+              <div key={w} class="notice" role="status">
+                <Icon name="warn" />
+                {w}
+              </div>
+            ))}
+            {patterns && !metric && query !== null ? (
+              <Patterns query={query} r={r} onPattern={pattern} />
+            ) : (
+              <LinesBody query={query ?? ""} lines={lines} r={r} look={look} selected={selectedRow} anchor={anchor} live={live} paused={paused} onTop={setAtTop} onOpen={openRow} onColumn={column} onResume={resume} />
             )}
-            {lines.load.data === undefined && !lines.load.error && <div class="state faint">Loading…</div>}
-            {!metric && <Foot lines={lines} live={live} paused={paused} onResume={resume} />}
           </section>
         </div>
-        {selected && <LinePeek line={selected} serviceLabel={label ?? "service_name"} onClose={() => open(undefined)} onStep={step} onFilter={filter} />}
+        {selected && (
+          <LinePeek line={selected} serviceLabel={label ?? "service_name"} r={r} onClose={() => patch({ line: "" }, true)} onStep={step} onFilter={filter} columns={look.columns} onColumn={column} />
+        )}
       </div>
     </div>
   );

@@ -64,19 +64,19 @@ export function printLogQuery(q: LogQuery): string {
 }
 
 /** Where a field of a line comes from; decides how a filter on it is written. */
-export type FieldSource = "stream" | "meta" | "json";
+export type FieldSource = "stream" | "meta" | "json" | "logfmt";
 
 /**
  * Narrows a query to (or away from) a value. Stream labels go into the selector, where the same label's opposite is
- * replaced; everything else becomes a label filter at the end of the pipeline, after a `json` stage where the value
- * stands in the line itself. Unreadable queries come back unchanged.
+ * replaced; everything else becomes a label filter at the end of the pipeline, after a `json` or `logfmt` stage where
+ * the value stands in the line itself. Unreadable queries come back unchanged.
  */
 export function addFilter(text: string, label: string, op: "=" | "!=", value: string, source: FieldSource): string {
   const parsed = parseLogQuery(text);
   if (!parsed) return text;
   if (source === "stream") return printLogQuery({ ...parsed, matchers: narrowed(parsed.matchers, { label, op, value }) });
-  const staged = source === "json" && !/\|\s*json\b/.test(parsed.pipeline);
-  const q = staged ? { ...parsed, pipeline: `${parsed.pipeline} | json`.trim() } : parsed;
+  const staged = source !== "meta" && !hasStage(parsed.pipeline, source);
+  const q = staged ? { ...parsed, pipeline: `${parsed.pipeline} | ${source}`.trim() } : parsed;
   const stage = `| ${label}${op}${quote(value)}`;
   const opposite = `| ${label}${op === "=" ? "!=" : "="}${quote(value)}`;
   const kept = q.pipeline.replace(opposite, "").replaceAll(/\s{2,}/g, " ").trim();
@@ -92,6 +92,36 @@ function narrowed(old: readonly Matcher[], add: Matcher): Matcher[] {
 }
 
 const same = (a: Matcher, b: Matcher): boolean => a.label === b.label && a.op === b.op && a.value === b.value;
+
+/** Whether the pipeline runs a parser, strings left aside. */
+const hasStage = (pipeline: string, name: string): boolean => new RegExp(`\\|\\s*${name}\\b`).test(pipeline.replaceAll(/"(?:[^"\\]|\\.)*"|`[^`]*`/g, '""'));
+
+/** Only (`|>`) or without (`!>`) the lines of a pattern; the filter stands first, where it costs least. */
+export function addPattern(text: string, pattern: string, op: "|>" | "!>"): string {
+  const q = parseLogQuery(text);
+  if (!q) return text;
+  const stage = `${op} ${quote(pattern)}`;
+  const kept = q.pipeline.replace(`${op === "|>" ? "!>" : "|>"} ${quote(pattern)}`, "").trim();
+  return kept.includes(stage) ? text : printLogQuery({ ...q, pipeline: `${stage} ${kept}`.trim() });
+}
+
+/** The stream selector of a query alone, "" when there is none to read. */
+export function selectorOf(text: string): string {
+  const at = text.indexOf("{");
+  const q = at < 0 ? null : parseLogQuery(text.slice(at)) ?? parseLogQuery(text.slice(at, text.indexOf("}", at) + 1));
+  return q ? printLogQuery({ matchers: q.matchers, pipeline: "" }) : "";
+}
+
+/** The selector of exactly one stream. */
+export const streamSelector = (labels: Record<string, string>): string => printLogQuery({ matchers: Object.entries(labels).map(([label, value]) => ({ label, op: "=", value })), pipeline: "" });
+
+/** Lines per value of a field over a width of time, the commonest first. Stages parse what stands inside of the line. */
+export function topValuesQuery(text: string, label: string, source: FieldSource, widthS: number, k: number): string {
+  const q = parseLogQuery(text);
+  const parser = q && source !== "stream" && source !== "meta" && !hasStage(q.pipeline, source) ? ` | ${source}` : "";
+  const present = source === "stream" ? "" : ` | ${label}!=""`;
+  return `topk(${k}, sum by (${label}) (count_over_time(${text}${parser}${present} [${promDuration(widthS)}])))`;
+}
 
 /** Adds `|= "needle"` to the pipeline. */
 export function addNeedle(text: string, needle: string): string {

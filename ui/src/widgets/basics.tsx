@@ -167,8 +167,12 @@ export function Snippet({ text }: { text: string }) {
   );
 }
 
-/** Characters that reorder, hide or break text: C0/C1 controls, bidi marks, zero-width and line separators. */
-const UNSAFE = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]/;
+/**
+ * Characters that reorder, hide or break text: C0/C1 controls, bidi marks, zero-width and line separators, fillers that
+ * draw nothing, variation selectors but those of emoji, tags, lone surrogates.
+ */
+const UNSAFE =
+  /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f\u2060-\u206f\u2800\u3164\ud800-\udfff\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb\u{e0000}-\u{e0fff}]/u;
 
 /** Splits text into plain stretches and single unsafe characters written as escapes. */
 export function escapeParts(text: string): { text: string; escaped: boolean }[] {
@@ -192,6 +196,7 @@ function controlName(ch: string): string {
   if (ch === "\n") return "\\n";
   if (ch === "\r") return "\\r";
   const code = ch.codePointAt(0) ?? 0;
+  if (code > 0xffff) return `\\u{${code.toString(16)}}`;
   return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;
 }
 
@@ -205,22 +210,27 @@ export function SafeText({ text, marks = [] }: { text: string; marks?: readonly 
             {p.text}
           </span>
         ) : (
-          <Marked key={i} text={p.text} marks={marks} />
+          markParts(p.text, marks).map((m, j) => (m.hit ? <mark key={`${i} ${j}`}>{m.text}</mark> : m.text))
         ),
       )}
     </>
   );
 }
 
-function Marked({ text, marks }: { text: string; marks: readonly string[] }) {
-  const needle = marks.find((m) => m && text.includes(m));
-  if (!needle) return <>{text}</>;
-  const at = text.indexOf(needle);
-  return (
-    <>
-      {text.slice(0, at)}
-      <mark>{needle}</mark>
-      <Marked text={text.slice(at + needle.length)} marks={marks} />
-    </>
-  );
+/** More hits in one stretch of text are not marked: each is an element. */
+const MARKS_MAX = 200;
+
+/** Cuts text at the search hits, from left to right. */
+export function markParts(text: string, marks: readonly string[]): { text: string; hit: boolean }[] {
+  const out: { text: string; hit: boolean }[] = [];
+  let at = 0;
+  while (out.length < 2 * MARKS_MAX) {
+    const hit = marks.map((m) => ({ m, i: m ? text.indexOf(m, at) : -1 })).filter((h) => h.i >= 0).sort((a, b) => a.i - b.i || b.m.length - a.m.length)[0];
+    if (!hit) break;
+    if (hit.i > at) out.push({ text: text.slice(at, hit.i), hit: false });
+    out.push({ text: hit.m, hit: true });
+    at = hit.i + hit.m.length;
+  }
+  if (at < text.length) out.push({ text: text.slice(at), hit: false });
+  return out;
 }

@@ -49,8 +49,17 @@ export interface Field {
   href?: string | undefined;
 }
 
-/** Rows of fields; `onFilter` adds "only this" and "without this". */
-export function Fields({ fields, onFilter }: { fields: readonly Field[]; onFilter?: ((f: Field, op: "=" | "!=") => void) | undefined }) {
+interface FieldsProps {
+  fields: readonly Field[];
+  /** Adds "only this" and "without this". */
+  onFilter?: ((f: Field, op: "=" | "!=") => void) | undefined;
+  /** Adds "show as a column"; `columns` are those shown. */
+  onColumn?: ((name: string) => void) | undefined;
+  columns?: readonly string[];
+}
+
+/** Rows of fields with what can be done with each. */
+export function Fields({ fields, onFilter, onColumn, columns = [] }: FieldsProps) {
   return (
     <div class="fields">
       {fields.map((f, i) => (
@@ -77,6 +86,11 @@ export function Fields({ fields, onFilter }: { fields: readonly Field[]; onFilte
                   <Icon name="minus" />
                 </button>
               </>
+            )}
+            {onColumn && (
+              <button type="button" title="As a column of the list" aria-label={`${f.name} as a column`} aria-pressed={columns.includes(f.name)} onClick={() => onColumn(f.name)}>
+                <Icon name="table" />
+              </button>
             )}
             <button type="button" title="Copy value" aria-label={`Copy ${f.name}`} onClick={() => void copyText(f.value)}>
               <Icon name="copy" />

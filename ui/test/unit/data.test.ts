@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ApiError, compareNanos, positionIn } from "../../src/api.ts";
+import { ApiError, positionIn } from "../../src/api.ts";
 import { addUp, gridData, parseValue, seriesNames, stack, summarize } from "../../src/chart/data.ts";
 import { niceCeil } from "../../src/chart/canvas.ts";
 import { toggled } from "../../src/chart/legend.tsx";
 import { jsonFields, readLine } from "../../src/logline.ts";
-import { justAfter, merge } from "../../src/pages/logs_data.ts";
 import { assignSlots, labelKey, levelOf } from "../../src/palette.ts";
 import { escapeParts } from "../../src/widgets/basics.tsx";
 import { rank } from "../../src/widgets/editor.tsx";
@@ -70,15 +69,7 @@ test("log lines of several shapes", () => {
   const plain = readLine(line("1000000000", "just text", { level: "info" }));
   assert.deepEqual([plain.message, plain.level, plain.extra], ["just text", "info", ""]);
   for (const odd of ["{", "[1]", "null", '{"a":{"b":1}}', ""]) assert.equal(typeof readLine(line("1000000000", odd)).message, "string");
-  assert.deepEqual(jsonFields('{"a":{"b":1},"c":null}'), { a: '{"b":1}', c: "null" });
-});
-
-test("lines are merged newest first without doubles", () => {
-  const old = [line("20", "b"), line("10", "a")];
-  const merged = merge(old, [line("30", "c"), line("20", "b"), line("20", "other")]);
-  assert.deepEqual(merged.map((l) => l.line), ["c", "other", "b", "a"]);
-  assert.equal(justAfter("1795257000123456789"), "1795257000123456790");
-  assert.ok(compareNanos("999", "1000") < 0 && compareNanos("2", "1") > 0 && compareNanos("5", "5") === 0);
+  assert.deepEqual({ ...jsonFields('{"a":{"b":1},"c":null}') }, { a_b: "1", c: "null" });
 });
 
 test("what could deceive the eye is written out", () => {

@@ -1,1 +1,0 @@
-import{a}from"./chunk-TPUQHKJX.js";import"./chunk-LIJLOW6P.js";export{a as Tip};
