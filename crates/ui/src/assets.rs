@@ -4,11 +4,11 @@ use crate::Embedded;
 
 pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
-        path: "assets/app-FBCJN7QT.js",
+        path: "assets/app-566C5KJL.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"2538f528e6053b83015a95b2ee589ad2\"",
+        etag: "\"71410900ebffaada65a6f676b3a66e60\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/app-FBCJN7QT.js"),
+        body: include_bytes!("../../../ui/dist/assets/app-566C5KJL.js"),
     },
     Embedded {
         path: "assets/chunk-373ECOIW.js",
@@ -39,6 +39,13 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-3LIGTV4K.js"),
     },
     Embedded {
+        path: "assets/chunk-6PT5MGFS.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"af3749029768b864d5b53fe95942c3f5\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-6PT5MGFS.js"),
+    },
+    Embedded {
         path: "assets/chunk-7EYYVBQR.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"c98d1af1d8a85d848af8ca8b2292ea4d\"",
@@ -60,13 +67,6 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-7XCRPE5R.js"),
     },
     Embedded {
-        path: "assets/chunk-A2ZGHWBN.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"0611552f0364912364ea1df58ef44583\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-A2ZGHWBN.js"),
-    },
-    Embedded {
         path: "assets/chunk-ATCI7ZSX.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"90849410f92d9bc5a99549f1e5c28699\"",
@@ -86,6 +86,13 @@ pub(crate) static ASSETS: &[Embedded] = &[
         etag: "\"b8cddcdcd7e80597b8135e86bf96e574\"",
         immutable: true,
         body: include_bytes!("../../../ui/dist/assets/chunk-FWD2T3ZM.js"),
+    },
+    Embedded {
+        path: "assets/chunk-GI6KCMEA.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"2571441165263ef36307f5cf25958de6\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-GI6KCMEA.js"),
     },
     Embedded {
         path: "assets/chunk-GIY73LGT.js",
@@ -130,13 +137,6 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-JZ6R7OPC.js"),
     },
     Embedded {
-        path: "assets/chunk-LOBVAWYQ.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"867e42535800aef3f9c38de0055068ac\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-LOBVAWYQ.js"),
-    },
-    Embedded {
         path: "assets/chunk-N57KTG4K.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"2198f5bb1ac470d1d592a638d666bd44\"",
@@ -149,13 +149,6 @@ pub(crate) static ASSETS: &[Embedded] = &[
         etag: "\"6b8ad5f42d51978720e85401e4237a1e\"",
         immutable: true,
         body: include_bytes!("../../../ui/dist/assets/chunk-ORYOF5F7.js"),
-    },
-    Embedded {
-        path: "assets/chunk-PFVXXNRH.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"6026c787e26dc7db675019345e6ff394\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-PFVXXNRH.js"),
     },
     Embedded {
         path: "assets/chunk-QPBAPAAY.js",
@@ -193,6 +186,13 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-TCQ2BIJD.js"),
     },
     Embedded {
+        path: "assets/chunk-V6CQ3B7K.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"5e118a86f0d1b53114c9bd7a3603eaa7\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-V6CQ3B7K.js"),
+    },
+    Embedded {
         path: "assets/chunk-WFFTNAMA.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"955306b673d6697c69889d045fb9765d\"",
@@ -207,11 +207,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-X7RCWX5W.js"),
     },
     Embedded {
-        path: "assets/command-TKQQ6D4U.js",
+        path: "assets/command-CZNAAWOK.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"04db773ab4cafd9edd648ebf3168091e\"",
+        etag: "\"bd9770e77a73b3782883e9e176a1d201\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/command-TKQQ6D4U.js"),
+        body: include_bytes!("../../../ui/dist/assets/command-CZNAAWOK.js"),
     },
     Embedded {
         path: "assets/exemplars-JNNOAQTH.js",
@@ -228,11 +228,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/heatmap-4NZG2VMU.js"),
     },
     Embedded {
-        path: "assets/help-DOYAQDVP.js",
+        path: "assets/help-OGHARR5Q.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"deb9650c2e89c785159bb7f4b390e3da\"",
+        etag: "\"c4019aab2b5d2b37b7ee3dbdbd0e2337\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/help-DOYAQDVP.js"),
+        body: include_bytes!("../../../ui/dist/assets/help-OGHARR5Q.js"),
     },
     Embedded {
         path: "assets/home-RPNT7JBE.css",
@@ -263,11 +263,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/line-24H6AAWN.js"),
     },
     Embedded {
-        path: "assets/logs-I62IZV6B.js",
+        path: "assets/logs-OGGPNVKJ.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"e0ad3f8ae3066e0116f81c441fffd3ea\"",
+        etag: "\"a73a7705ccc47f1c6732a6ad16d914ae\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/logs-I62IZV6B.js"),
+        body: include_bytes!("../../../ui/dist/assets/logs-OGGPNVKJ.js"),
     },
     Embedded {
         path: "assets/logs_fields-R3CV3KC3.js",
@@ -291,11 +291,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/logs_peek-WQ3A4MT3.js"),
     },
     Embedded {
-        path: "assets/logs_query-223OEPUV.js",
+        path: "assets/logs_query-OBUTVW2O.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"6f9e48d8724a5cc56a06c22dc79925b9\"",
+        etag: "\"0a6b81d001bd7b20cde135d8d33f4449\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/logs_query-223OEPUV.js"),
+        body: include_bytes!("../../../ui/dist/assets/logs_query-OBUTVW2O.js"),
     },
     Embedded {
         path: "assets/logs_query_copy-GGP2H2MY.js",
@@ -319,11 +319,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/logs_view-CC3NB4YE.js"),
     },
     Embedded {
-        path: "assets/metrics-LM7JKDSN.js",
+        path: "assets/metrics-HWRP35JE.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"cff457084f76b544f9cdb599488e7dd5\"",
+        etag: "\"5c92a730cc8e581353bf925d503baae0\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics-LM7JKDSN.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics-HWRP35JE.js"),
     },
     Embedded {
         path: "assets/metrics-PER3SGMJ.css",
@@ -333,25 +333,25 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/metrics-PER3SGMJ.css"),
     },
     Embedded {
-        path: "assets/metrics_about-GUMU467L.js",
+        path: "assets/metrics_about-NHXG3JSJ.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"569aeafb30e676add1876f1d579c6908\"",
+        etag: "\"da210910c09974adf630599e3ec03faf\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_about-GUMU467L.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_about-NHXG3JSJ.js"),
     },
     Embedded {
-        path: "assets/metrics_breakdown-NZ6RPIQO.js",
+        path: "assets/metrics_breakdown-NGRPBGU4.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"be8492539e63864d9b9d1d82bae08612\"",
+        etag: "\"39d861b8271c8b376855c2cdf3a15a2b\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_breakdown-NZ6RPIQO.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_breakdown-NGRPBGU4.js"),
     },
     Embedded {
-        path: "assets/metrics_browse-D2DWA4KN.js",
+        path: "assets/metrics_browse-2OSZ3YTT.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"746335e39b26d5cef1c1891c869ed1c5\"",
+        etag: "\"0924f2ff2ad7c3a6778b1a5f1f877a79\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_browse-D2DWA4KN.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_browse-2OSZ3YTT.js"),
     },
     Embedded {
         path: "assets/metrics_card-JOAHMJVY.js",
@@ -375,11 +375,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/metrics_exemplars-6UF3EVHX.js"),
     },
     Embedded {
-        path: "assets/metrics_explore-GRED5ILL.js",
+        path: "assets/metrics_explore-GFOSXRDQ.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"42d4760c7baa5c0acfd23cf3609b4934\"",
+        etag: "\"cc32143734909eeecefeeabc3934d564\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_explore-GRED5ILL.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_explore-GFOSXRDQ.js"),
     },
     Embedded {
         path: "assets/metrics_filters-5UEYK5YQ.js",
@@ -438,11 +438,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/metrics_part-C5RXQ3HU.js"),
     },
     Embedded {
-        path: "assets/metrics_query-PXFONMSG.js",
+        path: "assets/metrics_query-W6SLTBCK.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"4975d5b9acf058c728fbc96f11bf9e37\"",
+        etag: "\"410838a6a58fe94381a5b1967492c12d\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_query-PXFONMSG.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_query-W6SLTBCK.js"),
     },
     Embedded {
         path: "assets/metrics_table-4KLO55MM.js",
@@ -466,11 +466,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/services-MQ5A4QTU.js"),
     },
     Embedded {
-        path: "assets/signals-OGLZ5COC.css",
+        path: "assets/signals-4QTO2RRM.css",
         content_type: "text/css; charset=utf-8",
-        etag: "\"76ef9143e93f4b516ddfcfcfa6c8313d\"",
+        etag: "\"a9bd042a6fe804a592249d8761d2a0f9\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/signals-OGLZ5COC.css"),
+        body: include_bytes!("../../../ui/dist/assets/signals-4QTO2RRM.css"),
     },
     Embedded {
         path: "assets/style-IUAJXSZ7.css",
@@ -517,7 +517,7 @@ pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
         path: "index.html",
         content_type: "text/html; charset=utf-8",
-        etag: "\"d0135ca2841737b8890c918d70e624d2\"",
+        etag: "\"83fb98447257fb4ed83b21eff8bc9bb7\"",
         immutable: false,
         body: include_bytes!("../../../ui/dist/index.html"),
     },

@@ -63,8 +63,8 @@ test("levels", () => {
 });
 
 test("log lines of several shapes", () => {
-  const json = readLine(line("1000000000", '{"message":"hello","n":1,"level":"WARN","exception":"E\\n  at x"}', { service_name: "api" }, { trace_id: "ab" }));
-  assert.deepEqual([json.message, json.level, json.service, json.traceId, json.extra], ["hello", "warn", "api", "ab", "n=1"]);
+  const json = readLine(line("1000000000", '{"message":"hello","n":1,"level":"WARN","exception":"E\\n  at x"}', { service_name: "api" }, { trace_id: "ab12cd34ef" }));
+  assert.deepEqual([json.message, json.level, json.service, json.traceId, json.extra], ["hello", "warn", "api", "ab12cd34ef", "n=1"]);
   assert.deepEqual(json.stacks, [{ name: "exception", text: "E\n  at x" }]);
   const plain = readLine(line("1000000000", "just text", { level: "info" }));
   assert.deepEqual([plain.message, plain.level, plain.extra], ["just text", "info", ""]);

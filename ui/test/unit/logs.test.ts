@@ -11,6 +11,7 @@ import { cut } from "../../src/pages/logs_text.tsx";
 import { EMPTY, justAfter, loadedRows, missing, pageAt, refilled, rowAt, total, trimmed, withNewer, withOlder, type Window } from "../../src/pages/logs_window.ts";
 import { asCurl, asKenning, asLogcli, shellQuote } from "../../src/query/copy_as.ts";
 import { addFilter, addPattern, selectorOf, streamSelector, topValuesQuery } from "../../src/query/logql.ts";
+import { offsetIn } from "../../src/query/logql_language.ts";
 import { withRecent, withSaved } from "../../src/query/saved.ts";
 import { escapeParts, markParts } from "../../src/widgets/basics.tsx";
 
@@ -200,4 +201,9 @@ test("saved and recent searches", () => {
   assert.equal(withSaved(list, { name: " ", params: "q" }).length, 2);
   assert.deepEqual(withRecent(["a", "b"], "b"), ["b", "a"]);
   assert.equal(withRecent(Array.from({ length: 40 }, (_, i) => `q${i}`), "x").length, 30);
+});
+
+test("where a complaint points", () => {
+  assert.equal(offsetIn("ab\ncd", { line: 2, column: 2 }), 4);
+  assert.equal(offsetIn("ab", { line: 1, column: 9 }), 2);
 });
