@@ -104,6 +104,23 @@ impl ApiError {
         Self::new(kind, message)
     }
 
+    /// The failure of a LogQL query, in Loki's words and with its codes: limits and data that cannot be combined are
+    /// the asker's to mend, so they are bad requests.
+    pub fn of_logql(error: &QueryError, query: &str) -> Self {
+        match error {
+            QueryError::Invalid(diagnostics) => {
+                Self::bad_request(kenning_logql::error_text(query, diagnostics))
+            }
+            QueryError::Limit { .. } | QueryError::Execution(_) => Self::bad_request(error.to_string()),
+            QueryError::Cancelled | QueryError::Store(_) => Self::of_query(error, query),
+        }
+    }
+
+    /// The sentence.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     fn status(&self) -> StatusCode {
         match self.kind {
             Kind::BadRequest => StatusCode::BAD_REQUEST,

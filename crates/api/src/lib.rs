@@ -29,7 +29,7 @@ mod ui;
 
 pub use app::App;
 pub use axum::body::Body;
-pub use loki::AskPatterns;
+pub use loki::{AskPatterns, TailEvent, Tails};
 pub use push::Push;
 pub use routes::Permission;
 pub use run::QueryGate;

@@ -79,13 +79,6 @@ impl Params {
         self.get(name).map(parse).transpose()
     }
 
-    /// A time as Loki reads it: nanoseconds, seconds with a fraction, or RFC 3339.
-    pub fn loki_time(&self, name: &str) -> Result<Option<Nanos>, ApiError> {
-        let parse =
-            |text| loki_time(text).ok_or_else(|| bad(name, text, "nanoseconds since 1970 or RFC 3339"));
-        self.get(name).map(parse).transpose()
-    }
-
     /// A whole number of microseconds since the epoch, as Jaeger sends them.
     pub fn micros(&self, name: &str) -> Result<Option<Nanos>, ApiError> {
         let parse = |text: &str| {
@@ -111,7 +104,7 @@ fn prometheus_time(text: &str) -> Option<Millis> {
 
 /// Loki tells units apart as its own server does: a fraction means seconds, ten digits or fewer mean seconds, longer
 /// whole numbers nanoseconds.
-fn loki_time(text: &str) -> Option<Nanos> {
+pub fn loki_time(text: &str) -> Option<Nanos> {
     const SECONDS_DIGITS_MAX: usize = 10;
     if text.contains('.')
         && let Ok(seconds) = text.parse::<f64>()

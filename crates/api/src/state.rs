@@ -8,7 +8,7 @@ use kenning_model::{MetricMetadata, Store};
 use kenning_query::Limits;
 use kenning_stdx::clock::Clock;
 
-use crate::loki::AskPatterns;
+use crate::loki::{AskPatterns, Deletes, Tails};
 use crate::push::Push;
 use crate::run::QueryGate;
 
@@ -38,6 +38,8 @@ pub struct ApiParts {
     pub ingest: Arc<dyn Fn() -> IngestOverview + Send + Sync>,
     /// Patterns of log lines; none when mining is off.
     pub patterns: Option<Arc<AskPatterns>>,
+    /// Who follows logs as they are committed.
+    pub tails: Arc<Tails>,
     /// The settings in force as YAML, secrets left out.
     pub config: String,
     /// The parts of metrics on disk, oldest first.
@@ -76,18 +78,22 @@ pub struct BlockSummary {
 
 /// A cheap handle on [`ApiParts`].
 #[derive(Clone)]
-pub struct Api(Arc<ApiParts>);
+pub struct Api {
+    parts: Arc<ApiParts>,
+    /// What was deleted over Loki's API.
+    pub(crate) deletes: Arc<Deletes>,
+}
 
 impl Api {
     /// Shares the parts.
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
-        Self(Arc::new(parts))
+        Self { parts: Arc::new(parts), deletes: Arc::default() }
     }
 
     /// The present by the wall clock, in milliseconds since the epoch.
     pub(crate) fn now_ms(&self) -> i64 {
-        self.0.clock.unix_nanos().div_euclid(1_000_000)
+        self.parts.clock.unix_nanos().div_euclid(1_000_000)
     }
 }
 
@@ -95,7 +101,7 @@ impl std::ops::Deref for Api {
     type Target = ApiParts;
 
     fn deref(&self) -> &ApiParts {
-        &self.0
+        &self.parts
     }
 }
 

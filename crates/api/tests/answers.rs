@@ -87,6 +87,7 @@ fn app() -> App {
         scraping: Arc::new(NoScraping),
         ingest: Arc::new(IngestOverview::default),
         patterns: None,
+        tails: Arc::default(),
         config: String::new(),
         blocks: Arc::new(Vec::new),
         web: kenning_api::WebOptions::default(),

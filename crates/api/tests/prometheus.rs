@@ -96,6 +96,7 @@ fn app_with(web: WebOptions) -> App {
     let block = BlockSummary { id: 7, min_ms: 1, max_ms: 2, samples: 3, bytes: 4, level: 0 };
     App::new(Api::new(ApiParts {
         patterns: None,
+        tails: Arc::default(),
         store: Arc::new(store()),
         clock: Arc::new(SimClock::new(NOW * 1_000_000_000)),
         limits: Limits::default(),
@@ -256,6 +257,7 @@ async fn recorded_answers_of_the_editor_come_back() {
     store.write(&[Write { id: BatchId(1), tenant, batch: Batch::Metrics(batch) }]).expect("it fits");
     let app = App::new(Api::new(ApiParts {
         patterns: None,
+        tails: Arc::default(),
         store: Arc::new(store),
         clock: Arc::new(SimClock::new(NOW * 1_000_000_000)),
         limits: Limits::default(),

@@ -1,4 +1,4 @@
-//! The `kenning` command: serve, demo, query, check, promql, tsdb.
+//! The `kenning` command: serve, demo, query, tail, check, promql, tsdb.
 //!
 //! Exit codes: 0 done, 1 it did not work, 2 it was asked wrongly, 3 lint found something (`check`). Errors tell the fix.
 
@@ -14,6 +14,7 @@ mod http;
 mod promql;
 mod query;
 mod serve;
+mod tail;
 mod tsdb;
 
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Command {
     Demo(demo::Demo),
     /// Ask a running server
     Query(query::Query),
+    /// Follow log lines as they are stored
+    Tail(tail::Tail),
     /// Check rule files, configurations, expositions, servers
     Check(check::Check),
     /// Format and change PromQL texts
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.run().map(|()| ExitCode::SUCCESS),
         Command::Demo(demo) => demo.run().map(|()| ExitCode::SUCCESS),
         Command::Query(query) => query.run().map(|()| ExitCode::SUCCESS),
+        Command::Tail(tail) => tail.run().map(|()| ExitCode::SUCCESS),
         Command::Check(check) => check.run(),
         Command::Promql(promql) => promql.run().map(|()| ExitCode::SUCCESS),
         Command::Tsdb(tsdb) => tsdb.run().map(|()| ExitCode::SUCCESS),

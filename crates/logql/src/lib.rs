@@ -2,6 +2,7 @@
 //!
 //! - [`parse`] makes the typed tree of a query, with places in the text; its `Display` is Loki's canonical text and
 //!   [`format`] the one for people; [`error_text`] says what is wrong as Loki's API does.
+//! - [`Live`] runs a log query over batches as they come; [`detected_fields`] finds what fields a line has.
 //! - [`range`] and [`instant`] answer a query; [`selector`] turns a stream selector into a store's filter.
 //!
 //! Promises: no text and no line makes it panic; nesting, memory, rows, points and series are bounded by
@@ -12,6 +13,7 @@
 //! Lacking: `variants`, the sketches of sharded Loki (`approx_topk` is exact here), and time zones in templates.
 
 mod answer;
+mod detected;
 mod eval;
 mod pattern;
 mod pipeline;
@@ -21,6 +23,7 @@ mod template;
 mod tests;
 
 pub use answer::{Answer, Entry, Stats, Stream, Value, categorized, merged};
-pub use eval::{RangeParams, instant, range, selector};
+pub use detected::{DetectedFields, detected_fields, detected_json_path, detected_type};
+pub use eval::{LineSelector, Live, RangeParams, instant, line_selector, range, selector};
 pub use syntax::ast::Expr;
 pub use syntax::{error_text, format, parse};

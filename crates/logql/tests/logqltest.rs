@@ -181,7 +181,7 @@ impl<'s> Script<'s> {
             return check(answer.map(|answer| answer.value), block, None);
         }
         let (start, end, step_ns) = (at(words[3]), at(words[5]), duration(words[7]));
-        let params = RangeParams { start, end, step_ns, limit: 100, forward: true };
+        let params = RangeParams { start, end, step_ns, limit: 100, forward: true, interval_ns: 0 };
         let answer = range(&self.store, &ctx, after(8), &params);
         check(answer.map(|answer| answer.value), block, Some((start, end, step_ns)))
     }

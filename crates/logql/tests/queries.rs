@@ -51,7 +51,7 @@ fn ctx() -> QueryContext {
 }
 
 const PARAMS: RangeParams =
-    RangeParams { start: Nanos(0), end: Nanos(100), step_ns: 10, limit: 100, forward: true };
+    RangeParams { start: Nanos(0), end: Nanos(100), step_ns: 10, limit: 100, forward: true, interval_ns: 0 };
 
 fn lines(query: &str, params: &RangeParams) -> Vec<(i64, String, String)> {
     let answer = range(&store(ROWS), &ctx(), query, params).unwrap();
@@ -107,6 +107,8 @@ fn ranges_limits_and_directions() {
     assert_eq!(times(all, RangeParams { limit: 1, ..PARAMS }), [10]);
     assert_eq!(times(r#"{app=~".+"} | logfmt | status="200""#, RangeParams { limit: 1, ..PARAMS }), [40]);
     assert!(times(all, RangeParams { limit: 0, ..PARAMS }).is_empty());
+    assert_eq!(times(all, RangeParams { interval_ns: 15, ..PARAMS }), [10, 30]);
+    assert_eq!(times(all, RangeParams { interval_ns: 20, limit: 1, forward: false, ..PARAMS }), [40]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod push;
 mod scrapes;
 mod server;
 mod settings;
+mod tails;
 mod upkeep;
 
 pub use log_ports::LogAddresses;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use kenning_api::{
     Api, ApiParts, App, AskPatterns, BlockSummary, IngestOverview, QueryGate, Readiness, Refused, Scraping,
-    SeriesLimits, WebOptions,
+    SeriesLimits, Tails, WebOptions,
 };
 use kenning_model::{Pattern, Signal, Store, TenantId};
 use kenning_patterns::Options as MinerOptions;
@@ -36,7 +36,7 @@ use crate::own::{self, StoreMetrics, UpkeepMetrics};
 use crate::push::MainPortPush;
 use crate::scrapes::{self, ScrapeControl};
 use crate::settings::Settings;
-use crate::upkeep;
+use crate::{tails, upkeep};
 
 /// Where the server listens once it does.
 #[derive(Clone, Debug)]
@@ -176,6 +176,8 @@ struct Running {
     own: Stopper,
     own_tasks: JoinSet<()>,
     sdk: kenning::Guard,
+    /// Who follows logs; their connections outlive the listener's.
+    tails: Arc<Tails>,
     pipeline: Pipeline,
     engine: Arc<Engine>,
     settings: Settings,
@@ -193,7 +195,9 @@ impl Running {
         log_start(&engine.stats());
         let registry = Registry::new();
         let store: Arc<dyn Store> = engine.clone();
-        let (taps, patterns) = start_mining(&settings, &store, &clock, &registry)?;
+        let (mut taps, patterns) = start_mining(&settings, &store, &clock, &registry)?;
+        let tails = tails::new(&registry);
+        taps.push(Arc::new(tails::TailTap(Arc::clone(&tails))));
         let options = PipelineOptions { taps, ..pipeline_options(&settings) };
         let pipeline = Pipeline::start(Arc::clone(&store), Arc::clone(&clock), options, &registry);
         let pipeline = pipeline.map_err(|error| StartError::new("cannot start the pipeline", error))?;
@@ -215,6 +219,7 @@ impl Running {
             scraping: Arc::clone(&scraping) as Arc<dyn Scraping>,
             ingest: ingest_of(registry.clone(), Arc::clone(&engine), &settings),
             patterns,
+            tails: Arc::clone(&tails),
             config: settings.to_yaml(),
             blocks: blocks_of(Arc::clone(&engine)),
             web: web_of(&settings),
@@ -255,6 +260,7 @@ impl Running {
             own,
             own_tasks,
             sdk,
+            tails,
             pipeline,
             engine,
             settings,
@@ -266,6 +272,7 @@ impl Running {
         tracing::info!("stopping");
         let deadline = self.settings.shutdown_deadline;
         self.readiness.set_stopping();
+        self.tails.close();
         self.rim.stop();
         while self.rim_tasks.join_next().await.is_some() {}
         self.work.stop();

@@ -1,9 +1,12 @@
 //! Query results in Loki's JSON.
 
+use std::time::Duration;
+
 use axum::http::HeaderMap;
-use kenning_logql::{Answer, Entry, Value, categorized, merged};
+use kenning_logql::{Answer, Entry, Stream, Value, categorized, merged};
 use kenning_model::{LabelSet, Millis};
 
+use super::{legacy, stats};
 use crate::json::Json;
 
 /// How a client wants labels: all merged, or stream, structured metadata and parsed ones apart.
@@ -24,49 +27,77 @@ impl Encoding {
     }
 }
 
+/// Which of Loki's JSON shapes a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `/loki/api/v1`: `{"stream":{...},"values":[["<ns>","<line>"]]}`.
+    V1,
+    /// `/api/prom`: `{"labels":"{...}","entries":[{"ts":"<RFC 3339>","line":"..."}]}`.
+    Legacy,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    pub(super) encoding: Encoding,
+    pub(super) shape: Shape,
+    /// Oldest lines first.
+    pub(super) forward: bool,
+    /// How long the query ran.
+    pub(super) took: Duration,
+}
+
 /// The whole answer.
-pub(super) fn body_of(answer: Answer, encoding: Encoding, forward: bool) -> Vec<u8> {
+pub(super) fn body_of(answer: Answer, wish: Wish) -> Vec<u8> {
     let Answer { value, warnings, stats, missing } = answer;
-    Json::build(|json| {
-        json.key("status").text("success");
-        json.key("data").object(|json| {
-            json.key("resultType").text(match &value {
-                Value::Streams(_) => "streams",
-                Value::Matrix(_) => "matrix",
-                Value::Vector(_) => "vector",
-                Value::Scalar(..) => "scalar",
-            });
-            // Grafana reads the flags before it meets the first stream.
-            if encoding == Encoding::Categorized && matches!(value, Value::Streams(_)) {
-                json.key("encodingFlags").texts(["categorize-labels"]);
-            }
-            json.key("result");
-            write_result(json, value, encoding, forward);
-            json.key("stats").object(|json| {
-                json.key("summary").object(|json| {
-                    json.key("totalBytesProcessed").int(stats.bytes as i64);
-                    json.key("totalLinesProcessed").int(stats.lines as i64);
+    let lines = lines_in(&value);
+    let cost = |json: &mut Json| stats::write(json.key("stats"), &stats, wish.took, lines);
+    Json::build(|json| match (wish.shape, value) {
+        (Shape::Legacy, Value::Streams(streams)) => {
+            json.key("streams");
+            write_streams(json, streams, wish.encoding, wish.shape, wish.forward);
+            cost(json);
+        }
+        (_, value) => {
+            json.key("status").text("success");
+            json.key("data").object(|json| {
+                json.key("resultType").text(match &value {
+                    Value::Streams(_) => "streams",
+                    Value::Matrix(_) => "matrix",
+                    Value::Vector(_) => "vector",
+                    Value::Scalar(..) => "scalar",
                 });
+                // Grafana reads the flags before it meets the first stream.
+                write_flags(json, wish.encoding);
+                json.key("result");
+                write_result(json, value, wish);
+                cost(json);
             });
-        });
-        let warnings: Vec<&String> = warnings.iter().chain(&missing).collect();
-        if !warnings.is_empty() {
-            json.key("warnings").texts(warnings);
+            let warnings: Vec<&String> = warnings.iter().chain(&missing).collect();
+            if !warnings.is_empty() {
+                json.key("warnings").texts(warnings);
+            }
         }
     })
 }
 
-fn write_result(json: &mut Json, value: Value, encoding: Encoding, forward: bool) {
+/// Says which encoding was asked for and given.
+pub(super) fn write_flags(json: &mut Json, encoding: Encoding) {
+    if encoding == Encoding::Categorized {
+        json.key("encodingFlags").texts(["categorize-labels"]);
+    }
+}
+
+fn lines_in(value: &Value) -> usize {
     match value {
-        Value::Streams(streams) => {
-            let grouped = match encoding {
-                Encoding::Categorized => categorized(streams, forward),
-                Encoding::Merged => merged(streams, forward),
-            };
-            json.array(|json| {
-                grouped.iter().for_each(|(labels, entries)| write_stream(json, labels, entries, encoding))
-            });
-        }
+        Value::Streams(streams) => streams.iter().map(|stream| stream.entries.len()).sum(),
+        _ => 0,
+    }
+}
+
+fn write_result(json: &mut Json, value: Value, wish: Wish) {
+    match value {
+        Value::Streams(streams) => write_streams(json, streams, wish.encoding, wish.shape, wish.forward),
         Value::Matrix(series) => json.array(|json| {
             for (labels, points) in series {
                 json.object(|json| {
@@ -87,6 +118,28 @@ fn write_result(json: &mut Json, value: Value, encoding: Encoding, forward: bool
         }),
         Value::Scalar(at, number) => write_point(json, at, number),
     }
+}
+
+/// Streams with their lines, grouped by the labels that the encoding shows.
+pub(super) fn write_streams(
+    json: &mut Json,
+    streams: Vec<Stream>,
+    encoding: Encoding,
+    shape: Shape,
+    forward: bool,
+) {
+    let grouped = match encoding {
+        Encoding::Categorized => categorized(streams, forward),
+        Encoding::Merged => merged(streams, forward),
+    };
+    json.array(|json| {
+        for (labels, entries) in &grouped {
+            match shape {
+                Shape::V1 => write_stream(json, labels, entries, encoding),
+                Shape::Legacy => legacy::write_stream(json, labels, entries),
+            }
+        }
+    });
 }
 
 fn write_point(json: &mut Json, at: Millis, number: f64) {

@@ -3,13 +3,13 @@
 use kenning_model::{Agg, DistinctOf, Field, Filter, Group, Scan, Shape, Table, TimeRange};
 use kenning_query::{QueryError, operators};
 
-use super::range_of;
+use super::params;
 use crate::asked::Asked;
 use crate::error::ApiError;
 use crate::json::Json;
 
-fn scan_of(asked: &Asked, selector: Filter, shape: Shape) -> Result<Scan, ApiError> {
-    let (start, end) = range_of(asked)?;
+pub(super) fn scan_of(asked: &Asked, selector: Filter, shape: Shape) -> Result<Scan, ApiError> {
+    let (start, end) = params::range(asked)?;
     let mut scan = Scan::rows(asked.tenant.clone(), Table::Logs, TimeRange { start, end }, selector);
     scan.shape = shape;
     scan.bytes_max = asked.api.limits.memory_bytes_max;
@@ -18,14 +18,16 @@ fn scan_of(asked: &Asked, selector: Filter, shape: Shape) -> Result<Scan, ApiErr
 
 pub(super) fn selector(text: &str) -> Result<Filter, ApiError> {
     // Explore's empty selector means everything.
-    if matches!(text.trim(), "" | "{}") {
+    let inner = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    if inner.unwrap_or(text).trim().is_empty() {
         return Ok(Filter::All);
     }
     kenning_logql::selector(text)
-        .map_err(|diagnostics| ApiError::of_query(&QueryError::Invalid(diagnostics), text))
+        .map_err(|diagnostics| ApiError::of_logql(&QueryError::Invalid(diagnostics), text))
 }
 
-async fn texts(asked: Asked, what: DistinctOf) -> Result<Vec<u8>, ApiError> {
+/// Distinct texts of the streams that the request's query selects.
+pub(super) async fn texts(asked: Asked, what: DistinctOf) -> Result<Vec<Box<str>>, ApiError> {
     let filter = selector(asked.params.get("query").unwrap_or(""))?;
     let asking = scan_of(&asked, filter, Shape::Distinct(what))?;
     let found = asked.api.run(asked.tenant, "", move |store, context| {
@@ -33,17 +35,19 @@ async fn texts(asked: Asked, what: DistinctOf) -> Result<Vec<u8>, ApiError> {
         Ok(operators::distinct_texts(store, &scan)?)
     });
     let (texts, _) = found.await?;
-    Ok(success(|json| json.texts(&texts)))
+    Ok(texts)
 }
 
 pub(super) async fn labels(asked: Asked) -> Result<Vec<u8>, ApiError> {
-    texts(asked, DistinctOf::Names).await
+    let texts = texts(asked, DistinctOf::Names).await?;
+    Ok(success(|json| json.texts(&texts)))
 }
 
 pub(super) async fn label_values(asked: Asked) -> Result<Vec<u8>, ApiError> {
     let name = asked.path.first().map_or("", String::as_str);
     let field = Field::Label(name.into());
-    texts(asked, DistinctOf::Values(field)).await
+    let texts = texts(asked, DistinctOf::Values(field)).await?;
+    Ok(success(|json| json.texts(&texts)))
 }
 
 pub(super) async fn series(asked: Asked) -> Result<Vec<u8>, ApiError> {
@@ -63,7 +67,7 @@ pub(super) async fn series(asked: Asked) -> Result<Vec<u8>, ApiError> {
 
 /// Streams, entries and bytes that a selector selects. Chunks are Loki's; a stream counts as one.
 pub(super) async fn index_stats(asked: Asked) -> Result<Vec<u8>, ApiError> {
-    let filter = selector(asked.params.required("query")?)?;
+    let filter = selector(params::query(&asked))?;
     let count = Group { step: None, by: Vec::new(), aggs: vec![Agg::Count, Agg::LineBytes] };
     let counting = scan_of(&asked, filter.clone(), Shape::Group(count))?;
     let listing = scan_of(&asked, filter, Shape::Distinct(DistinctOf::LabelSets))?;
@@ -93,7 +97,7 @@ pub(super) async fn buildinfo(asked: Asked) -> Result<Vec<u8>, ApiError> {
     }))
 }
 
-fn success(fill: impl FnOnce(&mut Json)) -> Vec<u8> {
+pub(super) fn success(fill: impl FnOnce(&mut Json)) -> Vec<u8> {
     Json::build(|json| {
         json.key("status").text("success");
         json.key("data");

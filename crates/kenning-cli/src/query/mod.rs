@@ -50,6 +50,7 @@ enum Language {
     /// Label names, or a label's values
     Labels(series::Labels),
     /// Logs
+    #[command(visible_alias = "logs")]
     Logql(logql::Logql),
     /// Traces
     Traces(traces::Traces),

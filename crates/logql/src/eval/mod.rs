@@ -3,6 +3,7 @@
 mod binary;
 mod grid;
 mod label_replace;
+mod live;
 mod parsed;
 mod range_aggregation;
 mod scan;
@@ -17,10 +18,11 @@ use kenning_query::{Diagnostic, LimitKind, QueryContext, QueryError, SourceSpan}
 use crate::answer::{Answer, Stats, Value};
 use crate::pipeline::Pipeline;
 use crate::syntax::ast::{Expr, MetricExpr};
-use crate::syntax::parse;
+use crate::syntax::{parse, parse_broad};
 
 pub(crate) use binary::fold;
 use grid::{Grid, Matrix};
+pub use live::{LineSelector, Live, line_selector};
 
 /// The range of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct RangeParams {
     pub limit: usize,
     /// True for the oldest lines first.
     pub forward: bool,
+    /// Log lines: only those at least so many nanoseconds from the line before them in the answer; zero: all.
+    pub interval_ns: i64,
 }
 
 /// Answers a query over a range.
@@ -91,7 +95,7 @@ pub fn instant(
 
 /// The store filter of a stream selector such as `{app="a"}`; anything more is an error.
 pub fn selector(text: &str) -> Result<Filter, Vec<Diagnostic>> {
-    match parse(text)? {
+    match parse_broad(text)? {
         Expr::Log(log) if log.stages.is_empty() => Ok(scan::matcher_filter(&log.matchers)),
         _ => {
             let span = SourceSpan::new(0, text.len());

@@ -24,11 +24,16 @@ pub(super) fn evaluate(
     let time = TimeRange { start: params.start, end: Nanos(params.end.0.saturating_sub(1)) };
     let mut scan = Scan::rows(ctx.tenant.clone(), Table::Logs, time, pushed.filter);
     scan.order = if params.forward { Order::OldestFirst } else { Order::NewestFirst };
-    scan.limit = pushed.is_exact.then_some(params.limit);
+    scan.limit = (pushed.is_exact && params.interval_ns == 0).then_some(params.limit);
     scan.bytes_max = ctx.limits.memory_bytes_max;
     scan.cancel = ctx.cancel.clone();
-    let mut collector =
-        Collector { ctx, pipeline, now: params.end, limit: params.limit, ..Collector::new(ctx) };
+    let mut collector = Collector {
+        pipeline,
+        now: params.end,
+        limit: params.limit,
+        apart_ns: params.interval_ns,
+        ..Collector::new(ctx)
+    };
     let mut failure = None;
     let summary = store.scan(&scan, &mut |block| match collector.take(&block) {
         Ok(flow) => flow,
@@ -49,6 +54,9 @@ struct Collector<'q> {
     pipeline: Pipeline,
     now: Nanos,
     limit: usize,
+    /// Least distance between lines.
+    apart_ns: i64,
+    last: Option<Nanos>,
     taken: usize,
     usage: Usage,
     /// Streams by stream labels, structured metadata and parsed labels.
@@ -63,6 +71,8 @@ impl<'q> Collector<'q> {
             pipeline: Pipeline::default(),
             now: Nanos(0),
             limit: 0,
+            apart_ns: 0,
+            last: None,
             taken: 0,
             usage: Usage::default(),
             places: HashMap::new(),
@@ -91,6 +101,11 @@ impl<'q> Collector<'q> {
         let Some(line) = self.pipeline.run(clock, Cow::Borrowed(row.line), &mut labels) else {
             return Ok(());
         };
+        let is_apart = |last: Nanos| row.time.0.abs_diff(last.0) >= self.apart_ns.unsigned_abs();
+        if !self.last.is_none_or(is_apart) {
+            return Ok(());
+        }
+        self.last = Some(row.time);
         let sets =
             [Category::Stream, Category::Metadata, Category::Parsed].map(|layer| labels.layer_set(layer));
         let [stream, structured_metadata, parsed] = sets.clone();

@@ -27,6 +27,7 @@ use crate::pattern::Pattern;
 use crate::syntax::ast::{Stage, StageKind};
 
 pub(crate) use hints::{EXTRACTED, Hints};
+pub(crate) use json::path_of as json_path;
 pub(crate) use label_filter::CompiledFilter;
 pub(crate) use labels::{Category, LineLabels};
 
@@ -203,6 +204,17 @@ fn with_line<'a>(line: &Cow<'a, str>, labels: &mut LineLabels<'a>, hints: &Hints
         Cow::Borrowed(line) => parser.parse(line, labels, hints, Cow::Borrowed),
         Cow::Owned(line) => parser.parse(line, labels, hints, |part| Cow::Owned(part.to_owned())),
     }
+}
+
+/// Reads a line as the stage `json` does.
+pub(crate) fn parse_json<'a>(line: Cow<'a, str>, labels: &mut LineLabels<'a>) {
+    with_line(&line, labels, &Hints::default(), &json::Json);
+}
+
+/// Reads a line as the stage `logfmt` does.
+pub(crate) fn parse_logfmt<'a>(line: Cow<'a, str>, labels: &mut LineLabels<'a>) {
+    let parser = logfmt::Logfmt { strict: false, keep_empty: false };
+    with_line(&line, labels, &Hints::default(), &parser);
 }
 
 /// The cheap test of the line before the costly parsing of it: moves line filters in front of steps that neither drop

@@ -10,6 +10,7 @@ mod simplify;
 
 pub use error_text::error_text;
 pub use parser::parse;
+pub(crate) use parser::parse_broad;
 pub use pretty::format;
 #[cfg(test)]
 pub(crate) use pretty::with_line_max as format_narrow;

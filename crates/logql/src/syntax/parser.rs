@@ -21,6 +21,15 @@ pub(crate) const DEPTH_MAX: usize = 256;
 /// that are not allowed ...) are reported together. Templates, paths and line patterns inside quoted texts are checked
 /// when the query is compiled, as Loki does.
 pub fn parse(text: &str) -> Result<Expr, Vec<Diagnostic>> {
+    read(text, true)
+}
+
+/// The same for where Loki lets a selector take every stream there is.
+pub(crate) fn parse_broad(text: &str) -> Result<Expr, Vec<Diagnostic>> {
+    read(text, false)
+}
+
+fn read(text: &str, must_be_selective: bool) -> Result<Expr, Vec<Diagnostic>> {
     if text.len() >= TEXT_BYTES_MAX {
         let message = format!("input size too long ({} > {TEXT_BYTES_MAX})", text.len());
         return Err(vec![Diagnostic::error(SourceSpan::default(), message)]);
@@ -28,7 +37,9 @@ pub fn parse(text: &str) -> Result<Expr, Vec<Diagnostic>> {
     let tokens = tokens(text).map_err(|diagnostic| vec![diagnostic])?;
     let mut parser = Parser { tokens, at: 0, depth: 0, problems: Vec::new() };
     let expr = parser.whole_query().map_err(|diagnostic| vec![diagnostic])?;
-    parser.require_selective(&expr);
+    if must_be_selective {
+        parser.require_selective(&expr);
+    }
     if parser.problems.is_empty() { Ok(expr) } else { Err(parser.problems) }
 }
 

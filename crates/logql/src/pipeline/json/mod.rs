@@ -94,6 +94,44 @@ impl<'a, F> Walk<'_, 'a, F> {
     }
 }
 
+/// The names on the way to the field that becomes the label `label`; empty when there is none.
+pub(crate) fn path_of(label: &str, line: &str) -> Vec<String> {
+    let plain = label.strip_suffix(super::EXTRACTED).unwrap_or(label);
+    let mut search = Search { label, plain, path: Vec::new(), found: Vec::new() };
+    // A line that breaks off has the fields in front of the break.
+    let _ = search.object(line, "", 0);
+    search.found
+}
+
+struct Search<'s> {
+    label: &'s str,
+    /// The label without the suffix that a stream label of its name gives it.
+    plain: &'s str,
+    path: Vec<String>,
+    found: Vec<String>,
+}
+
+impl Search<'_> {
+    fn object(&mut self, text: &str, prefix: &str, depth: usize) -> Result<bool, String> {
+        if depth > DEPTH_MAX {
+            return Ok(false);
+        }
+        each_field(text, &mut |key, kind, raw| {
+            let mut name = prefix.to_owned();
+            push_name(&mut name, &key);
+            if kind == Kind::Object {
+                self.path.push(key.into_owned());
+                let inner = self.object(raw, &name, depth + 1);
+                self.path.pop();
+                inner?;
+            } else if kind != Kind::Array && (name == self.label || name == self.plain) {
+                self.found = self.path.iter().cloned().chain([key.into_owned()]).collect();
+            }
+            Ok(self.found.is_empty())
+        })
+    }
+}
+
 /// Appends a field's name to those of the objects around it.
 fn push_name(name: &mut String, key: &str) {
     let key = key.trim();

@@ -1,0 +1,124 @@
+//! `kenning tail`: log lines as they are committed, over Loki's WebSocket.
+
+use std::io::{self, Write};
+use std::net::TcpStream;
+
+use clap::Args;
+use serde_json::Value;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::{HandshakeError, Message, WebSocket};
+
+use crate::Failure;
+use crate::query::table;
+
+/// Follow log lines.
+#[derive(Args)]
+pub(crate) struct Tail {
+    /// The query, such as '{service="api"} |= "error"'
+    query: String,
+    /// Lines of the past that are shown first
+    #[arg(long, default_value_t = 10)]
+    limit: u32,
+    /// Where that past begins: nanoseconds since 1970 or RFC 3339 [default: an hour ago]
+    #[arg(long)]
+    start: Option<String>,
+    /// Seconds that lines are held back so that late ones come in order, up to 5
+    #[arg(long, default_value_t = 0)]
+    delay_for: u32,
+    /// Where the server is
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7070")]
+    url: String,
+    /// Whose data; `self` is Kenning's own
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<String>,
+    /// Print the API's messages as they are
+    #[arg(long)]
+    json: bool,
+    /// Print lines without their labels
+    #[arg(long)]
+    no_labels: bool,
+}
+
+impl Tail {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let mut socket = self.connect()?;
+        loop {
+            match socket.read()? {
+                Message::Text(text) => {
+                    // Whoever reads the output may have had enough, as `head` does.
+                    if self.print(&text).is_err() {
+                        return Ok(());
+                    }
+                }
+                Message::Close(frame) => {
+                    let reason = frame.map(|frame| format!("{} ({})", frame.reason, frame.code));
+                    let reason = reason.unwrap_or_else(|| "no reason given".to_owned());
+                    return Err(Failure(format!("the server ended the stream: {reason}")));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn connect(&self) -> Result<WebSocket<TcpStream>, Failure> {
+        let base = self.url.trim_end_matches('/');
+        let rest = base.strip_prefix("http://").ok_or_else(|| {
+            Failure(format!("--url {base}: only http:// can be followed; put a local proxy in front of TLS"))
+        })?;
+        let (authority, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let address = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
+        let mut parameters = form_urlencoded::Serializer::new(String::new());
+        parameters.append_pair("query", &self.query);
+        parameters.append_pair("limit", &self.limit.to_string());
+        parameters.append_pair("delay_for", &self.delay_for.to_string());
+        if let Some(start) = &self.start {
+            parameters.append_pair("start", start);
+        }
+        let url = format!("ws://{authority}{prefix}/loki/api/v1/tail?{}", parameters.finish());
+        let mut request = url.into_client_request()?;
+        if let Some(tenant) = &self.tenant {
+            request.headers_mut().insert("x-scope-orgid", tenant.parse()?);
+        }
+        let stream = TcpStream::connect(&address).map_err(|error| {
+            format!("cannot reach {base}: {error}. Is `kenning serve` running there? Point --url at it")
+        })?;
+        match tungstenite::client(request, stream) {
+            Ok((socket, _)) => Ok(socket),
+            Err(HandshakeError::Failure(tungstenite::Error::Http(response))) => {
+                let body = response.body().as_deref().unwrap_or_default();
+                Err(Failure(format!("{}: {}", response.status(), String::from_utf8_lossy(body).trim())))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn print(&self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if self.json {
+            writeln!(out, "{text}")?;
+            return out.flush();
+        }
+        let message: Value = serde_json::from_str(text).unwrap_or_default();
+        let mut lines = Vec::new();
+        for stream in message["streams"].as_array().into_iter().flatten() {
+            let labels = table::labels(&stream["stream"]);
+            for entry in stream["values"].as_array().into_iter().flatten() {
+                let part = |place: usize| entry[place].as_str().unwrap_or("").to_owned();
+                lines.push((part(0), labels.clone(), part(1)));
+            }
+        }
+        // Nanosecond stamps of our time have equal length, so their texts sort as they do.
+        lines.sort();
+        for (time, labels, line) in lines {
+            match self.no_labels {
+                true => writeln!(out, "{time} {}", table::plain(&line))?,
+                false => writeln!(out, "{time} {} {}", table::plain(&labels), table::plain(&line))?,
+            }
+        }
+        let dropped = message["dropped_entries"].as_array().map_or(0, Vec::len);
+        if dropped > 0 {
+            eprintln!("kenning: at least {dropped} lines were left out because this reader is slow");
+        }
+        out.flush()
+    }
+}
