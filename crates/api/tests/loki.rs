@@ -420,14 +420,17 @@ async fn deletes_are_checked_and_listed() {
 #[tokio::test]
 async fn queries_of_the_documents_run_as_written() {
     let mut world = World::new();
-    world.commit(lines(&[("service", "wotr-api")], &[
-        (9, "error: connection refused", &[]),
-        (8, "all is well", &[]),
-    ]));
-    world.commit(lines(&[("container", "fastapi")], &[
-        (7, r#"{"level":"ERROR","message":"no token"}"#, &[]),
-        (6, r#"{"level":"INFO","message":"started"}"#, &[]),
-    ]));
+    world.commit(lines(
+        &[("service", "wotr-api")],
+        &[(9, "error: connection refused", &[]), (8, "all is well", &[])],
+    ));
+    world.commit(lines(
+        &[("container", "fastapi")],
+        &[
+            (7, r#"{"level":"ERROR","message":"no token"}"#, &[]),
+            (6, r#"{"level":"INFO","message":"started"}"#, &[]),
+        ],
+    ));
     world.commit(lines(&[("service", "wotr-consumer")], &[(5, r#"{"message":"took a job","id":7}"#, &[])]));
     world.commit(lines(&[("service", "api"), ("level", "error")], &[(4, "Image created: 12", &[])]));
     world.commit(lines(&[("service", "api"), ("level", "info")], &[(3, "Image created: 13", &[])]));
@@ -436,9 +439,12 @@ async fn queries_of_the_documents_run_as_written() {
         let (status, body) = world.ask(range, &[("query", query), ("limit", "100")]).await;
         let json: Value = serde_json::from_str(&body).unwrap_or_default();
         let streams = json["data"]["result"].as_array().cloned().unwrap_or_default();
-        let values = streams.iter().flat_map(|stream| stream["values"].as_array().cloned().unwrap_or_default());
+        let values =
+            streams.iter().flat_map(|stream| stream["values"].as_array().cloned().unwrap_or_default());
         let mut found: Vec<(String, String)> = values
-            .map(|pair| (pair[0].as_str().unwrap_or("").to_owned(), pair[1].as_str().unwrap_or("").to_owned()))
+            .map(|pair| {
+                (pair[0].as_str().unwrap_or("").to_owned(), pair[1].as_str().unwrap_or("").to_owned())
+            })
             .collect();
         found.sort();
         let found: Vec<&str> = found.iter().map(|(_, line)| line.as_str()).collect();

@@ -30,7 +30,10 @@ pub fn line_selector(query: &str) -> Result<LineSelector, Vec<Diagnostic>> {
         return error(SourceSpan::new(0, query.len()), "unsupported query expression");
     };
     if let Some(stage) = log.stages.iter().find(|stage| !matches!(stage.kind, StageKind::LineFilters(_))) {
-        return error(stage.span, "unsupported query expression: only matchers and line filters can be used here");
+        return error(
+            stage.span,
+            "unsupported query expression: only matchers and line filters can be used here",
+        );
     }
     let pushed = push_down(&log);
     match pushed.is_exact {
