@@ -44,12 +44,8 @@ impl Tail {
         let mut socket = self.connect()?;
         loop {
             match socket.read()? {
-                Message::Text(text) => {
-                    // Whoever reads the output may have had enough, as `head` does.
-                    if self.print(&text).is_err() {
-                        return Ok(());
-                    }
-                }
+                // Whoever reads the output may have had enough, as `head` does.
+                Message::Text(text) if self.print(&text).is_err() => return Ok(()),
                 Message::Close(frame) => {
                     let reason = frame.map(|frame| format!("{} ({})", frame.reason, frame.code));
                     let reason = reason.unwrap_or_else(|| "no reason given".to_owned());
