@@ -107,7 +107,7 @@ impl std::ops::Deref for Api {
 
 /// Where the server is in its life. Starts as *starting*.
 ///
-/// ## Starting => (Ready | Stopping), Ready => Stopping
+/// ## Starting => (Replaying | Ready | Stopping), Replaying => (Ready | Stopping), Ready => Stopping
 #[derive(Debug, Default)]
 pub struct Readiness(AtomicU8);
 
@@ -115,11 +115,22 @@ impl Readiness {
     const STARTING: u8 = 0;
     const READY: u8 = 1;
     const STOPPING: u8 = 2;
+    const REPLAYING: u8 = 3;
+
+    /// Writes are taken from now on; queries wait until recent data are read back.
+    pub fn set_replaying(&self) {
+        self.change(Self::STARTING, Self::REPLAYING);
+    }
 
     /// Requests are answered from now on.
     pub fn set_ready(&self) {
         // A server that is already stopping stays so.
-        let _ = self.0.compare_exchange(Self::STARTING, Self::READY, Ordering::SeqCst, Ordering::SeqCst);
+        self.change(Self::STARTING, Self::READY);
+        self.change(Self::REPLAYING, Self::READY);
+    }
+
+    fn change(&self, from: u8, to: u8) {
+        let _ = self.0.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     /// The server drains and ends.
@@ -127,10 +138,10 @@ impl Readiness {
         self.0.store(Self::STOPPING, Ordering::SeqCst);
     }
 
-    /// True between [`Self::set_ready`] and [`Self::set_stopping`].
+    /// True while requests are taken: from [`Self::set_replaying`] or [`Self::set_ready`] to [`Self::set_stopping`].
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == Self::READY
+        matches!(self.0.load(Ordering::SeqCst), Self::READY | Self::REPLAYING)
     }
 
     /// The state's name.
@@ -139,6 +150,7 @@ impl Readiness {
         match self.0.load(Ordering::SeqCst) {
             Self::STARTING => "starting",
             Self::READY => "ready",
+            Self::REPLAYING => "ready and replaying its write-ahead log; queries wait for that",
             _ => "stopping",
         }
     }

@@ -192,7 +192,6 @@ impl Running {
         let sdk = sdk.map_err(|error| StartError::new("cannot start the server's own logging", error))?;
 
         let engine = open_engine(&settings, &clock).await?;
-        log_start(&engine.stats());
         let registry = Registry::new();
         let store: Arc<dyn Store> = engine.clone();
         let (mut taps, patterns) = start_mining(&settings, &store, &clock, &registry)?;
@@ -249,7 +248,7 @@ impl Running {
         let mut rim_tasks = JoinSet::new();
         bound.logs.serve(&rim.logs, |name, versions| rim.serving(name, versions), &mut rim_tasks, &rim_stop);
         rim.serve(app, bound.main, bound.otlp_grpc, bound.otlp_http, &mut rim_tasks, &rim_stop);
-        readiness.set_ready();
+        start_replay(&engine, &readiness);
         Ok(Self {
             addresses,
             readiness,
@@ -338,13 +337,29 @@ async fn open_engine(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<
     let what = format!("cannot open data_dir = {}", settings.data_dir);
     let opened = tokio::task::spawn_blocking(move || {
         let vfs = RealVfs::open(Path::new(&dir)).map_err(|error| error.to_string())?;
-        Engine::open(Arc::new(vfs), clock, Random::from_os(), options).map_err(|error| chain(&error))
+        Engine::open_ahead(Arc::new(vfs), clock, Random::from_os(), options).map_err(|error| chain(&error))
     });
     match opened.await {
         Ok(Ok(engine)) => Ok(Arc::new(engine)),
         Ok(Err(cause)) => Err(StartError::new(what, cause)),
         Err(panic) => Err(StartError::new(what, panic)),
     }
+}
+
+/// Reads recent data back while the server takes writes already.
+fn start_replay(engine: &Arc<Engine>, readiness: &Arc<Readiness>) {
+    readiness.set_replaying();
+    let (engine, readiness) = (Arc::clone(engine), Arc::clone(readiness));
+    tokio::task::spawn_blocking(move || match engine.catch_up() {
+        Ok(()) => {
+            log_start(&engine.stats());
+            readiness.set_ready();
+        }
+        Err(error) => tracing::error!(
+            error = chain(&error),
+            "recent data cannot be read back; queries fail until the server is started again on a healthy disk"
+        ),
+    });
 }
 
 /// Says what the store met on its disk, since after an accident that is what one wants to know first.
@@ -357,6 +372,7 @@ fn log_start(stats: &EngineStats) {
         torn_tails = start.replay.torn_tails,
         orphans_removed = start.orphans_removed,
         took_ms = start.took.as_millis() as u64,
+        replayed_after_ms = start.replayed_after.unwrap_or_default().as_millis() as u64,
         "the store is open"
     );
     let replay = &start.replay;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kenning_model::{Block, Flow, Scan, ScanError, ScanSummary, Table};
 
 use crate::catalog::Catalog;
-use crate::engine::{Engine, Frozen};
+use crate::engine::{Engine, Frozen, OpenError};
 use crate::heads::TenantHead;
 use crate::logs::scan::{LogView, scan_logs};
 use crate::metrics::head::Series;
@@ -15,6 +15,18 @@ use crate::parts::PartTable;
 use crate::scan::ENTRY_BYTES;
 use crate::scan::work::Work;
 use crate::traces::scan::{SpanView, scan_spans};
+
+/// Why a scan does not get to its work.
+enum Halt {
+    Scan(ScanError),
+    Backlog(OpenError),
+}
+
+impl From<OpenError> for Halt {
+    fn from(error: OpenError) -> Self {
+        Self::Backlog(error)
+    }
+}
 
 /// What a scan works on, taken at one instant.
 struct Snapshot<T> {
@@ -31,6 +43,12 @@ pub(crate) fn answer(
 ) -> Result<ScanSummary, ScanError> {
     let mut work = Work::new(scan);
     work.check()?;
+    engine.catch_up_while(|| work.check().map_err(Halt::Scan)).map_err(|halt| match halt {
+        Halt::Scan(error) => error,
+        Halt::Backlog(error) => {
+            ScanError::Failed { detail: format!("older records cannot be read back: {error}") }
+        }
+    })?;
     match scan.table {
         Table::Samples => {
             let snapshot = snapshot(engine, scan, |head| copy_series(head, &mut work))?;
@@ -75,12 +93,13 @@ fn snapshot<T>(
 ) -> Result<Snapshot<T>, ScanError> {
     let state = engine.read_state();
     let active = state.active.tenant(&scan.tenant).map(&mut copy).transpose()?;
-    let frozen: Option<Arc<Frozen>> = state.frozen.clone();
+    let frozen: Vec<Arc<Frozen>> = state.frozen.iter().cloned().collect();
     let catalog = Arc::clone(&state.catalog);
     drop(state);
-    let frozen =
-        frozen.as_ref().and_then(|frozen| frozen.heads.tenant(&scan.tenant)).map(copy).transpose()?;
-    Ok(Snapshot { catalog, heads: frozen.into_iter().chain(active).collect() })
+    let frozen = frozen.iter().filter_map(|frozen| frozen.heads.tenant(&scan.tenant));
+    let mut heads = frozen.map(copy).collect::<Result<Vec<_>, _>>()?;
+    heads.extend(active);
+    Ok(Snapshot { catalog, heads })
 }
 
 fn select<T>(snapshot: &Snapshot<T>, scan: &Scan, table: PartTable) -> Vec<Arc<crate::parts::part::Part>> {

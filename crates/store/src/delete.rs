@@ -141,6 +141,7 @@ impl Engine {
         let body = encode(delete).ok_or_else(|| {
             refused(format!("the selector takes more than {BODY_LEN_MAX} bytes; delete in smaller steps"))
         })?;
+        self.catch_up().map_err(|error| unavailable("reading recent data back", &error))?;
         let mut gate = lock(&self.gate);
         self.flush_gated(&mut gate).map_err(|error| unavailable("flushing recent data", &error))?;
         let parts = self.parts_with(delete).map_err(|error| unavailable("looking for the rows", &error))?;
@@ -194,7 +195,7 @@ impl Engine {
     /// Writes one part with deleted rows anew. True when there was one.
     pub(crate) fn clean_one(&self, gate: &mut Gate) -> Result<bool, FlushError> {
         // Part ids of a flush that failed are spoken for.
-        if gate.manifest.state().tombstones.is_empty() || self.read_state().frozen.is_some() {
+        if gate.manifest.state().tombstones.is_empty() || !self.read_state().frozen.is_empty() {
             return Ok(false);
         }
         let catalog = Arc::clone(&self.read_state().catalog);

@@ -4,15 +4,17 @@
 //! - [`Store::write`] returns after the group is on disk (one sync) and visible to every later scan.
 //! - After any crash, what was acknowledged is there, once; nothing torn, nothing invented.
 //! - Memory of heads is bounded: a full head is flushed before more is taken.
+//! - A start takes writes before the log of earlier ones is read back; scans and flushes wait for that.
 //! - Data never stops a start: damage is set aside, counted, and named in the answers that miss it.
 //!
-//! Locks, always taken in this order: `gate` (flush, merge, retention), `writer` (the log), `state` (heads and parts).
-//! Scans take `state` alone, to copy what they need. Threads are the caller's: something must call
+//! Locks, always taken in this order: `backlog` (what a start reads back), `gate` (flush, merge, retention), `writer`
+//! (the log), `state` (heads and parts). Scans take `state` alone, to copy what they need. Threads are the caller's: something must call
 //! [`Engine::maintain`] every few seconds.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -36,7 +38,7 @@ use crate::options::Options;
 use crate::parts::PartTable;
 use crate::parts::cache::PartCache;
 use crate::parts::part::Part;
-use crate::recover;
+use crate::recover::{self, Backlog};
 use crate::stats::{Commits, Counts, EngineStats, PartSummary, Startup, TableStats};
 use crate::wal::{AppendError, OpenWalError, Record, ReplayError, Wal, WalEnv, WalPosition};
 
@@ -63,6 +65,11 @@ pub enum OpenError {
     Wal(OpenWalError),
     /// Reading the write-ahead log: the disk failed.
     Replay(ReplayError),
+    /// Reading the write-ahead log failed before; a new start tries again.
+    Unreadable {
+        /// How it failed.
+        detail: String,
+    },
 }
 
 impl fmt::Display for OpenError {
@@ -72,6 +79,7 @@ impl fmt::Display for OpenError {
             Self::Manifest(error) => error.fmt(f),
             Self::Wal(error) => error.fmt(f),
             Self::Replay(error) => error.fmt(f),
+            Self::Unreadable { detail } => write!(f, "{detail}; start again once the disk is well"),
         }
     }
 }
@@ -83,6 +91,7 @@ impl std::error::Error for OpenError {
             Self::Manifest(error) => error.source(),
             Self::Wal(error) => error.source(),
             Self::Replay(error) => error.source(),
+            Self::Unreadable { .. } => None,
         }
     }
 }
@@ -98,13 +107,20 @@ pub(crate) struct Frozen {
     pub(crate) written: Mutex<Option<crate::maintain::FlushPlan>>,
 }
 
+impl Frozen {
+    pub(crate) fn new(heads: Heads, through: u64, position: WalPosition) -> Self {
+        Self { heads, through, position, written: Mutex::new(None) }
+    }
+}
+
 /// What scans see.
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) active: Heads,
     /// When the first batch came into the active heads, by the steady clock.
     pub(crate) active_since: Option<Duration>,
-    pub(crate) frozen: Option<Arc<Frozen>>,
+    /// Oldest first: one, and a second only where a start read back what could not be flushed at once.
+    pub(crate) frozen: VecDeque<Arc<Frozen>>,
     pub(crate) catalog: Arc<Catalog>,
 }
 
@@ -164,6 +180,11 @@ pub struct Engine {
     pub(crate) open_parts: PartCache,
     pub(crate) observed: Mutex<Observed>,
     last: AtomicU64,
+    pub(crate) backlog: Mutex<Backlog>,
+    /// Nothing is left of `backlog`.
+    pub(crate) caught_up: AtomicBool,
+    /// Bytes of heads that are being read back.
+    pub(crate) backlog_bytes: AtomicUsize,
 }
 
 impl fmt::Debug for Engine {
@@ -186,6 +207,19 @@ impl Engine {
         random: Random,
         options: Options,
     ) -> Result<Self, OpenError> {
+        let engine = Self::open_ahead(vfs, clock, random, options)?;
+        engine.catch_up()?;
+        Ok(engine)
+    }
+
+    /// As [`Self::open`], ahead of what the log holds: writes are taken at once, scans read it back first. Something
+    /// should call [`Self::catch_up`] so that they need not.
+    pub fn open_ahead(
+        vfs: Arc<dyn Vfs>,
+        clock: Arc<dyn Clock>,
+        random: Random,
+        options: Options,
+    ) -> Result<Self, OpenError> {
         let started = clock.steady();
         let mut random = random;
         let dir = DataDir::open(Arc::clone(&vfs)).map_err(OpenError::Dir)?;
@@ -201,7 +235,17 @@ impl Engine {
         let unknown_tombstones = delete::apply_tombstones(manifest.state(), catalog.all());
         let orphans_removed = recover::clean_up(&*vfs, manifest.state(), &report);
         let last = wal.last_sequence().max(flushed_through);
-        let engine = Self {
+        let took = clock.steady().saturating_sub(started);
+        let startup = Startup {
+            took,
+            manifest: report,
+            unknown_parts,
+            unknown_tombstones,
+            orphans_removed,
+            ..Startup::default()
+        };
+        let backlog = Backlog::new(replay, last, wal.position(), started);
+        Ok(Self {
             dir,
             clock,
             options,
@@ -209,14 +253,12 @@ impl Engine {
             writer: Mutex::new(Writer { wal, last, epoch: Epoch::new(), payloads: Vec::new() }),
             state: RwLock::new(State { catalog: Arc::new(catalog), ..State::default() }),
             open_parts: PartCache::default(),
-            observed: Mutex::default(),
+            observed: Mutex::new(Observed { startup, ..Observed::default() }),
             last: AtomicU64::new(last),
-        };
-        let replay = recover::replay(&engine, replay).map_err(OpenError::Replay)?;
-        let took = engine.clock.steady().saturating_sub(started);
-        lock(&engine.observed).startup =
-            Startup { took, replay, manifest: report, unknown_parts, unknown_tombstones, orphans_removed };
-        Ok(engine)
+            backlog: Mutex::new(backlog),
+            caught_up: AtomicBool::new(false),
+            backlog_bytes: AtomicUsize::new(0),
+        })
     }
 
     pub(crate) fn vfs(&self) -> &Arc<dyn Vfs> {
@@ -244,7 +286,8 @@ impl Engine {
     /// Bytes of the active heads and of those being flushed.
     pub(crate) fn head_bytes(&self) -> usize {
         let state = self.read_state();
-        state.active.bytes() + state.frozen.as_ref().map_or(0, |frozen| frozen.heads.bytes())
+        let frozen: usize = state.frozen.iter().map(|frozen| frozen.heads.bytes()).sum();
+        state.active.bytes() + frozen + self.backlog_bytes.load(Ordering::Relaxed)
     }
 
     /// Makes room in full heads, in the writer's own time: the bound holds before anything else.
@@ -355,8 +398,9 @@ impl Engine {
         let mut conflicts = state.active.conflicts();
         let catalog = Arc::clone(&state.catalog);
         drop(state);
-        conflicts += frozen.as_ref().map_or(0, |frozen| frozen.heads.conflicts());
-        let head_bytes = active_bytes + frozen.map_or(0, |frozen| frozen.heads.bytes());
+        conflicts += frozen.iter().map(|frozen| frozen.heads.conflicts()).sum::<u64>();
+        let head_bytes = active_bytes + frozen.iter().map(|frozen| frozen.heads.bytes()).sum::<usize>();
+        let head_bytes = head_bytes + self.backlog_bytes.load(Ordering::Relaxed);
         let observed = lock(&self.observed);
         let mut counts = observed.counts;
         counts.conflicting_samples += conflicts;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use kenning_model::{Expired, Retention, TenantId, WriteError};
 
-use crate::engine::{Engine, Frozen, lock};
+use crate::engine::{Engine, Frozen, OpenError, lock};
 use crate::flush::{Output, write_heads, write_metadata};
+use crate::heads::Heads;
 use crate::manifest::{CommitError, Edit, Manifest, PartEntry, PartId};
 use crate::merge;
 use crate::metrics::metadata;
@@ -47,6 +48,8 @@ pub enum FlushError {
     },
     /// Committing the parts to the manifest.
     Commit(CommitError),
+    /// What the log held before this start comes first, and could not be read back.
+    Backlog(OpenError),
 }
 
 impl fmt::Display for FlushError {
@@ -54,6 +57,7 @@ impl fmt::Display for FlushError {
         match self {
             Self::Part { reason } => write!(f, "a part could not be written: {reason}"),
             Self::Commit(_) => f.write_str("the parts could not be committed"),
+            Self::Backlog(_) => f.write_str("older records could not be read back"),
         }
     }
 }
@@ -63,7 +67,14 @@ impl std::error::Error for FlushError {
         match self {
             Self::Part { .. } => None,
             Self::Commit(error) => Some(error),
+            Self::Backlog(error) => Some(error),
         }
+    }
+}
+
+impl From<OpenError> for FlushError {
+    fn from(error: OpenError) -> Self {
+        Self::Backlog(error)
     }
 }
 
@@ -99,20 +110,21 @@ impl Engine {
         let state = self.read_state();
         let is_old =
             state.active_since.is_some_and(|since| now.saturating_sub(since) >= self.options.flush_age);
-        state.frozen.is_some() || is_old || state.active.bytes() >= self.options.flush_bytes
+        !state.frozen.is_empty() || is_old || state.active.bytes() >= self.options.flush_bytes
     }
 
     /// Writes everything in heads as parts and cuts the write-ahead log. True when there was something. Call it before
     /// a clean exit: the next start then has nothing to replay.
     pub fn flush(&self) -> Result<bool, FlushError> {
+        self.catch_up()?;
         self.flush_gated(&mut lock(&self.gate))
     }
 
     pub(crate) fn flush_gated(&self, gate: &mut Gate) -> Result<bool, FlushError> {
-        // Heads of an earlier attempt that failed come first; what has arrived since would be left behind.
-        let left_behind = self.read_state().frozen.is_some();
-        let mut flushed = self.flush_once(gate)?;
-        if left_behind {
+        // Heads of earlier attempts that failed come first; what has arrived since would be left behind.
+        let waiting = self.read_state().frozen.len();
+        let mut flushed = false;
+        for _ in 0..=waiting {
             flushed |= self.flush_once(gate)?;
         }
         Ok(flushed)
@@ -125,12 +137,33 @@ impl Engine {
         Ok(true)
     }
 
-    /// As [`Self::flush`], while the log is still being read: nothing of it is deleted, and the writer holds no record.
-    pub(crate) fn flush_replayed(&self, through: u64) -> Result<(), FlushError> {
+    /// Writes heads as parts while the log is still being read: nothing of it is deleted. Nothing else was frozen then,
+    /// for flushes wait; what fails here is done by the first of them.
+    pub(crate) fn flush_replayed(&self, heads: Heads, through: u64) -> Result<(), FlushError> {
         let mut gate = lock(&self.gate);
         let position = WalPosition { segment: 0, offset: 0 };
-        let Some(frozen) = self.freeze_at(through, position) else { return Ok(()) };
+        let frozen = Arc::new(Frozen::new(heads, through, position));
+        self.write_state().frozen.push_back(Arc::clone(&frozen));
         self.observe_flush(self.flush_frozen(&mut gate, &frozen))
+    }
+
+    /// Takes over what was read back from the log of before this start, up to `through`; everything behind `position`
+    /// is newer.
+    pub(crate) fn adopt(&self, heads: Heads, through: u64, position: WalPosition) {
+        if heads.is_empty() {
+            return;
+        }
+        let now = self.clock.steady();
+        // With the writer's lock no group is between its numbers and its rows.
+        let mut writer = lock(&self.writer);
+        let mut state = self.write_state();
+        if state.active.is_empty() {
+            state.active = heads;
+            state.active_since = Some(now);
+            writer.epoch.end();
+        } else {
+            state.frozen.push_back(Arc::new(Frozen::new(heads, through, position)));
+        }
     }
 
     fn observe_flush(&self, done: Result<(), FlushError>) -> Result<(), FlushError> {
@@ -146,20 +179,16 @@ impl Engine {
     fn freeze(&self) -> Option<Arc<Frozen>> {
         // With the writer's lock every record of the log is either in the heads or not appended yet.
         let mut writer = lock(&self.writer);
-        let frozen = self.freeze_at(writer.last, writer.wal.position());
+        let (through, position) = (writer.last, writer.wal.position());
         // The new head gives its numbers anew, and segments with older definitions may go.
         writer.epoch.end();
-        frozen
-    }
-
-    fn freeze_at(&self, through: u64, position: WalPosition) -> Option<Arc<Frozen>> {
         let mut state = self.write_state();
-        if state.frozen.is_none() && !state.active.is_empty() {
+        if state.frozen.is_empty() && !state.active.is_empty() {
             let heads = std::mem::take(&mut state.active);
             state.active_since = None;
-            state.frozen = Some(Arc::new(Frozen { heads, through, position, written: Mutex::new(None) }));
+            state.frozen.push_back(Arc::new(Frozen::new(heads, through, position)));
         }
-        state.frozen.clone()
+        state.frozen.front().cloned()
     }
 
     fn flush_frozen(&self, gate: &mut Gate, frozen: &Frozen) -> Result<(), FlushError> {
@@ -246,7 +275,7 @@ impl Engine {
         // One assignment: whatever happens while the new one is made, scans see the one or the other.
         let new = Arc::new(state.catalog.changed(&ids, added));
         let old = std::mem::replace(&mut state.catalog, new);
-        let frozen = if ends_flush { state.frozen.take() } else { None };
+        let frozen = if ends_flush { state.frozen.pop_front() } else { None };
         drop(state);
         removed.iter().for_each(|part| part.retire());
         // Freed outside the lock: heads are large.
@@ -262,7 +291,7 @@ impl Engine {
     fn merge_once(&self) -> Result<usize, FlushError> {
         let mut gate = lock(&self.gate);
         // Part ids of a flush that failed are spoken for.
-        if self.read_state().frozen.is_some() {
+        if !self.read_state().frozen.is_empty() {
             return Ok(0);
         }
         let catalog = Arc::clone(&self.read_state().catalog);

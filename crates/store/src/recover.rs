@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use kenning_codec::batch;
 use kenning_codec::batch::numbered::{self, Definitions, Numbered};
@@ -11,12 +13,14 @@ use kenning_stdx::vfs::Vfs;
 
 use crate::catalog::Catalog;
 use crate::dir::PARTS;
-use crate::engine::{Engine, KIND_BATCH, KIND_NUMBERED, lock, split_payload};
+use crate::engine::{Engine, KIND_BATCH, KIND_NUMBERED, OpenError, lock, split_payload};
+use crate::heads::Heads;
 use crate::manifest::{ManifestReport, ManifestState, PartEntry};
 use crate::metrics::head::ABSENT;
+use crate::options::Options;
 use crate::parts::name::PartName;
 use crate::parts::part::{Part, PartInfo};
-use crate::wal::{Replay, ReplayError, ReplayReport, ReplayedRecord};
+use crate::wal::{Replay, ReplayError, ReplayReport, ReplayedRecord, WalPosition};
 
 /// The catalogue that the manifest describes, and the number of entries that this version cannot read.
 pub(crate) fn catalog_of(vfs: &Arc<dyn Vfs>, manifest: &ManifestState) -> (Catalog, u64) {
@@ -54,38 +58,153 @@ pub(crate) fn clean_up(vfs: &dyn Vfs, manifest: &ManifestState, report: &Manifes
     removed
 }
 
-/// Reads the log into heads, flushing whenever they are full, so that a long log needs no more memory than a short one.
-/// When flushing fails (a full disk) the heads grow: the bound of the log is then the bound of memory.
-pub(crate) fn replay(engine: &Engine, replay: Replay) -> Result<ReplayReport, ReplayError> {
-    let (mut undecodable, mut may_flush) = (0, true);
-    let mut dictionaries = Dictionaries::default();
-    let mut replay = replay.with_flushed();
-    for record in replay.by_ref() {
-        let record = record?;
-        let understood = match record.kind {
-            KIND_NUMBERED => dictionaries.replay(engine, &record),
-            _ if record.flushed => true,
-            KIND_BATCH => replay_batch(engine, &record.payload).is_some(),
-            _ => false,
-        };
-        undecodable += u64::from(!understood);
-        if may_flush && engine.head_bytes() > engine.options.flush_bytes {
-            may_flush = engine.flush_replayed(record.sequence).is_ok();
-            dictionaries.forget_numbers();
-        }
-    }
-    lock(&engine.observed).counts.undecodable_records = undecodable;
-    Ok(replay.report().clone())
+/// Records that are read back before the lock is given to others.
+const STEP_RECORDS: usize = 16;
+
+/// What the log held before this start and is not in parts, while it is read back. Writers do not wait for it: their
+/// records go into new segments, and into heads of their own.
+///
+/// Rows are kept in heads that nobody else sees until all are there. These are flushed whenever they are full, so that
+/// a long log needs no more memory than a short one. When flushing fails (a full disk) they grow: the bound of the log
+/// is then the bound of memory.
+pub(crate) struct Backlog {
+    stage: Stage,
+    heads: Heads,
+    dictionaries: Dictionaries,
+    may_flush: bool,
+    undecodable: u64,
+    /// The last sequence of before this start.
+    through: u64,
+    /// Where the log of this process begins.
+    position: WalPosition,
+    opened: Duration,
 }
 
-fn replay_batch(engine: &Engine, payload: &[u8]) -> Option<()> {
+enum Stage {
+    Reading(Box<Replay>),
+    Done,
+    /// The disk failed; a new start tries again.
+    Failed(String),
+}
+
+impl Backlog {
+    pub(crate) fn new(replay: Replay, through: u64, position: WalPosition, opened: Duration) -> Self {
+        Self {
+            stage: Stage::Reading(Box::new(replay.with_flushed())),
+            heads: Heads::default(),
+            dictionaries: Dictionaries::default(),
+            may_flush: true,
+            undecodable: 0,
+            through,
+            position,
+            opened,
+        }
+    }
+
+    /// Reads some records back.
+    fn step(&mut self, engine: &Engine) -> Result<(), ReplayError> {
+        for _ in 0..STEP_RECORDS {
+            let Stage::Reading(replay) = &mut self.stage else { return Ok(()) };
+            match replay.next() {
+                Some(Ok(record)) => self.take(engine, &record),
+                Some(Err(error)) => {
+                    self.stage = Stage::Failed(error.to_string());
+                    return Err(error);
+                }
+                None => {
+                    self.finish(engine);
+                    return Ok(());
+                }
+            }
+        }
+        engine.backlog_bytes.store(self.heads.bytes(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn take(&mut self, engine: &Engine, record: &ReplayedRecord) {
+        let understood = match record.kind {
+            KIND_NUMBERED => self.dictionaries.replay(&mut self.heads, record),
+            _ if record.flushed => true,
+            KIND_BATCH => replay_batch(&mut self.heads, &record.payload).is_some(),
+            _ => false,
+        };
+        self.undecodable += u64::from(!understood);
+        if self.may_flush && self.heads.bytes() > heads_max(&engine.options) {
+            let heads = std::mem::take(&mut self.heads);
+            self.may_flush = engine.flush_replayed(heads, record.sequence).is_ok();
+            self.dictionaries.forget_numbers();
+        }
+    }
+
+    /// Puts the rows before the eyes of scans.
+    fn finish(&mut self, engine: &Engine) {
+        let heads = std::mem::take(&mut self.heads);
+        self.dictionaries = Dictionaries::default();
+        let report = match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Reading(replay) => replay.report().clone(),
+            Stage::Done | Stage::Failed(_) => ReplayReport::default(),
+        };
+        engine.adopt(heads, self.through, self.position);
+        let took = engine.clock.steady().saturating_sub(self.opened);
+        {
+            let mut observed = lock(&engine.observed);
+            observed.counts.undecodable_records = self.undecodable;
+            observed.startup.replay = report;
+            observed.startup.replayed_after = Some(took);
+        }
+        engine.backlog_bytes.store(0, Ordering::Relaxed);
+        engine.caught_up.store(true, Ordering::Release);
+    }
+}
+
+/// Bytes of heads that are read back at once: above what is due to be flushed, so that what one life held goes into the
+/// heads of the next without a flush on the way, and with room left for what is written meanwhile.
+fn heads_max(options: &Options) -> usize {
+    options.flush_bytes.max(options.flush_bytes.midpoint(options.head_bytes_max))
+}
+
+impl Engine {
+    /// Reads back what the log held before this start; returns at once when that was done. Several threads take turns.
+    ///
+    /// Fails when the disk does. Then the log keeps what it has: scans and flushes fail until a new start.
+    pub fn catch_up(&self) -> Result<(), OpenError> {
+        self.catch_up_while(|| Ok(()))
+    }
+
+    /// As [`Self::catch_up`], until `go_on` fails.
+    pub(crate) fn catch_up_while<E: From<OpenError>>(
+        &self,
+        go_on: impl Fn() -> Result<(), E>,
+    ) -> Result<(), E> {
+        while !self.is_caught_up() {
+            go_on()?;
+            let mut backlog = lock(&self.backlog);
+            if let Stage::Failed(detail) = &backlog.stage {
+                return Err(OpenError::Unreadable { detail: detail.clone() }.into());
+            }
+            backlog.step(self).map_err(OpenError::Replay)?;
+            drop(backlog);
+            // Others that wait may look whether they still should.
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// True once everything that the log held before this start is before the eyes of scans.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.caught_up.load(Ordering::Acquire)
+    }
+}
+
+fn replay_batch(heads: &mut Heads, payload: &[u8]) -> Option<()> {
     let (tenant, rest) = split_payload(payload)?;
     let batch = batch::decode(rest).ok()?;
     let numbers = match &batch {
-        Batch::Metrics(batch) => engine.write_state().active.number(&tenant, &batch.series),
+        Batch::Metrics(batch) => heads.number(&tenant, &batch.series),
         _ => Vec::new(),
     };
-    engine.apply(std::iter::once((&tenant, &batch, numbers.as_slice())));
+    heads.add(&tenant, &batch, &numbers);
     Some(())
 }
 
@@ -105,7 +224,7 @@ struct Dictionary {
 impl Dictionaries {
     /// Takes a record; false when it, or a definition that it builds on, cannot be understood. Rows whose series are
     /// known are taken in any case.
-    fn replay(&mut self, engine: &Engine, record: &ReplayedRecord) -> bool {
+    fn replay(&mut self, heads: &mut Heads, record: &ReplayedRecord) -> bool {
         let Some((tenant, rest)) = split_payload(&record.payload) else { return false };
         let dictionary = self.0.entry(tenant.clone()).or_default();
         if record.flushed {
@@ -113,13 +232,11 @@ impl Dictionaries {
         }
         let Ok(Numbered { definitions, series, rows }) = numbered::decode(rest) else { return false };
         dictionary.learn(definitions);
-        let mut state = engine.write_state();
         let numbers: Vec<u32> = series
             .iter()
-            .map(|number| dictionary.number(*number, |set| state.active.number(&tenant, set)))
+            .map(|number| dictionary.number(*number, |set| heads.number(&tenant, set)))
             .collect();
-        drop(state);
-        engine.apply(std::iter::once((&tenant, &Batch::Metrics(rows), numbers.as_slice())));
+        heads.add(&tenant, &Batch::Metrics(rows), &numbers);
         !numbers.contains(&ABSENT)
     }
 

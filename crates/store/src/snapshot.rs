@@ -36,6 +36,9 @@ impl Engine {
     /// See [`kenning_model::Store::snapshot`].
     pub(crate) fn take_snapshot(&self, name: &str, recent: bool) -> Result<(), SnapshotError> {
         check_name(name)?;
+        if recent {
+            self.catch_up().map_err(failed("reading recent data back"))?;
+        }
         let mut gate = lock(&self.gate);
         let vfs = &**self.vfs();
         let root = Path::new(SNAPSHOTS).join(name);

@@ -70,8 +70,10 @@ pub struct Counts {
 /// How the last start went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Startup {
-    /// Time from opening the directory to being ready.
+    /// Time from opening the directory to taking writes.
     pub took: Duration,
+    /// Time from opening the directory to having read the write-ahead log back; `None` before.
+    pub replayed_after: Option<Duration>,
     /// What reading the write-ahead log met.
     pub replay: ReplayReport,
     /// What reading the manifest met.
