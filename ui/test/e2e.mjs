@@ -188,6 +188,136 @@ async function completion(page) {
   assert.equal(params(page).get("q"), "sum(rate(http_requests_total[1m]))");
 }
 
+/** Filters narrow the browser; its list has types and help; only what is near the screen is drawn. */
+async function browseMetrics(page) {
+  await page.goto(`${ui}metrics?from=now-1h`);
+  await page.locator(".card .u-over").first().waitFor();
+  await page.getByRole("button", { name: /^counter/ }).click();
+  await page.waitForURL(/kind=counter/);
+  await page.getByTitle("Narrow by a label").click();
+  await page.locator(".filter-pop .menu-item", { hasText: /^status$/ }).click();
+  await page.locator(".filter-pop .menu-item", { hasText: /^50\d$/ }).first().click();
+  await page.waitForURL(/f=status/);
+  await page.locator(".card", { hasText: "http_requests_total" }).waitFor();
+  assert.equal(await page.locator(".card", { hasText: "consumer_lag" }).count(), 0, "metrics without the label are gone");
+  await page.getByRole("button", { name: "List" }).click();
+  await page.locator("table.names td", { hasText: "counter" }).first().waitFor();
+  await page.locator("table.names a", { hasText: /^http_requests_total$/ }).click();
+  await page.locator(".legend tbody tr").first().waitFor();
+  assert.match(params(page).get("f"), /^status="50\d"$/, "the filter travels along");
+}
+
+/** One small chart per value; a click on a value filters for it. */
+async function breakDown(page) {
+  await page.goto(`${ui}metrics?metric=http_requests_total&by=status&from=now-1h`);
+  await page.locator(".breakdown .part .u-over").first().waitFor();
+  const parts = page.locator(".breakdown .part");
+  assert.ok((await parts.count()) >= 2, "a part per status");
+  const value = (await parts.first().locator(".head a").innerText()).trim();
+  await parts.first().locator(".head a").click();
+  await page.waitForURL(/f=status/);
+  assert.equal(params(page).get("f"), `status="${value}"`);
+  assert.equal(params(page).get("by"), null);
+  await page.locator(".filters .chip").click();
+  await page.waitForURL((u) => !u.searchParams.has("f"));
+}
+
+/** Two queries, switched, formatted, recalled; the picture's options stand in the URL. */
+async function severalQueries(page) {
+  await page.goto(`${ui}metrics?from=now-1h&q=${encodeURIComponent("sum by(status)(rate(http_requests_total[5m]))")}`);
+  await page.locator(".legend tbody tr").first().waitFor();
+  await page.getByTitle("Format the query").click();
+  await page.waitForFunction(() => document.querySelector(".editor textarea").value.includes("by (status)"));
+  await page.getByRole("button", { name: "Add query" }).click();
+  await page.getByLabel("PromQL query B").fill("sum(rate(http_requests_total[5m]))");
+  await page.keyboard.press("Enter");
+  await page.waitForURL((u) => u.searchParams.getAll("q").length === 2);
+  await page.locator(".legend .name", { hasText: /^\s*B\b/ }).waitFor();
+  await page.getByTitle("Switch query A off").click();
+  await page.waitForURL(/off=A/);
+  await page.waitForFunction(() => document.querySelectorAll(".legend tbody tr").length === 1);
+  await page.getByRole("button", { name: "Stacked" }).click();
+  await page.waitForURL(/style=stacked/);
+  await page.getByLabel("step").selectOption("1m");
+  await page.waitForURL(/step=1m/);
+  await page.getByRole("group", { name: "View" }).getByRole("button", { name: "Table" }).click();
+  await page.locator("table.data td.num").first().waitFor();
+  await page.getByRole("button", { name: "Over the range" }).click();
+  await page.locator(".points tbody tr").nth(5).waitFor();
+  await page.getByTitle("Remove query A").click();
+  await page.waitForURL((u) => u.searchParams.getAll("q").length === 1);
+  await page.getByTitle("Queries run before").click();
+  assert.ok((await page.locator(".recall .menu-item").count()) >= 2, "what was run is remembered");
+  await page.keyboard.press("Escape");
+}
+
+/** Complaints while typing, values of labels completed, help under the pointer. */
+async function editorHelps(page) {
+  await page.goto(`${ui}metrics`);
+  const box = page.getByLabel("PromQL query");
+  await page.locator(".card").first().waitFor();
+  await box.pressSequentially("sum(rate(http_requests_total{status=\"");
+  await page.locator(".complete [role=option]", { hasText: /^\d\d\d/ }).first().waitFor();
+  await page.keyboard.press("Tab");
+  assert.match(await box.inputValue(), /status="\d\d\d"$/);
+  await page.keyboard.press("Escape");
+  await box.focus();
+  await page.locator(".editor-line", { hasText: /unclosed|expected|unexpected/i }).waitFor();
+  await page.locator(".editor pre .wrong").first().waitFor();
+  await box.pressSequentially("}[$__rate_interval]))");
+  await page.waitForFunction(() => document.querySelector(".editor-line").textContent === "");
+  const rate = await page.locator(".editor pre span", { hasText: /^rate$/ }).boundingBox();
+  await page.mouse.move(rate.x + 3, rate.y + 4);
+  await page.mouse.move(rate.x + 6, rate.y + 6);
+  await page.locator(".hover-help", { hasText: "rate(range vector)" }).waitFor();
+}
+
+/** With exemplars: a diamond's trace is one click away; the heat map has them too. */
+async function exemplarsOpenTraces(page) {
+  await page.goto(`${ui}metrics?metric=http_request_duration_seconds&view=heat&from=now-1h`);
+  const canvas = page.locator(".heatmap canvas");
+  await canvas.waitFor();
+  await canvas.hover({ position: { x: 400, y: 200 } });
+  await page.locator(".heatmap .tip", { hasText: "of this moment" }).waitFor();
+  await page.getByRole("button", { name: "Graph" }).click();
+  const list = page.locator("details.exemplars");
+  await list.locator("summary").click();
+  await list.locator("tbody a").first().waitFor();
+  const over = page.locator(".graph .u-over");
+  const box = await over.boundingBox();
+  // Diamonds are canvas: the pointer sweeps until one answers.
+  sweep: for (let y = 10; y < box.height; y += 12) {
+    for (let x = 8; x < box.width; x += 12) {
+      await page.mouse.move(box.x + x, box.y + y);
+      if ((await page.locator(".exemplar-tip").count()) > 0) break sweep;
+    }
+  }
+  await page.locator(".exemplar-tip", { hasText: "trace_id" }).waitFor();
+  await page.mouse.down();
+  await page.mouse.up();
+  await page.locator(".wf-row").first().waitFor();
+  assert.match(path(page), /^trace\/[0-9a-f]{32}$/);
+  await page.goBack();
+  await list.locator("summary").click();
+  await list.locator("tbody a").first().click();
+  await page.locator(".wf-row").first().waitFor();
+}
+
+/** Clicks narrow; the path of clicks is the URL. */
+async function cardinality(page) {
+  await page.goto(`${ui}metrics/cardinality?from=now-1h`);
+  await page.getByRole("region", { name: "Metrics" }).getByRole("link", { name: "http_requests_total", exact: true }).click();
+  await page.waitForURL(/match=/);
+  await page.getByRole("region", { name: "Labels" }).getByRole("link", { name: "status" }).waitFor();
+  await page.getByRole("region", { name: "Label and value" }).getByRole("link", { name: /^status=/ }).first().click();
+  await page.waitForURL((u) => u.searchParams.getAll("match").length === 2);
+  await page.getByRole("link", { name: "Show http_requests_total" }).click();
+  await page.locator(".legend").waitFor();
+  await page.goBack();
+  await page.goBack();
+  assert.equal(params(page).getAll("match").length, 1, "Back takes one step back");
+}
+
 async function liveLogs(page) {
   await page.goto(`${ui}logs?live=1&from=now-5m`);
   await page.locator(".log-row").first().waitFor();
@@ -259,6 +389,11 @@ async function accessibleEverywhere() {
         ["", ".service-link"],
         ["metrics", ".card .u-over"],
         ["metrics?metric=http_requests_total&by=status", ".legend"],
+        ["metrics?list=1", "table.names td"],
+        [`metrics?q=${encodeURIComponent("sum by (status) (rate(http_requests_total[5m]))")}&q=up&style=stacked`, ".legend"],
+        ["metrics?metric=http_request_duration_seconds&view=heat", ".heatmap canvas"],
+        ["metrics?metric=http_requests_total&by=status&view=table&rows=range", ".points td"],
+        ["metrics/cardinality", ".top td"],
         ["logs", ".log-row"],
         ["traces?service=wotr-api", ".trace-list tbody tr"],
       ];
@@ -304,6 +439,12 @@ try {
   await step("dragging zooms, Back undoes it", () => chartZoom(page));
   await step("the keyboard reaches everything", () => keyboard(page));
   await step("the editor completes metric names", () => completion(page));
+  await step("metrics are browsed by type, label and list", () => browseMetrics(page));
+  await step("a metric is broken down, a value filtered for", () => breakDown(page));
+  await step("several queries, switched, formatted, recalled", () => severalQueries(page));
+  await step("the editor complains, completes values and helps", () => editorHelps(page));
+  if (mock) await step("exemplars open their traces", () => exemplarsOpenTraces(page));
+  await step("cardinality is narrowed by clicks", () => cardinality(page));
   await step("live lines arrive, scrolling pauses", () => liveLogs(page));
   await step("a LogQL metric query is drawn", () => logMetric(page));
   await step("a broken query says where", () => brokenQuery(page));

@@ -13,7 +13,7 @@ import type { Layer } from "./line.tsx";
 const CELL_WIDTH_PX = 26;
 const CELL_HEIGHT_PX = 16;
 const REACH_PX = 9;
-const RADIUS_PX = 4.5;
+const RADIUS_PX = 4;
 
 /** A diamond's place on the plot, CSS pixels. */
 export interface Diamond {
@@ -96,11 +96,12 @@ function draw(u: uPlot, d: Diamond): void {
   const { ctx } = u;
   const [x, y, r] = [u.bbox.left + d.x * ratio, u.bbox.top + d.y * ratio, RADIUS_PX * ratio];
   diamondPath(ctx, x, y, r);
-  ctx.fillStyle = cssColor(d.exemplar.trace ? "--series-2" : "--text-3");
-  ctx.strokeStyle = cssColor("--surface");
-  ctx.lineWidth = 1.5 * ratio;
-  ctx.stroke();
+  // Hollow and in the text's colour: no series looks like that.
+  ctx.fillStyle = cssColor("--surface");
+  ctx.strokeStyle = cssColor(d.exemplar.trace ? "--text-1" : "--text-3");
+  ctx.lineWidth = 1.25 * ratio;
   ctx.fill();
+  ctx.stroke();
 }
 
 /** Begins the path of a diamond. */

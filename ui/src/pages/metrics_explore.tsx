@@ -54,6 +54,9 @@ async function ask(queries: readonly Asked[], fill: (expr: string) => string, gr
   };
 }
 
+/** Two queries of one metric have the same exemplars. */
+const distinct = (all: readonly Exemplar[]): Exemplar[] => [...new Map(all.map((e) => [`${e.trace} ${e.at} ${e.value} ${e.series["__name__"]}`, e])).values()];
+
 const NO_EXEMPLARS: readonly Exemplar[] = [];
 
 /** The page half. */
@@ -76,7 +79,7 @@ export function Explore({ catalogue }: { catalogue: Load<Catalogue> }) {
   const load = useLoad(wanted && o.view !== "heat" ? `${key} ${start} ${end} ${step}` : null, (signal) => ask(on, fill, { start, end }, step, signal), `${name}${queries.map((q) => q.expr).join("\n")}`);
   const marks = useLoad(
     wanted && o.exemplars && o.view !== "table" ? `exemplars ${key} ${start} ${end}` : null,
-    async (signal) => (await Promise.all(on.map((q) => loadExemplars(fill(q.expr), start, end + step, signal).catch(() => [])))).flat(),
+    async (signal) => distinct((await Promise.all(on.map((q) => loadExemplars(fill(q.expr), start, end + step, signal).catch(() => [])))).flat()),
     key,
   );
   const errors = queries.map((q) => load.data?.errors.find((e) => e.letter === q.letter)?.error);
