@@ -18,6 +18,9 @@ use crate::limits::DecodeLimits;
 /// set itself is shared with whoever holds the series.
 const ENTRY_BYTES: usize = 64;
 
+/// A label as it is sent takes at least this: a field's tag and length, and one of name and value likewise, not empty.
+const LABEL_BYTES_MIN: usize = 5;
+
 /// Known series. Shared by all requests.
 #[derive(Debug)]
 pub struct SeriesCache {
@@ -173,6 +176,7 @@ fn keeps(sent: &[u8], labels: &LabelSet, limits: &DecodeLimits) -> bool {
     let (name_max, value_max) = (limits.label_name_bytes, limits.label_value_bytes);
     // No text is longer than all of them together.
     let short = sent.len() <= name_max.min(value_max);
-    labels.len() <= limits.labels
+    // Known series are met by the million, and the set itself lies elsewhere in memory: it is looked at only if it must.
+    (sent.len() / LABEL_BYTES_MIN <= limits.labels || labels.len() <= limits.labels)
         && (short || labels.iter().all(|(name, value)| name.len() <= name_max && value.len() <= value_max))
 }
