@@ -1,7 +1,9 @@
 //! Log lines at the shape of the peers' measurement: JSON lines of about 300 bytes over one hour in 2000 streams by env,
 //! host, level and service, pushed as Loki protobuf with snappy and over OTLP; then the queries L1 to L9.
 //!
-//! `KENNING_BENCH_LOG_LINES` says how many (300 000 when unset; the peers were measured with 3 000 000).
+//! `KENNING_BENCH_LOG_LINES` says how many (300 000 when unset; the peers were measured with 3 000 000). For profilers:
+//! `KENNING_BENCH_KEEP` names a folder that gets a copy of the data and the queries, and with
+//! `KENNING_BENCH_LOG_INGEST` the work ends where the queries would begin.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -183,15 +185,30 @@ pub fn measure(binary: &Path) -> Result<Vec<Row>, Failure> {
     let loki = load(lines_wanted(), loki_body)?;
     let server = Kenning::start_in(binary, dir.path(), None, &[])?;
     let url = format!("http://{}/loki/api/v1/push", server.listen);
+    let start = server.process.cpu_seconds()?;
     let mut rows = vec![ingest(&server, &loki, &url, "Loki push, snappy")?];
-    let (cpu, life) = (server.process.cpu_seconds()?, server.process.stop()?);
+    let life = server.process.stop()?;
+    keep(dir.path(), &loki)?;
+    let server = Kenning::start_in(binary, dir.path(), None, &[])?;
+    server.process.settle()?;
+    let cpu = life - start + server.process.cpu_seconds()?;
     let disk = folder_bytes(&dir.path().join("data/parts")) as f64 / loki.raw as f64;
     rows.push(Row {
-        work: "logs: parts on disk / raw; CPU of the last flush at exit".into(),
-        result: format!("{disk:.3}; {:.2} s", life - cpu),
+        work: "logs: CPU until all lines are in parts, a restart included; parts on disk / raw".into(),
+        result: format!("{:.1} CPU s per GB; {disk:.3}", cpu * 1e9 / loki.raw as f64),
     });
-    rows.extend(queries(binary, dir.path(), &loki)?);
+    if std::env::var_os("KENNING_BENCH_LOG_INGEST").is_some() {
+        return Ok(rows);
+    }
+    rows.extend(queries(&server, &loki, "in parts")?);
+    drop(server);
     drop(dir);
+    let dir = tempfile::tempdir()?;
+    let server = Kenning::start_in(binary, dir.path(), None, &[])?;
+    post_all(&format!("http://{}/loki/api/v1/push", server.listen), "application/x-protobuf", &loki.bodies)?;
+    rows.extend(queries(&server, &loki, "just written")?);
+    drop(server);
+    drop(loki);
     let otlp = load(lines_wanted(), otlp_body)?;
     let dir = tempfile::tempdir()?;
     let server = Kenning::start_in(binary, dir.path(), None, &[])?;
@@ -261,8 +278,21 @@ fn texts(trace: &str) -> Vec<(&'static str, String, Option<&'static str>)> {
     ]
 }
 
-fn queries(binary: &Path, dir: &Path, load: &Load) -> Result<Vec<Row>, Failure> {
-    let server = Kenning::start_in(binary, dir, None, &[])?;
+/// Copies what was written to the folder that `KENNING_BENCH_KEEP` names, for a profiler: the data, and the queries.
+fn keep(dir: &Path, load: &Load) -> Result<(), Failure> {
+    let Ok(to) = std::env::var("KENNING_BENCH_KEEP") else { return Ok(()) };
+    std::fs::create_dir_all(&to)?;
+    std::process::Command::new("cp").arg("-r").arg(dir.join("data")).arg(&to).status()?;
+    let of = |(name, text, step): (&str, String, Option<&str>)| {
+        format!("{name}\t{text}\t{}\t{}\n", step.unwrap_or(""), load.end)
+    };
+    Ok(std::fs::write(
+        Path::new(&to).join("queries"),
+        texts(&load.trace).into_iter().map(of).collect::<String>(),
+    )?)
+}
+
+fn queries(server: &Kenning, load: &Load, place: &str) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for (name, text, step) in texts(&load.trace) {
         let mut times = Vec::new();
@@ -270,18 +300,18 @@ fn queries(binary: &Path, dir: &Path, load: &Load) -> Result<Vec<Row>, Failure> 
         let mut answer = Value::Null;
         for _ in 0..REPEATS {
             let start = Instant::now();
-            answer = ask(&server, &text, load.end, step)?;
+            answer = ask(server, &text, load.end, step)?;
             times.push(start.elapsed().as_secs_f64() * 1000.0);
         }
         let cpu = (server.process.cpu_seconds()? - cpu) * 1000.0 / REPEATS as f64;
         let found = answer.pointer("/data/result").and_then(Value::as_array).map_or(0, Vec::len);
         rows.push(Row {
-            work: format!("logs {name}"),
+            work: format!("logs {place}: {name}"),
             result: format!("{:.1} ms p50, {cpu:.0} ms CPU ({found} results)", median(times)),
         });
     }
     rows.push(Row {
-        work: "logs: peak memory over all queries".into(),
+        work: format!("logs {place}: peak memory over all queries"),
         result: format!("{:.0} MiB", server.process.memory_mib("VmHWM")?),
     });
     Ok(rows)

@@ -124,7 +124,8 @@ fn from_spans(
     for name in names {
         services.entry(name.into()).or_default().in_traces = true;
     }
-    let by_status = Group { step: None, by: vec![service_name(), Field::Status], aggs: vec![Agg::Count] };
+    let by_status =
+        Group { step: None, by: vec![service_name(), Field::Status], aggs: vec![Agg::Count], top: None };
     let counting = scan_of(context, Table::Spans, time, entry_spans(), Shape::Group(by_status));
     let seconds = ((time.end.0.saturating_sub(time.start.0)) as f64 / 1e9).max(1.0);
     for row in operators::groups(store, &counting)?.0 {

@@ -238,6 +238,49 @@ impl Tokens {
     }
 }
 
+/// The fields of plain lines that are read one after another. Neighbours mostly have the same keys; their names are
+/// made once.
+#[derive(Clone, Debug, Default)]
+pub struct PlainFields {
+    tokens: Tokens,
+    /// Keys and their parents in the line before, and their names.
+    shape: Vec<u8>,
+    names: Option<Vec<String>>,
+    work: Vec<u8>,
+}
+
+impl PlainFields {
+    /// Reads a line; false when it is not plain ([`Tokens::is_plain`]).
+    pub fn read(&mut self, syntax: LineSyntax, line: &str) -> bool {
+        if !self.tokens.read(syntax, line) || !self.tokens.is_clean {
+            return false;
+        }
+        self.work.clear();
+        let fields = self.tokens.fields.iter().map(|field| (&field.key, field.parent));
+        let parents = self.tokens.parents.iter().map(|(key, parent)| (key, *parent));
+        for (key, parent) in fields.chain(parents) {
+            self.work.extend_from_slice(&(key.len() as u64).to_le_bytes());
+            self.work.extend_from_slice(line.as_bytes().get(key.clone()).unwrap_or_default());
+            self.work.extend_from_slice(&parent.map_or(u32::MAX, |parent| parent).to_le_bytes());
+        }
+        let count = self.tokens.fields.len() as u64;
+        self.work.extend_from_slice(&count.to_le_bytes());
+        if self.work != self.shape {
+            std::mem::swap(&mut self.work, &mut self.shape);
+            self.names = self.tokens.names(line);
+        }
+        self.names.is_some()
+    }
+
+    /// The value under a name in the line just read, which was plain.
+    #[must_use]
+    pub fn value<'l>(&self, line: &'l str, name: &str) -> Option<&'l str> {
+        let names = self.names.as_ref()?.iter().zip(&self.tokens.fields);
+        let (_, field) = { names }.find(|(known, field)| *known == name && field.is_visible)?;
+        line.get(field.value.clone())
+    }
+}
+
 /// A field of a line as a query sees it; `None` when the line is not plain, `Some(None)` when it has no such field.
 #[must_use]
 pub fn field_of_line<'l>(syntax: LineSyntax, line: &'l str, name: &str) -> Option<Option<&'l str>> {
@@ -401,6 +444,27 @@ mod tests {
             "a=\"x\"b=1",
         ] {
             check(not_plain, None);
+        }
+    }
+
+    #[test]
+    fn lines_read_one_after_another_have_the_fields_of_each() {
+        let lines = [
+            r#"{"a":1,"b":2}"#,
+            r#"{"a":3,"b":4}"#,
+            r#"{"a":3,"b":""}"#,
+            r#"{"a":{"b":5}}"#,
+            r#"{"a":null,"b":6}"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":1,"a":2}"#,
+            "no",
+            r#"{"a_b":1,"a":{"b":2}}"#,
+            r#"{"ab":1,"":{"b":2}}"#,
+        ];
+        let mut fields = PlainFields::default();
+        for (line, name) in lines.iter().flat_map(|line| ["a", "b", "a_b"].map(|name| (*line, name))) {
+            let found = fields.read(LineSyntax::Json, line).then(|| fields.value(line, name));
+            assert_eq!(found, field_of_line(LineSyntax::Json, line, name), "{line} {name}");
         }
     }
 

@@ -24,7 +24,7 @@ mod time;
 pub use attributes::{Attributes, AttributesBuilder, Value, ValueRef};
 pub use batch::{Batch, Signal};
 pub use buckets::{BucketWriter, buckets, merged_index};
-pub use fields::{LineSyntax, Token, Tokens, field_of_line, number_of};
+pub use fields::{LineSyntax, PlainFields, Token, Tokens, field_of_line, number_of};
 pub use histogram::{BucketSpan, CounterReset, Histogram};
 pub use ids::{InvalidTenant, SpanId, TenantId, TraceId};
 pub use labels::{LabelSet, LabelSetBuilder, METRIC_NAME};
@@ -36,7 +36,7 @@ pub use metrics::{
 pub use reject::{Reason, Rejected};
 pub use scan::{
     Agg, Cancel, Compare, DistinctOf, Field, Filter, Group, Literal, Order, Pattern, RangeFn, Record, Scan,
-    Shape, SpanRow, Table,
+    Shape, SpanRow, Table, least_of_top,
 };
 pub use spans::{Span, SpanBatch, SpanEvent, SpanKind, SpanLink, SpanSource, StatusCode};
 pub use store::{

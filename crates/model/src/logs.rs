@@ -111,6 +111,24 @@ impl TextColumn {
         self.text.len()
     }
 
+    /// Hands the row of every text that contains what is looked for to `see`, in order: one search over all texts.
+    pub fn find(&self, finder: &memchr::memmem::Finder<'_>, mut see: impl FnMut(usize)) {
+        let len = finder.needle().len();
+        let mut at = 0;
+        while let Some(found) = self.text.as_bytes().get(at..).and_then(|rest| finder.find(rest)) {
+            let start = at + found;
+            let row = self.ends.partition_point(|end| *end as usize <= start);
+            let end = self.ends.get(row).map_or(self.text.len(), |end| *end as usize);
+            // Else it reaches over the end of the text.
+            if start + len <= end && row < self.ends.len() {
+                see(row);
+                at = end;
+            } else {
+                at = start + 1;
+            }
+        }
+    }
+
     /// All texts in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).map(|row| self.get(row))
@@ -251,6 +269,19 @@ mod tests {
         assert_eq!(batch.rows().map(|r| r.line).collect::<Vec<_>>(), ["one", "", "três"]);
         assert!(batch.row(3).is_none());
         assert_eq!(batch.rows().map(|r| r.metadata.get("k")).collect::<Vec<_>>(), ["v", "v", "v"]);
+    }
+
+    #[test]
+    fn texts_are_found_where_they_are_whole() {
+        let mut column = TextColumn::default();
+        ["ab", "", "b", "a", "bab", "abab", "xaa", "a"].iter().for_each(|text| column.push(text));
+        for needle in ["a", "ab", "aa", "ba", "zz"] {
+            let mut found = Vec::new();
+            column.find(&memchr::memmem::Finder::new(needle), |row| found.push(row));
+            let expect: Vec<usize> =
+                (0..column.len()).filter(|row| column.get(*row).contains(needle)).collect();
+            assert_eq!(found, expect, "{needle}");
+        }
     }
 
     #[test]

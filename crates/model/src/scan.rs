@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use regex::{Regex, RegexBuilder};
 
 use crate::fields::{LineSyntax, Tokens, field_of_line, number_of};
-use crate::{LabelSet, LogRow, Millis, Nanos, Span, SpanSource, TenantId, TimeRange, ValueRef};
+use crate::{GroupRow, LabelSet, LogRow, Millis, Nanos, Span, SpanSource, TenantId, TimeRange, ValueRef};
 
 /// The tables of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,6 +154,38 @@ pub struct Group {
     pub by: Vec<Field>,
     /// What is computed, in this order.
     pub aggs: Vec<Agg>,
+    /// Of every bucket only the groups whose last aggregate is among so many greatest, and those that equal the least
+    /// of them; all groups when not given.
+    pub top: Option<usize>,
+}
+
+impl Group {
+    /// Takes out the groups that [`Self::top`] leaves out. Buckets must lie together.
+    pub fn keep_top(&self, rows: &mut Vec<GroupRow>) {
+        let Some(top) = self.top else { return };
+        let last = |row: &GroupRow| row.values.last().copied().unwrap_or(0.0);
+        let bounds: Vec<(Nanos, Option<f64>)> = rows
+            .chunk_by(|a, b| a.time == b.time)
+            .filter_map(|bucket| {
+                let mut values: Vec<f64> = bucket.iter().map(last).collect();
+                Some((bucket.first()?.time, least_of_top(&mut values, top)))
+            })
+            .collect();
+        let mut bounds = bounds.into_iter().peekable();
+        rows.retain(|row| {
+            while bounds.next_if(|(time, _)| *time != row.time).is_some() {}
+            let bound = bounds.peek().and_then(|(_, bound)| *bound);
+            bound.is_some_and(|bound| last(row).total_cmp(&bound).is_ge())
+        });
+    }
+}
+
+/// The least of so many greatest values; none when there are none to keep.
+#[must_use]
+pub fn least_of_top(values: &mut [f64], top: usize) -> Option<f64> {
+    let place = top.min(values.len()).checked_sub(1)?;
+    let (_, value, _) = values.select_nth_unstable_by(place, |a, b| b.total_cmp(a));
+    Some(*value)
 }
 
 /// An aggregate of a group. Rows whose field is not a number do not count for the field aggregates.
@@ -596,6 +628,28 @@ mod tests {
     fn check(filter: Filter, expect: bool) {
         let (span, source) = span();
         assert_eq!(filter.matches(&SpanRow { span: &span, source: &source }), expect, "{filter:?}");
+    }
+
+    #[test]
+    fn the_greatest_groups_stay_with_their_equals() {
+        let check = |top, values: &[(i64, f64)], expect: &[(i64, f64)]| {
+            let row = |(time, value): &(i64, f64)| GroupRow {
+                time: Nanos(*time),
+                key: Vec::new(),
+                values: vec![0.0, *value],
+            };
+            let mut rows: Vec<GroupRow> = values.iter().map(row).collect();
+            Group { step: None, by: Vec::new(), aggs: Vec::new(), top }.keep_top(&mut rows);
+            let kept: Vec<(i64, f64)> = rows.iter().map(|row| (row.time.0, row.values[1])).collect();
+            assert_eq!(kept, expect, "{top:?} {values:?}");
+        };
+        let two = [(1, 5.0), (1, 7.0), (1, 5.0), (1, 1.0), (2, 1.0), (2, 0.0)];
+        check(None, &two, &two);
+        check(Some(0), &two, &[]);
+        check(Some(1), &two, &[(1, 7.0), (2, 1.0)]);
+        check(Some(2), &two, &[(1, 5.0), (1, 7.0), (1, 5.0), (2, 1.0), (2, 0.0)]);
+        check(Some(9), &two, &two);
+        check(Some(1), &[], &[]);
     }
 
     #[test]

@@ -445,7 +445,9 @@ fn groups<'a, R: Record + 'a>(group: &Group, rows: impl Iterator<Item = (Nanos, 
         }
     }
     let rows = groups.into_iter().map(|((time, key), values)| GroupRow { time, key, values });
-    chunks(rows, None).into_iter().map(Block::Groups).collect()
+    let mut rows: Vec<GroupRow> = rows.collect();
+    group.keep_top(&mut rows);
+    chunks(rows.into_iter(), None).into_iter().map(Block::Groups).collect()
 }
 
 fn empty_aggregate(agg: &Agg) -> f64 {
@@ -678,6 +680,7 @@ mod tests {
                 Agg::Sum(Field::Metadata("n".into())),
                 Agg::Max(Field::Line),
             ],
+            top: None,
         };
         let found = blocks(&store(vec![logs()]), &scan(Table::Logs, Shape::Group(group)));
         let [Block::Groups(rows)] = found.as_slice() else { panic!("{found:?}") };
@@ -719,7 +722,7 @@ mod tests {
     #[test]
     fn bucket_ends_are_exact() {
         for (time, end) in [(0, 0), (1, 10), (10, 10), (11, 20), (-1, 0), (-10, -10), (i64::MAX, i64::MAX)] {
-            let group = Group { step: Some((Nanos(0), 10)), by: vec![], aggs: vec![] };
+            let group = Group { step: Some((Nanos(0), 10)), by: vec![], aggs: vec![], top: None };
             assert_eq!(bucket(&group, Nanos(time)), Nanos(end), "{time}");
         }
     }

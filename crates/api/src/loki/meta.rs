@@ -68,7 +68,7 @@ pub(super) async fn series(asked: Asked) -> Result<Vec<u8>, ApiError> {
 /// Streams, entries and bytes that a selector selects. Chunks are Loki's; a stream counts as one.
 pub(super) async fn index_stats(asked: Asked) -> Result<Vec<u8>, ApiError> {
     let filter = selector(params::query(&asked))?;
-    let count = Group { step: None, by: Vec::new(), aggs: vec![Agg::Count, Agg::LineBytes] };
+    let count = Group { step: None, by: Vec::new(), aggs: vec![Agg::Count, Agg::LineBytes], top: None };
     let counting = scan_of(&asked, filter.clone(), Shape::Group(count))?;
     let listing = scan_of(&asked, filter, Shape::Distinct(DistinctOf::LabelSets))?;
     let found = asked.api.run(asked.tenant, "", move |store, context| {

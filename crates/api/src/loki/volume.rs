@@ -91,7 +91,7 @@ type Volumes = BTreeMap<LabelSet, BTreeMap<Nanos, f64>>;
 
 async fn volumes(asked: Asked, question: &Question, step: Option<(Nanos, i64)>) -> Result<Volumes, ApiError> {
     let names = scan_of(&asked, question.filter.clone(), Shape::Distinct(DistinctOf::Names))?;
-    let sizes = Group { step, by: Vec::new(), aggs: vec![Agg::LineBytes] };
+    let sizes = Group { step, by: Vec::new(), aggs: vec![Agg::LineBytes], top: None };
     let sizes = scan_of(&asked, question.filter.clone(), Shape::Group(sizes))?;
     let (targets, aggregate) = (question.targets.clone(), question.aggregate);
     let found = asked.api.run(asked.tenant, "", move |store, context| {

@@ -21,10 +21,12 @@ use crate::syntax::ast::{Conversion, Grouping, LogExpr, NamedMatcher, RangeAggre
 
 impl Evaluator<'_> {
     /// The sum of a range aggregation by labels, counted by the store; `None` when only the lines themselves can tell.
+    /// With `top`, for a single instant, series that are not among so many greatest may be missing.
     pub(super) fn counted_by_store(
         &mut self,
         range: &RangeAggregation,
         grouping: &Grouping,
+        top: Option<usize>,
     ) -> Result<Option<Matrix>, QueryError> {
         if self.grid.len == 0 {
             return Ok(None);
@@ -35,13 +37,16 @@ impl Evaluator<'_> {
             if !pushed.is_exact {
                 return Ok(None);
             }
-            let counted = self.counts_of_groups(range, &plan, &buckets, pushed.filter)?;
+            let counted = self.counts_of_groups(range, &plan, &buckets, pushed.filter, None)?;
             return Ok(Some(matrix_of(range, counted)));
         }
         let Some(split) = Split::new(&range.range.log, None) else { return Ok(None) };
         let Some(plan) = Plan::parsed(range, grouping, split.syntax) else { return Ok(None) };
-        let mut counted = self.counts_of_groups(range, &plan, &buckets, split.plain)?;
-        for Collected { labels, samples } in self.collect(range, Some(grouping), split.rest)? {
+        let rest = self.collect(range, Some(grouping), split.rest)?;
+        // What other lines add could lift a group among the greatest.
+        let top = top.filter(|_| rest.is_empty());
+        let mut counted = self.counts_of_groups(range, &plan, &buckets, split.plain, top)?;
+        for Collected { labels, samples } in rest {
             if let Samples::Counts(counts) = samples {
                 match counted.get_mut(&labels) {
                     Some(known) => known.join(&counts),
@@ -59,6 +64,7 @@ impl Evaluator<'_> {
         plan: &Plan<'_>,
         buckets: &Buckets,
         filter: Filter,
+        top: Option<usize>,
     ) -> Result<HashMap<LabelSet, Counts>, QueryError> {
         let mut scan =
             Scan::rows(self.ctx.tenant.clone(), Table::Logs, buckets.time(range, &self.grid), filter);
@@ -68,6 +74,7 @@ impl Evaluator<'_> {
             step: Some((buckets.origin, buckets.width)),
             by: plan.fields(),
             aggs: plan.aggs(),
+            top,
         });
         let (rows, summary) = operators::groups(self.store, &scan)?;
         self.usage.stats.lines += summary.rows;

@@ -17,12 +17,16 @@ impl Evaluator<'_> {
             MetricExpr::Range(range)
                 if vector.op == VectorOp::Sum && range.grouping.is_none() && is_additive(range.op) =>
             {
-                match self.counted_by_store(range, &vector.grouping)? {
-                    Some(matrix) => matrix,
+                match self.counted_by_store(range, &vector.grouping, None)? {
+                    // Counted per group already.
+                    Some(matrix) => return Ok(matrix),
                     None => self.range_aggregation(range, Some(&vector.grouping))?,
                 }
             }
-            other => self.evaluate(other)?,
+            other => match self.greatest_by_store(vector)? {
+                Some(matrix) => matrix,
+                None => self.evaluate(other)?,
+            },
         };
         self.usage.charge(input.heap_bytes(), self.ctx)?;
         let groups = grouped(&input, &vector.grouping);
@@ -33,6 +37,25 @@ impl Evaluator<'_> {
             VectorOp::Sort => Ok(self.sort(input, Order::Ascending)),
             VectorOp::SortDesc => Ok(self.sort(input, Order::Descending)),
             _ => self.aggregate(vector.op, &input, groups),
+        }
+    }
+
+    /// What `topk(k, sum by (x) (count_over_time(...)))` selects from at one instant, without the series that it cannot
+    /// select; `None` for other expressions.
+    fn greatest_by_store(&mut self, vector: &VectorAggregation) -> Result<Option<Matrix>, QueryError> {
+        let is_top = matches!(vector.op, VectorOp::Topk | VectorOp::ApproxTopk);
+        let is_one_group = vector.grouping.labels.is_empty() && !vector.grouping.without;
+        let (MetricExpr::Vector(inner), true) = (&vector.expr, is_top && is_one_group && self.grid.len == 1)
+        else {
+            return Ok(None);
+        };
+        match &inner.expr {
+            MetricExpr::Range(range)
+                if inner.op == VectorOp::Sum && range.grouping.is_none() && is_additive(range.op) =>
+            {
+                self.counted_by_store(range, &inner.grouping, vector.k)
+            }
+            _ => Ok(None),
         }
     }
 

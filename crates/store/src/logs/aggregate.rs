@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use kenning_model::{Agg, Field, Group, Nanos, NumberRow, ScanError, number_of};
+use kenning_model::{Agg, Field, Group, Nanos, NumberRow, ScanError, least_of_top, number_of};
 
 use super::cells::ABSENT;
 use super::group::{Keys, LogGroup, Parts, Rows};
@@ -45,7 +45,8 @@ impl Hasher for NumberHasher {
     }
 }
 
-type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
+/// A map whose keys are few numbers.
+pub(crate) type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
 
 /// Rows and bytes of their lines.
 type Counted = (u64, u64);
@@ -87,11 +88,16 @@ impl NumberCounts {
     pub(crate) fn finish(
         self,
         groups: &mut Groups<'_>,
-        aggs: &[Agg],
+        spec: &Group,
         work: &mut Work<'_>,
     ) -> Result<(), ScanError> {
-        for (kind, counts) in self.kinds {
+        let aggs = &spec.aggs;
+        let is_alone = groups.is_empty() && self.kinds.len() == 1;
+        for (kind, mut counts) in self.kinds {
             work.refund(counts.len() * NUMBER_COUNT_BYTES);
+            if let (Some(top), true) = (spec.top, is_alone) {
+                keep_top(&mut counts, aggs, top);
+            }
             for ((bucket, number), (rows, bytes)) in counts {
                 let mut text = String::new();
                 kind.format(number, &mut text);
@@ -101,6 +107,23 @@ impl NumberCounts {
         }
         Ok(())
     }
+}
+
+/// Takes out the numbers that are not among the most frequent of their bucket, so that no text is made of them.
+fn keep_top(counts: &mut CountsByNumber, aggs: &[Agg], top: usize) {
+    let last = |counted: &Counted| match aggs.last() {
+        Some(Agg::LineBytes) => counted.1 as f64,
+        _ => counted.0 as f64,
+    };
+    let mut buckets: HashMap<Nanos, Vec<f64>> = HashMap::new();
+    for ((bucket, _), counted) in counts.iter() {
+        buckets.entry(*bucket).or_default().push(last(counted));
+    }
+    let bounds: HashMap<Nanos, Option<f64>> =
+        buckets.into_iter().map(|(bucket, mut values)| (bucket, least_of_top(&mut values, top))).collect();
+    counts.retain(|(bucket, _), counted| {
+        bounds.get(bucket).copied().flatten().is_some_and(|bound| last(counted) >= bound)
+    });
 }
 
 /// Bytes of one entry of [`NumberCounts`].
@@ -134,7 +157,7 @@ pub(crate) fn count(
     let is_constant = keys.iter().all(Coded::is_constant);
     let mut local: NumberMap<LocalKey, Counted> = NumberMap::default();
     let mut line = String::new();
-    let mut is_prepared = false;
+    let (mut is_prepared, mut is_timed) = (false, false);
     let runs = &group.group.runs;
     for (at, run) in runs.iter().enumerate() {
         let (start, end) = (run.start, run.start + run.rows);
@@ -153,8 +176,9 @@ pub(crate) fn count(
             group.prepare(rows, Parts { line: true, ..Parts::default() })?;
             is_prepared = true;
         }
-        if !one_bucket {
-            group.times()?;
+        if !one_bucket && !is_timed {
+            group.times(rows)?;
+            is_timed = true;
         }
         for row in (start..end).filter(|row| rows.contains(*row)) {
             let bucket = if one_bucket { bucket } else { groups.bucket(group.time(row)) };
@@ -309,7 +333,7 @@ impl Numbers {
         let keys = by.iter().map(|field| group.keys(field, rows)).collect::<Result<Vec<_>, _>>()?;
         let keys: Vec<Coded> = keys.into_iter().map(Coded::new).collect();
         let source = Source::new(group.keys(of, rows)?, group);
-        group.times()?;
+        group.times(rows)?;
         let mut local: NumberMap<[u64; FIELDS_MAX], Vec<(Nanos, f64)>> = NumberMap::default();
         for (at, run) in group.group.runs.iter().enumerate() {
             for row in (run.start..run.start + run.rows).filter(|row| rows.contains(*row)) {

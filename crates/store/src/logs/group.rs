@@ -6,7 +6,7 @@ use kenning_model::{
 };
 use memchr::memmem::Finder;
 
-use super::cells::{ABSENT, Cells};
+use super::cells::{ABSENT, Cells, Paged};
 use super::index::{FIRST_FIELD, GramColumn, GroupIndex, LogIndex, PAGE_ROWS, Run, Template};
 use super::kind::Kind;
 use super::part::{ARRIVAL, LINE, METADATA, SEVERITY, SPAN_ID, TEMPLATE, TIME, TRACE_ID, ids};
@@ -83,38 +83,41 @@ impl Rows {
         count
     }
 
-    fn join(&mut self, other: &Self) {
+    pub(crate) fn join(&mut self, other: &Self) {
         self.bits.iter_mut().zip(&other.bits).for_each(|(a, b)| *a |= b);
     }
 
-    fn minus(&self, other: &Self) -> Self {
+    pub(crate) fn minus(&self, other: &Self) -> Self {
         Self { bits: self.bits.iter().zip(&other.bits).map(|(a, b)| a & !b).collect() }
     }
 
-    fn within(&self, other: &Self) -> Self {
+    pub(crate) fn within(&self, other: &Self) -> Self {
         Self { bits: self.bits.iter().zip(&other.bits).map(|(a, b)| a & b).collect() }
     }
 
     /// The pages that hold rows of the set.
-    fn pages(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn pages(&self) -> impl Iterator<Item = usize> {
         let words = PAGE_ROWS / 64;
         self.bits.chunks(words).enumerate().filter(|(_, page)| page.iter().any(|w| *w != 0)).map(|(at, _)| at)
     }
 
-    fn in_page(&self, page: usize) -> impl Iterator<Item = usize> {
-        let words = PAGE_ROWS / 64;
-        let bits = self.bits.chunks(words).nth(page).unwrap_or_default().to_vec();
-        Self { bits }.iter().map(move |row| row + page * PAGE_ROWS).collect::<Vec<_>>().into_iter()
+    /// The rows that pass `test`.
+    pub(crate) fn keeping(&self, mut test: impl FnMut(&usize) -> bool) -> Self {
+        let mut kept = Self { bits: vec![0; self.bits.len()] };
+        self.iter().filter(|row| test(row)).for_each(|row| kept.insert(row));
+        kept
     }
-}
 
-/// A column that is read when it is first asked for.
-macro_rules! lazily {
-    ($self:ident . $field:ident = $read:expr) => {
-        if $self.$field.is_none() {
-            $self.$field = Some($read);
+    /// The rows of those pages that pass `test`.
+    fn of_pages(&self, mut test: impl FnMut(usize) -> bool) -> Self {
+        let mut kept = self.clone();
+        for (page, bits) in kept.bits.chunks_mut(PAGE_ROWS / 64).enumerate() {
+            if bits.iter().any(|word| *word != 0) && !test(page) {
+                bits.fill(0);
+            }
         }
-    };
+        kept
+    }
 }
 
 /// A row group and what of it was read.
@@ -123,14 +126,14 @@ pub(crate) struct LogGroup<'a> {
     pub(crate) index: &'a LogIndex,
     pub(crate) group: &'a GroupIndex,
     pub(crate) rows: usize,
-    times: Option<Vec<Nanos>>,
-    arrivals: Option<Vec<u64>>,
-    severities: Option<Vec<Severity>>,
-    trace_ids: Option<Vec<TraceId>>,
-    span_ids: Option<Vec<SpanId>>,
-    metadata: Option<Vec<LabelSet>>,
+    times: Option<Paged<Nanos>>,
+    arrivals: Option<Paged<u64>>,
+    severities: Option<Paged<Severity>>,
+    trace_ids: Option<Paged<TraceId>>,
+    span_ids: Option<Paged<SpanId>>,
+    metadata: Option<Paged<LabelSet>>,
     /// Per row its template, [`ABSENT`] for whole lines.
-    templates: Option<Vec<u32>>,
+    templates: Option<Paged<u32>>,
     lines: Option<Cells>,
     cells: Vec<Option<Cells>>,
 }
@@ -226,7 +229,8 @@ impl<'a> LogGroup<'a> {
                 rows.insert_range(run.start, run.start + run.rows);
                 continue;
             }
-            let times = self.times()?.get(run.start..run.start + run.rows).unwrap_or_default();
+            let pages = run.start / PAGE_ROWS..(run.start + run.rows).div_ceil(PAGE_ROWS);
+            let times = self.load_times(pages)?.get(run.start..run.start + run.rows).unwrap_or_default();
             let inside = times.iter().zip(run.start..).filter(|(time, _)| range.contains(**time));
             inside.for_each(|(_, row)| rows.insert(row));
         }
@@ -239,7 +243,7 @@ impl<'a> LogGroup<'a> {
         let mut left = rows;
         for (range, filter) in hidden.deletes() {
             let mut inside = Rows::none(self.rows);
-            let times = self.times()?;
+            let times = self.times(&left)?;
             let is_inside = |row: &usize| times.get(*row).is_some_and(|time| range.contains(*time));
             left.iter().filter(is_inside).for_each(|row| inside.insert(row));
             left = left.minus(&self.passing(filter, &inside)?);
@@ -247,62 +251,90 @@ impl<'a> LogGroup<'a> {
         Ok(left)
     }
 
-    pub(crate) fn times(&mut self) -> Result<&[Nanos], PartError> {
-        let tick = self.index.tick;
-        lazily!(
-            self.times = {
-                let ticks = self.reader.column(TIME)?.into_i64()?;
-                whole(ticks.into_iter().map(|n| Nanos(n.wrapping_mul(tick))).collect(), self.rows)?
-            }
-        );
-        Ok(self.times.as_deref().unwrap_or_default())
+    /// Has the times of some rows at hand.
+    pub(crate) fn times(&mut self, of: &Rows) -> Result<&[Nanos], PartError> {
+        self.load_times(of.pages())
+    }
+
+    fn load_times(&mut self, pages: impl Iterator<Item = usize>) -> Result<&[Nanos], PartError> {
+        let (tick, reader) = (self.index.tick, &self.reader);
+        let times = self.times.get_or_insert_with(|| Paged::new(self.rows, Nanos(0)));
+        times.load(pages, |rows| {
+            let ticks = reader.column_rows(TIME, std::slice::from_ref(&rows))?.into_i64()?;
+            Ok(ticks.into_iter().map(|n| Nanos(n.wrapping_mul(tick))).collect())
+        })?;
+        Ok(times.values())
     }
 
     /// The time of a row, once times were read.
     pub(crate) fn time(&self, row: usize) -> Nanos {
-        self.times.as_ref().and_then(|times| times.get(row)).copied().unwrap_or(Nanos(0))
+        self.times.as_ref().and_then(|times| times.values().get(row)).copied().unwrap_or(Nanos(0))
     }
 
-    pub(crate) fn arrivals(&mut self) -> Result<&[u64], PartError> {
-        lazily!(
-            self.arrivals = {
-                let column = self.reader.column(ARRIVAL)?.into_i64()?;
-                whole(column.into_iter().map(i64::cast_unsigned).collect(), self.rows)?
-            }
-        );
-        Ok(self.arrivals.as_deref().unwrap_or_default())
+    /// The places of some rows in the order of arrival.
+    pub(crate) fn arrivals(&mut self, of: &Rows) -> Result<&[u64], PartError> {
+        let reader = &self.reader;
+        let arrivals = self.arrivals.get_or_insert_with(|| Paged::new(self.rows, 0));
+        arrivals.load(of.pages(), |rows| {
+            let column = reader.column_rows(ARRIVAL, std::slice::from_ref(&rows))?.into_i64()?;
+            Ok(column.into_iter().map(i64::cast_unsigned).collect())
+        })?;
+        Ok(arrivals.values())
     }
 
-    pub(crate) fn severities(&mut self) -> Result<&[Severity], PartError> {
-        lazily!(
-            self.severities = {
-                let column = self.reader.column(SEVERITY)?.into_i32()?;
-                let severity = |n| Severity(u8::try_from(n).unwrap_or_default());
-                whole(column.into_iter().map(severity).collect(), self.rows)?
-            }
-        );
-        Ok(self.severities.as_deref().unwrap_or_default())
+    /// The severities of some rows.
+    pub(crate) fn severities(&mut self, of: &Rows) -> Result<&[Severity], PartError> {
+        let reader = &self.reader;
+        let severities = self.severities.get_or_insert_with(|| Paged::new(self.rows, Severity::UNKNOWN));
+        severities.load(of.pages(), |rows| {
+            let column = reader.column_rows(SEVERITY, std::slice::from_ref(&rows))?.into_i32()?;
+            Ok(column.into_iter().map(|n| Severity(u8::try_from(n).unwrap_or_default())).collect())
+        })?;
+        Ok(severities.values())
     }
 
-    fn templates(&mut self) -> Result<(), PartError> {
-        lazily!(
-            self.templates = {
-                let column = self.reader.column(TEMPLATE)?;
-                let definition = column.definition.clone();
-                let numbers = crate::parts::columns::spread(&definition, column.into_i32()?);
-                let known = self.index.templates.len();
-                let template = |number: Option<i32>| match number {
-                    None => Ok(ABSENT),
-                    Some(number) => {
-                        let number = u32::try_from(number).ok().filter(|number| (*number as usize) < known);
-                        number.ok_or_else(|| damaged("a template is not in the index"))
-                    }
-                };
-                let templates = numbers.into_iter().map(template).collect::<Result<Vec<_>, _>>()?;
-                whole(templates, self.rows)?
+    fn templates(&mut self, of: &Rows) -> Result<&[u32], PartError> {
+        let (known, reader) = (self.index.templates.len(), &self.reader);
+        let template = |number: Option<i32>| match number {
+            None => Ok(ABSENT),
+            Some(number) => {
+                let number = u32::try_from(number).ok().filter(|number| (*number as usize) < known);
+                number.ok_or_else(|| damaged("a template is not in the index"))
             }
-        );
-        Ok(())
+        };
+        let templates = self.templates.get_or_insert_with(|| Paged::new(self.rows, ABSENT));
+        templates.load(of.pages(), |rows| {
+            let column = reader.column_rows(TEMPLATE, std::slice::from_ref(&rows))?;
+            let definition = column.definition.clone();
+            let numbers = crate::parts::columns::spread(&definition, column.into_i32()?);
+            numbers.into_iter().map(template).collect()
+        })?;
+        Ok(templates.values())
+    }
+
+    fn ids(&mut self, of: &Rows) -> Result<(), PartError> {
+        let reader = &self.reader;
+        let traces = self.trace_ids.get_or_insert_with(|| Paged::new(self.rows, TraceId::NONE));
+        traces.load(of.pages(), |rows| {
+            ids(
+                reader.column_rows(TRACE_ID, std::slice::from_ref(&rows))?,
+                TraceId::NONE,
+                TraceId::from_slice,
+            )
+        })?;
+        let spans = self.span_ids.get_or_insert_with(|| Paged::new(self.rows, SpanId::NONE));
+        spans.load(of.pages(), |rows| {
+            ids(reader.column_rows(SPAN_ID, std::slice::from_ref(&rows))?, SpanId::NONE, SpanId::from_slice)
+        })
+    }
+
+    fn metadata(&mut self, of: &Rows) -> Result<(), PartError> {
+        let reader = &self.reader;
+        let metadata = self.metadata.get_or_insert_with(|| Paged::new(self.rows, LabelSet::empty()));
+        metadata.load(of.pages(), |rows| {
+            let rows = std::slice::from_ref(&rows);
+            read_map(reader.column_rows(METADATA, rows)?, reader.column_rows(METADATA + 1, rows)?)
+        })
     }
 
     fn open_cells(&mut self, column: u16) -> Result<(), PartError> {
@@ -324,23 +356,13 @@ impl<'a> LogGroup<'a> {
         else {
             return Err(damaged("a field is missing"));
         };
-        for page in of.pages() {
-            cells.load(&self.reader, FIRST_FIELD + place, page)?;
-        }
+        cells.load(&self.reader, FIRST_FIELD + place, kind, of.pages())?;
         Ok((cells, kind))
     }
 
     fn whole_lines(&mut self, of: &Rows) -> Result<&Cells, PartError> {
-        lazily!(
-            self.lines = Cells::Bytes {
-                values: vec![None; self.rows],
-                loaded: vec![false; self.rows.div_ceil(PAGE_ROWS)]
-            }
-        );
-        let Some(lines) = &mut self.lines else { return Err(damaged("lines are missing")) };
-        for page in of.pages() {
-            lines.load(&self.reader, LINE, page)?;
-        }
+        let lines = self.lines.get_or_insert_with(|| Cells::lines(self.rows));
+        lines.load(&self.reader, LINE, &Kind::Text, of.pages())?;
         Ok(lines)
     }
 
@@ -349,8 +371,7 @@ impl<'a> LogGroup<'a> {
         let has_lines = self.group.grams.iter().any(|(column, _)| *column == GramColumn::Line);
         let mut rows = Rows::none(self.rows);
         if has_lines {
-            self.templates()?;
-            let templates = self.templates.as_deref().unwrap_or_default();
+            let templates = self.templates(of)?;
             of.iter().filter(|row| templates.get(*row) == Some(&ABSENT)).for_each(|row| rows.insert(row));
         }
         Ok(rows)
@@ -359,34 +380,19 @@ impl<'a> LogGroup<'a> {
     /// Has everything at hand that rows are put together from.
     pub(crate) fn prepare(&mut self, of: &Rows, parts: Parts) -> Result<(), PartError> {
         if parts.severity {
-            self.severities()?;
+            self.severities(of)?;
         }
         if parts.ids {
-            lazily!(
-                self.trace_ids = whole(
-                    ids(self.reader.column(TRACE_ID)?, TraceId::NONE, TraceId::from_slice)?,
-                    self.rows
-                )?
-            );
-            lazily!(
-                self.span_ids =
-                    whole(ids(self.reader.column(SPAN_ID)?, SpanId::NONE, SpanId::from_slice)?, self.rows)?
-            );
+            self.ids(of)?;
         }
         if parts.metadata && self.index.metadata_names.as_ref().is_none_or(|names| !names.is_empty()) {
-            lazily!(
-                self.metadata = {
-                    let sets = read_map(self.reader.column(METADATA)?, self.reader.column(METADATA + 1)?)?;
-                    whole(sets, self.rows)?
-                }
-            );
+            self.metadata(of)?;
         }
         if parts.line && !of.is_empty() {
-            self.templates()?;
             let whole_lines = self.untemplated(of)?;
             self.whole_lines(&whole_lines)?;
             let mut used = vec![false; self.index.templates.len()];
-            let templates = self.templates.as_deref().unwrap_or_default();
+            let templates = self.templates(of)?;
             for row in of.iter() {
                 let template = templates.get(row).and_then(|template| used.get_mut(*template as usize));
                 template.into_iter().for_each(|used| *used = true);
@@ -402,7 +408,7 @@ impl<'a> LogGroup<'a> {
 
     /// Appends the line of a row that was prepared.
     pub(crate) fn push_line(&self, row: usize, out: &mut String) -> Result<(), PartError> {
-        let template = self.templates.as_deref().and_then(|templates| templates.get(row));
+        let template = self.templates.as_ref().and_then(|templates| templates.values().get(row));
         match template.and_then(|template| self.index.templates.get(*template as usize)) {
             None => {
                 let line =
@@ -442,8 +448,8 @@ impl<'a> LogGroup<'a> {
         if parts.line {
             self.push_line(row, line)?;
         }
-        fn at<T: Copy>(column: &Option<Vec<T>>, row: usize, none: T) -> T {
-            column.as_ref().and_then(|column| column.get(row)).copied().unwrap_or(none)
+        fn at<T: Copy>(column: &Option<Paged<T>>, row: usize, none: T) -> T {
+            column.as_ref().and_then(|column| column.values().get(row)).copied().unwrap_or(none)
         }
         Ok(LogRow {
             stream: labels,
@@ -452,7 +458,7 @@ impl<'a> LogGroup<'a> {
             trace_id: at(&self.trace_ids, row, TraceId::NONE),
             span_id: at(&self.span_ids, row, SpanId::NONE),
             line,
-            metadata: self.metadata.as_ref().and_then(|sets| sets.get(row)).unwrap_or(&NO_LABELS),
+            metadata: self.metadata.as_ref().and_then(|sets| sets.values().get(row)).unwrap_or(&NO_LABELS),
         })
     }
 
@@ -521,8 +527,7 @@ impl<'a> LogGroup<'a> {
         let mut found = Rows::none(self.rows);
         let mut line = String::new();
         for page in of.pages() {
-            let mut some = Rows::none(self.rows);
-            of.in_page(page).for_each(|row| some.insert(row));
+            let some = of.of_pages(|other| other == page);
             self.prepare(&some, parts)?;
             self.for_each_run(&some, |_, labels, row| {
                 if filter.matches(&self.row(row, labels, parts, &mut line)?) {
@@ -595,9 +600,8 @@ impl<'a> LogGroup<'a> {
         if !passes.contains(&true) {
             return Ok(Rows::none(self.rows));
         }
-        self.templates()?;
-        let templates = self.templates.as_deref().unwrap_or_default();
         let mut found = Rows::none(self.rows);
+        let templates = self.templates(of)?;
         let is_passed = |row: &usize| {
             templates.get(*row).and_then(|template| passes.get(*template as usize)) == Some(&true)
         };
@@ -610,7 +614,7 @@ impl<'a> LogGroup<'a> {
         let mut found = Rows::none(self.rows);
         let (cells, kind) = self.cells(column, of)?;
         match cells {
-            Cells::Dictionary { texts, codes } => {
+            Cells::Dictionary { texts, codes, .. } => {
                 let passes: Vec<bool> = texts.iter().map(|text| leaf.matches(&Text(text))).collect();
                 let is_passed =
                     |row: &usize| codes.get(*row).and_then(|code| passes.get(*code as usize)) == Some(&true);
@@ -699,19 +703,9 @@ impl<'a> LogGroup<'a> {
         let Some((_, grams)) = self.group.grams.iter().find(|(column, _)| *column == GramColumn::Line) else {
             return Ok(found);
         };
-        let mut left = Rows::none(self.rows);
-        for page in of.pages() {
-            if grams.get(page).is_none_or(|grams| grams.may_contain(finder.needle())) {
-                of.in_page(page).for_each(|row| left.insert(row));
-            }
-        }
+        let left = of.of_pages(|page| grams.get(page).is_none_or(|grams| grams.may_contain(finder.needle())));
         let left = self.untemplated(&left)?;
-        if let Cells::Bytes { values, .. } = self.whole_lines(&left)? {
-            let has = |row: &usize| {
-                values.get(*row).and_then(Option::as_ref).is_some_and(|line| finder.find(line).is_some())
-            };
-            left.iter().filter(has).for_each(|row| found.insert(row));
-        }
+        find_in_pages(self.whole_lines(&left)?, finder, &left, &mut found);
         Ok(found)
     }
 
@@ -724,30 +718,26 @@ impl<'a> LogGroup<'a> {
         if of.is_empty() || !kind.may_contain(needle) {
             return Ok(found);
         }
-        let mut left = Rows::none(self.rows);
         let grams = self.group.grams.iter().find(|(of, _)| *of == GramColumn::Field(column));
-        match grams {
+        let left = match grams {
             Some((_, pages)) => {
                 let whole = kind.unhex(needle);
-                for page in of.pages() {
-                    let may_contain = pages.get(page).is_none_or(|grams| match (kind, &whole) {
+                of.of_pages(|page| {
+                    pages.get(page).is_none_or(|grams| match (kind, &whole) {
                         (Kind::Hex { .. }, Some(value)) => grams.may_hold(value),
                         (Kind::Hex { .. }, None) => true,
                         _ => grams.may_contain(needle),
-                    });
-                    if may_contain {
-                        of.in_page(page).for_each(|row| left.insert(row));
-                    }
-                }
+                    })
+                })
             }
-            None => left = of.clone(),
-        }
+            None => of.clone(),
+        };
         if left.is_empty() {
             return Ok(found);
         }
         let (cells, kind) = self.cells(column, &left)?;
         match cells {
-            Cells::Dictionary { texts, codes } => {
+            Cells::Dictionary { texts, codes, .. } => {
                 let has: Vec<bool> =
                     texts.iter().map(|text| finder.find(text.as_bytes()).is_some()).collect();
                 if has.contains(&true) {
@@ -756,10 +746,9 @@ impl<'a> LogGroup<'a> {
                     left.iter().filter(is_hit).for_each(|row| found.insert(row));
                 }
             }
-            Cells::Bytes { values, .. } if *kind == Kind::Text => {
-                let has = |row: &usize| {
-                    values.get(*row).and_then(Option::as_ref).is_some_and(|text| finder.find(text).is_some())
-                };
+            Cells::Bytes { .. } if *kind == Kind::Text => find_in_pages(cells, finder, &left, &mut found),
+            Cells::Bytes { .. } if let Some(whole) = kind.unhex(needle) => {
+                let has = |row: &usize| cells.bytes(*row) == Some(whole.as_slice());
                 left.iter().filter(has).for_each(|row| found.insert(row));
             }
             _ => {
@@ -817,14 +806,22 @@ impl<'a> LogGroup<'a> {
             Field::Label(name) => Ok(self.label_keys(name)),
             Field::Metadata(name) if !self.index.may_have_metadata(name) => Ok(Keys::Constant(Box::from(""))),
             Field::Severity => {
-                let codes = self.severities()?.iter().map(|severity| u32::from(severity.0)).collect();
+                let codes = self.severities(of)?.iter().map(|severity| u32::from(severity.0)).collect();
                 Ok(Keys::Codes { texts: (0..=255u8).map(|n| n.to_string().into()).collect(), codes })
             }
+            Field::Parsed(_, name) if self.is_labelled_throughout(name, of) => Ok(self.label_keys(name)),
             Field::Parsed(syntax, name) if !self.index.may_have_metadata(name) => {
                 self.parsed_keys(*syntax, name, of)
             }
             _ => self.keys_by_rows(field, of),
         }
+    }
+
+    /// True when the streams of all these rows have a label of that name: parsers leave it alone then.
+    fn is_labelled_throughout(&self, name: &str, of: &Rows) -> bool {
+        self.group.runs.iter().all(|run| {
+            !self.labels(run).get(name).is_empty() || of.count_in(run.start, run.start + run.rows) == 0
+        })
     }
 
     fn label_keys(&self, name: &str) -> Keys {
@@ -860,7 +857,7 @@ impl<'a> LogGroup<'a> {
             self.cells(column, of)?;
             let cells = self.cells.get(usize::from(column)).and_then(Option::as_ref);
             return match cells {
-                Some(Cells::Dictionary { texts, codes }) => {
+                Some(Cells::Dictionary { texts, codes, .. }) => {
                     Ok(Keys::Codes { texts: texts.clone(), codes: codes.clone() })
                 }
                 Some(Cells::Numbers { values, .. }) => Ok(Keys::Numbers { column, values: values.clone() }),
@@ -1067,7 +1064,7 @@ impl kenning_model::Record for Truth {
     }
 }
 
-fn field_of(filter: &Filter) -> Option<&Field> {
+pub(crate) fn field_of(filter: &Filter) -> Option<&Field> {
     match filter {
         Filter::Compare(field, ..)
         | Filter::OneOf(field, _)
@@ -1080,7 +1077,7 @@ fn field_of(filter: &Filter) -> Option<&Field> {
 }
 
 /// What a filter costs to look at, in the order of magnitude.
-fn cost(filter: &Filter) -> u8 {
+pub(crate) fn cost(filter: &Filter) -> u8 {
     match filter {
         Filter::All => 0,
         Filter::And(parts) | Filter::Or(parts) => parts.iter().map(cost).max().unwrap_or(0),
@@ -1103,6 +1100,13 @@ fn distinct(columns: &[Option<u16>]) -> Vec<u16> {
     used
 }
 
-fn whole<T>(values: Vec<T>, rows: usize) -> Result<Vec<T>, PartError> {
-    if values.len() == rows { Ok(values) } else { Err(damaged("a log column has another number of rows")) }
+/// The rows among some whose value contains what `finder` looks for, in pages at hand.
+fn find_in_pages(cells: &Cells, finder: &Finder<'_>, of: &Rows, found: &mut Rows) {
+    for page in of.pages() {
+        if let Some(values) = cells.page(page) {
+            let mut hits = Rows::none(of.bits.len() << 6);
+            values.find(finder, |row| hits.insert(page * PAGE_ROWS + row));
+            found.join(&hits.within(of));
+        }
+    }
 }

@@ -107,9 +107,17 @@ impl Kind {
 
     /// The bytes of a text of hex digits.
     pub(crate) fn unhex(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let Self::Hex { len } = self else { return None };
-        (text.len() == usize::from(*len) * 2).then_some(())?;
-        text.chunks_exact(2).map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+        let mut bytes = Vec::new();
+        self.unhex_into(text, &mut bytes).then_some(bytes)
+    }
+
+    /// Appends the bytes of a text of hex digits; false when it is none of this kind.
+    pub(crate) fn unhex_into(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
+        let Self::Hex { len } = self else { return false };
+        let byte = |pair: &[u8]| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
+        let start = out.len();
+        out.extend(text.chunks_exact(2).map_while(byte));
+        text.len() == usize::from(*len) * 2 && out.len() - start == usize::from(*len)
     }
 
     /// False when no text of this kind contains all bytes of `part` in a row.
@@ -160,8 +168,11 @@ impl Kind {
 
 /// Appends bytes as lower-case hex digits.
 pub(crate) fn push_hex(bytes: &[u8], out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
-        out.extend([byte >> 4, byte & 15].map(|n| char::from(if n < 10 { b'0' + n } else { b'a' + n - 10 })));
+        for half in [byte >> 4, byte & 15] {
+            out.push(DIGITS.get(usize::from(half)).copied().map_or('0', char::from));
+        }
     }
 }
 

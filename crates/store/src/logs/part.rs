@@ -6,6 +6,7 @@ use kenning_model::{Field, Filter, LabelSet, LogBatch, LogRow, Nanos, Severity, 
 use parquet::basic::Encoding;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 
+use super::aggregate::NumberMap;
 use super::group::{LogGroup, Parts};
 use super::index::{GroupIndex, INDEX_KEY, LogIndex, PAGE_ROWS, Run};
 use super::kind::Kind;
@@ -65,10 +66,7 @@ pub(crate) fn write(mut rows: Vec<Arrived<'_>>) -> Result<Option<Draft>, PartErr
     let start = rows.iter().map(|(row, _)| row.time).min();
     let end = rows.iter().map(|(row, _)| row.time).max();
     let (Some(start), Some(end)) = (start, end) else { return Ok(None) };
-    rows.sort_unstable_by(|(a, a_arrival), (b, b_arrival)| {
-        a.stream.cmp(b.stream).then(a.time.cmp(&b.time)).then(a_arrival.cmp(b_arrival))
-    });
-    let (streams, numbers) = number_streams(&rows)?;
+    let (streams, numbers) = sort_rows(&mut rows)?;
     rank_arrivals(&mut rows);
     let plan = Plan::new(rows.iter().map(|(row, _)| row.line));
     let (tick, unit) = tick_of(rows.iter().map(|(row, _)| row.time));
@@ -174,14 +172,42 @@ fn runs_of(rows: &[Arrived<'_>], numbers: &[i32]) -> Vec<Run> {
     runs
 }
 
-fn number_streams<'a>(rows: &[Arrived<'a>]) -> Result<(Vec<&'a LabelSet>, Vec<i32>), PartError> {
-    let (mut streams, mut numbers) = (Vec::new(), Vec::with_capacity(rows.len()));
-    for (row, _) in rows {
-        if streams.last() != Some(&row.stream) {
-            streams.push(row.stream);
+/// Sorts rows by stream, time and arrival; gives the streams in order and each row's place among them. Label sets are
+/// compared once per stream and batch, not once per row.
+fn sort_rows<'a>(rows: &mut Vec<Arrived<'a>>) -> Result<(Vec<&'a LabelSet>, Vec<i32>), PartError> {
+    let mut by_place: NumberMap<usize, u32> = NumberMap::default();
+    let mut sets: Vec<&LabelSet> = Vec::new();
+    let place = |(row, _): &Arrived<'a>| {
+        *by_place.entry(std::ptr::from_ref(row.stream).addr()).or_insert_with(|| {
+            sets.push(row.stream);
+            sets.len() as u32 - 1
+        })
+    };
+    let places: Vec<u32> = rows.iter().map(place).collect();
+    let mut order: Vec<u32> = (0..sets.len() as u32).collect();
+    let set = |at: &u32| sets.get(*at as usize).copied();
+    order.sort_by_key(set);
+    let (mut streams, mut ranks) = (Vec::new(), vec![0u32; sets.len()]);
+    for at in &order {
+        if streams.last().copied() != set(at) {
+            streams.extend(set(at));
         }
-        numbers.push(i32::try_from(streams.len() - 1).map_err(|_| damaged("a part has too many streams"))?);
+        if let Some(rank) = ranks.get_mut(*at as usize) {
+            *rank = streams.len() as u32 - 1;
+        }
     }
+    i32::try_from(streams.len()).map_err(|_| damaged("a part has too many streams"))?;
+    let rank = |place: &u32| ranks.get(*place as usize).copied().unwrap_or(0);
+    let mut keys: Vec<(u32, Nanos, u64, u32)> = places
+        .iter()
+        .zip(rows.iter())
+        .zip(0u32..)
+        .map(|((place, (row, arrival)), at)| (rank(place), row.time, *arrival, at))
+        .collect();
+    keys.sort_unstable();
+    let numbers = keys.iter().map(|(rank, ..)| rank.cast_signed()).collect();
+    let sorted = keys.iter().filter_map(|(.., at)| rows.get(*at as usize).copied()).collect();
+    *rows = sorted;
     Ok((streams, numbers))
 }
 
@@ -265,9 +291,9 @@ pub(crate) fn read_all(
 
 fn read_group(mut group: LogGroup<'_>) -> Result<(LogBatch, Vec<u64>), PartError> {
     let all = group.in_range(TimeRange::ALL, &Filter::All)?;
-    group.times()?;
+    group.times(&all)?;
     group.prepare(&all, Parts::ALL)?;
-    let arrivals = group.arrivals()?.to_vec();
+    let arrivals = group.arrivals(&all)?.to_vec();
     let arrivals: Vec<u64> = all.iter().filter_map(|row| arrivals.get(row).copied()).collect();
     let (mut batch, mut line) = (LogBatch::default(), String::new());
     let mut before = None;

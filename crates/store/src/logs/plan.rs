@@ -1,5 +1,6 @@
-//! How the lines of a part are cut into columns: one look at every line decides which templates and columns the part
-//! has and of what kind they are; a second one, group by group, fills them.
+//! How the lines of a part are cut into columns: one look at a sample of the lines decides which templates and columns
+//! the part has and of what kind they are; a second one at every line, group by group, fills them. A line that the
+//! sample did not foresee stays whole.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -22,8 +23,12 @@ const TEMPLATES_MAX: usize = 1024;
 const TEMPLATE_SHARE: usize = 128;
 /// Columns with more different values are no dictionaries.
 const DICTIONARY_MAX: usize = 1024;
-/// Of rows behind the first so many only each fourth is looked at for different values.
-const SAMPLED_WHOLE: usize = 4096;
+/// Lines in a row that are looked at ...
+const SAMPLE_RUN: usize = 32;
+/// ... of so many, where a part has more than [`SAMPLED_WHOLE`] rows. Runs, because neighbours share their template.
+const SAMPLE_OF: usize = 256;
+/// Rows of parts all of whose lines are looked at.
+const SAMPLED_WHOLE: usize = 32 << 10;
 
 /// Places of values in the key of a template.
 const VISIBLE: u8 = 1;
@@ -117,13 +122,18 @@ pub(crate) struct PlannedColumn {
 }
 
 impl Plan {
-    /// Looks at all lines of a part.
-    pub(crate) fn new<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> Self {
+    /// Looks at the lines of a part, or at a sample of them when they are many.
+    pub(crate) fn new<'a>(lines: impl ExactSizeIterator<Item = &'a str>) -> Self {
         let mut gathering = Gathering::default();
-        for (row, line) in lines.clone().enumerate() {
-            gathering.add(row, line);
+        let all = lines.len() <= SAMPLED_WHOLE;
+        let mut looked_at = 0;
+        for (row, line) in lines.enumerate() {
+            if all || row % SAMPLE_OF < SAMPLE_RUN {
+                gathering.add(line);
+                looked_at += 1;
+            }
         }
-        gathering.finish(lines.count())
+        gathering.finish(looked_at)
     }
 }
 
@@ -138,7 +148,7 @@ struct Gathering {
 }
 
 impl Gathering {
-    fn add(&mut self, row: usize, line: &str) {
+    fn add(&mut self, line: &str) {
         if !self.cutter.cut(line) {
             return;
         }
@@ -152,11 +162,10 @@ impl Gathering {
         };
         let Some(seen) = self.seen.get_mut(place) else { return };
         seen.rows += 1;
-        let is_sampled = row < SAMPLED_WHOLE || row.is_multiple_of(4);
         for (slot, value) in seen.template.slots.iter().zip(self.cutter.values(line)) {
             let Some(column) = self.columns.get_mut(usize::from(slot.column)) else { continue };
             column.guess.add(value);
-            if is_sampled && column.values.len() <= DICTIONARY_MAX {
+            if column.values.len() <= DICTIONARY_MAX {
                 let mut hasher = DefaultHasher::new();
                 value.hash(&mut hasher);
                 column.values.insert(hasher.finish());
@@ -266,6 +275,9 @@ pub(crate) struct Filler<'p> {
     templates: Vec<Option<i32>>,
     lines: Texts,
     columns: Vec<Filling>,
+    /// Work space: the numbers and the bytes of the line at hand.
+    numbers: Vec<i64>,
+    bytes: Vec<u8>,
 }
 
 /// Texts of a column in one buffer, and the rows that have one.
@@ -328,13 +340,6 @@ enum Filling {
     Numbers { values: Vec<i64>, definition: Vec<i16> },
 }
 
-/// A value ready for its column.
-enum Cell<'l> {
-    Number(i64),
-    Text(&'l str),
-    Hex(Vec<u8>),
-}
-
 /// The columns of a row group that hold its lines.
 pub(crate) struct Filled {
     pub(crate) lines: Column,
@@ -359,6 +364,8 @@ impl<'p> Filler<'p> {
             templates: Vec::new(),
             lines: Texts::default(),
             columns: plan.columns.iter().map(filling).collect(),
+            numbers: Vec::new(),
+            bytes: Vec::new(),
         }
     }
 
@@ -367,20 +374,34 @@ impl<'p> Filler<'p> {
         let row = self.rows;
         self.rows += 1;
         let template = self.cutter.cut(line).then(|| self.template()).flatten();
-        let cells = template.and_then(|number| Some((number, self.cells(number, line)?)));
-        self.templates.push(cells.as_ref().map(|(number, _)| *number as i32));
-        let Some((number, cells)) = cells else { return self.lines.push(row, line.as_bytes()) };
-        let slots = self.plan.templates.get(number as usize).map_or(&[][..], |template| &template.slots);
-        for (slot, cell) in slots.iter().zip(cells) {
-            match (self.columns.get_mut(usize::from(slot.column)), cell) {
-                (Some(Filling::Numbers { values, definition }), Cell::Number(number)) => {
-                    values.push(number);
+        let template = template.filter(|number| self.parse(*number, line));
+        self.templates.push(template.map(|number| number as i32));
+        match template {
+            Some(number) => self.place(row, number, line),
+            None => self.lines.push(row, line.as_bytes()),
+        }
+    }
+
+    /// Puts the values of the line just parsed into their columns.
+    fn place(&mut self, row: usize, template: u32, line: &str) {
+        let slots = self.plan.templates.get(template as usize).map_or(&[][..], |template| &template.slots);
+        let (mut numbers, mut bytes) = (self.numbers.iter(), self.bytes.as_slice());
+        for (slot, value) in slots.iter().zip(self.cutter.values(line)) {
+            let place = usize::from(slot.column);
+            let kind = self.plan.columns.get(place).map(|column| &column.kind);
+            match (self.columns.get_mut(place), kind) {
+                (Some(Filling::Numbers { values, definition }), _) => {
+                    values.extend(numbers.next());
                     definition.resize(row, 0);
                     definition.push(1);
                 }
-                (Some(Filling::Texts(texts)), Cell::Text(text)) => texts.push(row, text.as_bytes()),
-                (Some(Filling::Texts(texts)), Cell::Hex(bytes)) => texts.push(row, &bytes),
-                _ => {}
+                (Some(Filling::Texts(texts)), Some(Kind::Hex { len })) => {
+                    let (own, rest) = bytes.split_at_checked(usize::from(*len)).unwrap_or_default();
+                    bytes = rest;
+                    texts.push(row, own);
+                }
+                (Some(Filling::Texts(texts)), _) => texts.push(row, value.as_bytes()),
+                (None, _) => {}
             }
         }
     }
@@ -390,24 +411,28 @@ impl<'p> Filler<'p> {
             Some((key, template)) if *key == self.cutter.key => *template,
             _ => {
                 let template = self.plan.by_key.get(&self.cutter.key).copied();
-                self.last = Some((self.cutter.key.clone(), template));
+                let (mut key, _) = self.last.take().unwrap_or_default();
+                key.clone_from(&self.cutter.key);
+                self.last = Some((key, template));
                 template
             }
         }
     }
 
-    /// The values of the line just cut; none when one of them would not come back.
-    fn cells<'l>(&self, template: u32, line: &'l str) -> Option<Vec<Cell<'l>>> {
-        let slots = &self.plan.templates.get(template as usize)?.slots;
-        let cell = |(slot, value): (&Slot, &'l str)| {
-            let kind = &self.plan.columns.get(usize::from(slot.column))?.kind;
-            match kind {
-                Kind::Text => Some(Cell::Text(value)),
-                Kind::Hex { .. } => kind.unhex(value.as_bytes()).map(Cell::Hex),
-                Kind::Int { .. } | Kind::Decimal { .. } => kind.parse(value).map(Cell::Number),
+    /// Makes numbers and bytes of the values of the line just cut; false when one of them would not come back.
+    fn parse(&mut self, template: u32, line: &str) -> bool {
+        let plan = self.plan;
+        self.numbers.clear();
+        self.bytes.clear();
+        let slots = plan.templates.get(template as usize).map_or(&[][..], |template| &template.slots);
+        slots.iter().zip(self.cutter.values(line)).all(|(slot, value)| {
+            match plan.columns.get(usize::from(slot.column)).map(|column| &column.kind) {
+                Some(Kind::Text) => true,
+                Some(kind @ Kind::Hex { .. }) => kind.unhex_into(value.as_bytes(), &mut self.bytes),
+                Some(kind) => kind.parse(value).map(|number| self.numbers.push(number)).is_some(),
+                None => false,
             }
-        };
-        slots.iter().zip(self.cutter.values(line)).map(cell).collect()
+        })
     }
 
     /// The column of whole lines, that of template numbers, those of fields, and the grams of those that are searched.

@@ -1,15 +1,17 @@
 //! The scan of log records over heads and parts.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kenning_model::{
-    Agg, Block, DistinctOf, Field, Flow, Group, LabelSet, LogBatch, LogRow, Nanos, Order, Record, Scan,
-    ScanError, ScanSummary, Severity, Shape, SpanId, TraceId, number_of,
+    Agg, Block, DistinctOf, Field, Filter, Flow, Group, LabelSet, LineSyntax, LogBatch, LogRow, Nanos, Order,
+    PlainFields, Record, Scan, ScanError, ScanSummary, Severity, Shape, SpanId, TraceId, ValueRef, number_of,
 };
+use memchr::memmem::Finder;
 
 use super::aggregate::{self, NumberCounts, Numbers};
-use super::group::{LogGroup, Parts, Rows};
+use super::group::{LogGroup, Parts, Rows, cost, field_of};
 use super::head::LogRun;
 use super::part::{Wanted, read};
 use crate::parts::PartError;
@@ -60,23 +62,30 @@ impl<'a> Collector<'a> {
         }
     }
 
-    fn add(&mut self, row: &LogRow<'_>, place: Place, work: &mut Work<'_>) -> Result<(), ScanError> {
+    /// Adds a row; `record` is the same row for those who look at its fields.
+    fn add(
+        &mut self,
+        row: &LogRow<'_>,
+        record: &impl Record,
+        place: Place,
+        work: &mut Work<'_>,
+    ) -> Result<(), ScanError> {
         match self {
             Self::Rows(top) if top.excludes(&place) => Ok(()),
             Self::Rows(top) => {
                 let bytes = ENTRY_BYTES + size_of::<Kept>() + row.line.len() + row.metadata.heap_bytes();
                 top.add(place, bytes, Kept::of(row), work)
             }
-            Self::Groups(groups, ..) => groups.add(row.time, row.line.len(), row, work),
-            Self::Numbers(numbers, by, of) => match number_of(&row.text_of(of)) {
+            Self::Groups(groups, ..) => groups.add(row.time, row.line.len(), record, work),
+            Self::Numbers(numbers, by, of) => match number_of(&record.text_of(of)) {
                 Some(number) => {
-                    let key = by.iter().map(|field| row.text_of(field).into()).collect();
+                    let key = by.iter().map(|field| record.text_of(field).into()).collect();
                     numbers.add(key, row.time, number, work)
                 }
                 None => Ok(()),
             },
             Self::Streams(sets, _) => sets.add(row.stream, work),
-            Self::Values(texts, field) => texts.add_values(row, field, work),
+            Self::Values(texts, field) => texts.add_values(record, field, work),
         }
     }
 
@@ -135,8 +144,8 @@ impl<'a> Collector<'a> {
                 numbers.add_group(by, of, group, rows, work)
             }
             Self::Rows(top) => {
-                let arrivals = group.arrivals()?.to_vec();
-                let times = group.times()?;
+                let arrivals = group.arrivals(rows)?.to_vec();
+                let times = group.times(rows)?;
                 let place = |row: usize| {
                     let arrival = arrivals.get(row).copied().unwrap_or(0);
                     ((times.get(row).copied().unwrap_or(Nanos(0)), order, arrival), row)
@@ -158,14 +167,14 @@ impl<'a> Collector<'a> {
         work: &mut Work<'_>,
     ) -> Result<(), PartError> {
         let parts = self.parts();
-        group.times()?;
+        group.times(rows)?;
         group.prepare(rows, parts)?;
-        let arrivals = group.arrivals()?.to_vec();
+        let arrivals = group.arrivals(rows)?.to_vec();
         let mut line = String::new();
         group.for_each_run(rows, |_, labels, at| {
             let row = group.row(at, labels, parts, &mut line)?;
             let place = (row.time, order, arrivals.get(at).copied().unwrap_or(0));
-            Ok(self.add(&row, place, work)?)
+            Ok(self.add(&row, &row, place, work)?)
         })
     }
 }
@@ -375,17 +384,138 @@ fn add_rows(
     let scan = work.scan;
     let wanted: Vec<bool> = batch.streams.iter().map(|labels| may_match(&scan.filter, labels)).collect();
     work.summary.rows += batch.len() as u64;
-    for (at, (stream, time)) in batch.stream.iter().zip(&batch.time).enumerate() {
-        if !scan.time.contains(*time) || wanted.get(*stream as usize) != Some(&true) {
-            continue;
+    let mut rows = Rows::none(batch.len());
+    if wanted.contains(&true) {
+        for (at, (stream, time)) in batch.stream.iter().zip(&batch.time).enumerate() {
+            if scan.time.contains(*time) && wanted.get(*stream as usize) == Some(&true) {
+                rows.insert(at);
+            }
         }
-        if let Some(row) = batch.row(at)
-            && scan.filter.matches(&row)
-        {
-            collector.add(&row, (row.time, order, arrival(at)), work)?;
+    }
+    let cut = RefCell::default();
+    for at in batch_rows_passing(batch, &scan.filter, rows, &cut).iter() {
+        if let Some(row) = batch.row(at) {
+            let place = (row.time, order, arrival(at));
+            collector.add(&row, &CutRow { row, at, cut: &cut }, place, work)?;
         }
     }
     Ok(())
+}
+
+/// The row whose line was read last, by which syntax, whether it is plain, and its fields.
+#[derive(Default)]
+struct CutLine {
+    of: Option<(usize, LineSyntax, bool)>,
+    fields: PlainFields,
+}
+
+/// A row of a batch whose line is cut at most once for all tests of its fields.
+struct CutRow<'a> {
+    row: LogRow<'a>,
+    at: usize,
+    cut: &'a RefCell<CutLine>,
+}
+
+impl CutRow<'_> {
+    /// Looks at the fields when the line is plain.
+    fn plain<T>(&self, syntax: LineSyntax, look: impl FnOnce(&PlainFields) -> Option<T>) -> Option<T> {
+        let mut cut = self.cut.try_borrow_mut().ok()?;
+        let is_plain = match cut.of {
+            Some((at, of, is_plain)) if (at, of) == (self.at, syntax) => is_plain,
+            _ => {
+                let is_plain = cut.fields.read(syntax, self.row.line);
+                cut.of = Some((self.at, syntax, is_plain));
+                is_plain
+            }
+        };
+        is_plain.then(|| look(&cut.fields)).flatten()
+    }
+}
+
+impl Record for CutRow<'_> {
+    fn any(&self, field: &Field, test: &mut dyn FnMut(ValueRef<'_>) -> bool) -> bool {
+        match field {
+            Field::Parsed(syntax, name)
+                if self.row.stream.get(name).is_empty() && self.row.metadata.get(name).is_empty() =>
+            {
+                let value = self.plain(*syntax, |fields| fields.value(self.row.line, name));
+                value.is_some_and(|value| test(ValueRef::Str(value)))
+            }
+            Field::Plain(syntax) => self.plain(*syntax, |_| Some(())).is_some() && test(ValueRef::Bool(true)),
+            _ => self.row.any(field, test),
+        }
+    }
+}
+
+/// True when a filter cuts lines.
+fn cuts(filter: &Filter) -> bool {
+    looks_at(filter, &|field| matches!(field, Field::Parsed(..) | Field::Plain(_)))
+}
+
+/// The rows of a batch among some that pass a filter: labels are looked at once per stream, and texts are looked for in
+/// all lines at once.
+fn batch_rows_passing(batch: &LogBatch, filter: &Filter, of: Rows, cut: &RefCell<CutLine>) -> Rows {
+    if of.is_empty() {
+        return of;
+    }
+    let by_row = |filter: &Filter, of: &Rows| {
+        of.keeping(|at| batch.row(*at).is_some_and(|row| filter.matches(&CutRow { row, at: *at, cut })))
+    };
+    match filter {
+        Filter::All => of,
+        Filter::And(parts) => {
+            let (fields, mut others): (Vec<&Filter>, Vec<&Filter>) =
+                parts.iter().partition(|part| cuts(part));
+            others.sort_by_key(|part| cost(part));
+            let left = others.into_iter().fold(of, |left, part| batch_rows_passing(batch, part, left, cut));
+            match fields.as_slice() {
+                [] => left,
+                // Row by row, so that each line is cut once.
+                _ => by_row(&Filter::And(fields.into_iter().cloned().collect()), &left),
+            }
+        }
+        _ if cuts(filter) => by_row(filter, &of),
+        Filter::Or(parts) => {
+            let mut found = Rows::none(batch.len());
+            for part in parts {
+                found.join(&batch_rows_passing(batch, part, of.minus(&found), cut));
+            }
+            found
+        }
+        Filter::Not(part) => of.minus(&batch_rows_passing(batch, part, of.clone(), cut)),
+        Filter::Contains(Field::Line, needle) if !needle.is_empty() => {
+            let mut found = Rows::none(batch.len());
+            let finder = Finder::new(needle.as_bytes());
+            // Where few rows are left, a search over all lines would look at too much.
+            if of.len() * SPARSE_ROWS < batch.len() {
+                let has = |row: &usize| finder.find(batch.line.get(*row).as_bytes()).is_some();
+                of.iter().filter(has).for_each(|row| found.insert(row));
+                return found;
+            }
+            batch.line.find(&finder, |row| found.insert(row));
+            found.within(&of)
+        }
+        leaf if matches!(field_of(leaf), Some(Field::Label(_))) => {
+            let labels = |labels: &LabelSet| leaf.matches(&Labels(labels));
+            let passes: Vec<bool> = batch.streams.iter().map(labels).collect();
+            let stream = |row: &usize| batch.stream.get(*row).map(|stream| *stream as usize);
+            let is_passed = |row: &usize| stream(row).and_then(|stream| passes.get(stream)) == Some(&true);
+            of.keeping(is_passed)
+        }
+        leaf => by_row(leaf, &of),
+    }
+}
+
+/// One row in so many is few.
+const SPARSE_ROWS: usize = 8;
+
+/// A row of which only its stream's labels are known.
+struct Labels<'a>(&'a LabelSet);
+
+impl Record for Labels<'_> {
+    fn any(&self, field: &Field, test: &mut dyn FnMut(ValueRef<'_>) -> bool) -> bool {
+        matches!(field, Field::Label(name) if test(ValueRef::Str(self.0.get(name))))
+    }
 }
 
 fn finish(
@@ -397,7 +527,7 @@ fn finish(
     match collector {
         Collector::Rows(top) => emit_rows(&top.finish(), work, sink),
         Collector::Groups(mut groups, numbers, spec) => {
-            numbers.finish(&mut groups, &spec.aggs, work)?;
+            numbers.finish(&mut groups, spec, work)?;
             work.emit(groups.finish(), None, Block::Groups, sink)
         }
         Collector::Numbers(numbers, ..) => work.emit(numbers.finish(), None, Block::Numbers, sink),

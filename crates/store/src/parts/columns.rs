@@ -450,6 +450,21 @@ impl GroupReader<'_> {
         Ok(self.group.get_column_page_reader(index)?)
     }
 
+    /// True when a column has a dictionary.
+    pub(crate) fn has_dictionary(&self, index: usize) -> bool {
+        let column = self.metadata().columns().get(index);
+        column.is_some_and(|column| column.dictionary_page_offset().is_some())
+    }
+
+    /// True when a column has a dictionary and all of its pages refer to it.
+    pub(crate) fn is_all_dictionary(&self, index: usize) -> bool {
+        let mask = self.metadata().columns().get(index).and_then(|column| column.page_encoding_stats_mask());
+        let is_only = mask.is_some_and(|mask| {
+            mask.is_only(Encoding::RLE_DICTIONARY) || mask.is_only(Encoding::PLAIN_DICTIONARY)
+        });
+        is_only && self.has_dictionary(index)
+    }
+
     /// The rows of a column in these ranges, ascending and apart.
     pub(crate) fn column_rows(&self, index: usize, ranges: &[Range<usize>]) -> Result<Column, PartError> {
         if index >= self.group.num_columns() {

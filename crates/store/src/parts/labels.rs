@@ -2,21 +2,48 @@
 //! group. Rows of a series lie together, so the map costs a few bits on every other row, and a row group can be read on
 //! its own.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use kenning_model::LabelSet;
 use parquet::data_type::ByteArray;
 
-use super::columns::{Column, Values, bytes_of, cut_rows, text_of};
+use super::columns::{Column, Values, bytes_of, text_of};
 use super::{PartError, damaged};
 
 /// The columns of a map from text to text: one set or nothing per row.
 pub(crate) fn map_columns<'a>(rows: impl Iterator<Item = Option<&'a LabelSet>> + Clone) -> [Column; 2] {
-    let pairs = |row: Option<&'a LabelSet>| row.into_iter().flat_map(LabelSet::iter);
-    let keys = rows.clone().map(|row| pairs(row).map(|(name, _)| bytes_of(name.as_bytes())));
-    let values = rows.map(|row| pairs(row).map(|(_, value)| bytes_of(value.as_bytes())));
-    [Column::repeated(keys, Values::Bytes), Column::repeated(values, Values::Bytes)]
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
+    let (mut definition, mut repetition) = (Vec::new(), Vec::new());
+    // The set before and where its texts begin: neighbours are mostly alike and share them.
+    let mut before: Option<(&LabelSet, usize)> = None;
+    for row in rows {
+        let set = row.filter(|set| !set.is_empty());
+        let Some(set) = set else {
+            repetition.push(0);
+            definition.push(0);
+            continue;
+        };
+        let start = keys.len();
+        match before {
+            Some((known, from)) if known == set => {
+                keys.extend_from_within(from..from + set.len());
+                values.extend_from_within(from..from + set.len());
+            }
+            _ => {
+                keys.extend(set.iter().map(|(name, _)| bytes_of(name.as_bytes())));
+                values.extend(set.iter().map(|(_, value)| bytes_of(value.as_bytes())));
+            }
+        }
+        before = Some((set, start));
+        repetition.push(0);
+        repetition.extend(std::iter::repeat_n(1, set.len() - 1));
+        definition.extend(std::iter::repeat_n(1, set.len()));
+    }
+    let column =
+        |values, definition, repetition| Column { values: Values::Bytes(values), definition, repetition };
+    [column(keys, definition.clone(), repetition.clone()), column(values, definition, repetition)]
 }
 
 /// Builds the columns of a map as rows come: a set on the first row of a run, nothing on the others.
@@ -55,17 +82,57 @@ impl MapBuilder {
 
 /// The sets that [`map_columns`] wrote, one per row; a row without a set reads as the empty set.
 pub(crate) fn read_map(keys: Column, values: Column) -> Result<Vec<LabelSet>, PartError> {
-    let keys = rows_of(keys)?;
-    let values = rows_of(values)?;
-    if keys.len() != values.len() {
+    let (definition, repetition) = (keys.definition.clone(), keys.repetition.clone());
+    if (&definition, &repetition) != (&values.definition, &values.repetition) {
         return Err(damaged("a map's keys and values differ in rows"));
     }
-    keys.iter().zip(&values).map(|(keys, values)| label_set(keys, values)).collect()
+    let (keys, values) = (keys.into_bytes()?, values.into_bytes()?);
+    let mut known = KnownSets::default();
+    let (mut sets, mut start, mut end, mut level) = (Vec::new(), 0, 0, 0);
+    while level < definition.len() {
+        let levels = definition.get(level..).unwrap_or_default().iter();
+        let mut row = levels.zip(repetition.get(level..).unwrap_or_default()).enumerate();
+        let row = row.by_ref().take_while(|(at, (_, repeated))| *at == 0 || **repeated > 0);
+        for (_, (defined, _)) in row {
+            end += usize::from(*defined > 0);
+            level += 1;
+        }
+        sets.push(match end - start {
+            0 => LabelSet::empty(),
+            _ => known
+                .set(keys.get(start..end).unwrap_or_default(), values.get(start..end).unwrap_or_default())?,
+        });
+        start = end;
+    }
+    Ok(sets)
 }
 
-fn rows_of(column: Column) -> Result<Vec<Vec<ByteArray>>, PartError> {
-    let (definition, repetition) = (column.definition.clone(), column.repetition.clone());
-    Ok(cut_rows(&definition, &repetition, column.into_bytes()?))
+/// Most different sets that [`KnownSets`] remembers.
+const KNOWN_SETS_MAX: usize = 4096;
+
+/// Sets that came before: records of a source share few.
+#[derive(Default)]
+struct KnownSets {
+    sets: HashMap<Vec<u8>, LabelSet>,
+    key: Vec<u8>,
+}
+
+impl KnownSets {
+    fn set(&mut self, keys: &[ByteArray], values: &[ByteArray]) -> Result<LabelSet, PartError> {
+        self.key.clear();
+        for text in keys.iter().chain(values) {
+            self.key.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            self.key.extend_from_slice(text.data());
+        }
+        if let Some(set) = self.sets.get(&self.key) {
+            return Ok(set.clone());
+        }
+        let set = label_set(keys, values)?;
+        if self.sets.len() < KNOWN_SETS_MAX {
+            self.sets.insert(self.key.clone(), set.clone());
+        }
+        Ok(set)
+    }
 }
 
 fn label_set(keys: &[ByteArray], values: &[ByteArray]) -> Result<LabelSet, PartError> {

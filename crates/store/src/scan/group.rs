@@ -41,6 +41,11 @@ impl<'a> Groups<'a> {
         Ok(())
     }
 
+    /// True without groups.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     /// The bucket of a time.
     pub(crate) fn bucket(&self, time: Nanos) -> Nanos {
         bucket_end(self.group, time)
@@ -86,6 +91,8 @@ impl<'a> Groups<'a> {
     pub(crate) fn finish(self) -> Vec<GroupRow> {
         let groups = self.groups.into_iter();
         let mut rows: Vec<_> = groups.map(|((time, key), values)| GroupRow { time, key, values }).collect();
+        rows.sort_unstable_by_key(|row| row.time);
+        self.group.keep_top(&mut rows);
         rows.sort_unstable_by(|a, b| a.time.cmp(&b.time).then_with(|| a.key.cmp(&b.key)));
         rows
     }

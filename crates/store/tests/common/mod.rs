@@ -435,10 +435,8 @@ impl Chance {
             0 => Shape::Distinct(DistinctOf::LabelSets),
             1 => Shape::Distinct(DistinctOf::Names),
             2 => Shape::Distinct(DistinctOf::Values(field)),
-            3 | 4 | 6 if matches!(table, Table::Logs | Table::Spans) => Shape::Group(Group {
-                step: self.pick(&[None, Some((Nanos(EPOCH_MS * 1_000_000), 10_000_000_000))]),
-                by: (0..self.below(3)).map(|_| self.field(table)).collect(),
-                aggs: if self.one_in(2) {
+            3 | 4 | 6 if matches!(table, Table::Logs | Table::Spans) => {
+                let aggs = if self.one_in(2) {
                     vec![Agg::Count, Agg::LineBytes]
                 } else {
                     vec![
@@ -448,8 +446,15 @@ impl Chance {
                         Agg::Min(self.field(table)),
                         Agg::Max(self.field(table)),
                     ]
-                },
-            }),
+                };
+                Shape::Group(Group {
+                    step: self.pick(&[None, Some((Nanos(EPOCH_MS * 1_000_000), 10_000_000_000))]),
+                    by: (0..self.below(3)).map(|_| self.field(table)).collect(),
+                    // Sums of doubles differ in their last digits, so that ties would too.
+                    top: self.pick(&[None, None, Some(1), Some(3)]).filter(|_| aggs.len() == 2),
+                    aggs,
+                })
+            }
             5 if table == Table::Logs => {
                 Shape::Numbers { by: (0..self.below(3)).map(|_| self.field(table)).collect(), of: field }
             }
