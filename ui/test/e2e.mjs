@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { launch } from "./browser.mjs";
+import { logSteps } from "./e2e_logs.mjs";
 import { startMock } from "./mock.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -420,7 +421,10 @@ async function accessibleEverywhere() {
 
 const page = await newPage();
 let current = "";
+/** Part of the names of the steps to run; all of them without. */
+const only = process.env.KENNING_E2E ?? "";
 const step = async (name, run) => {
+  if (only && !name.includes(only)) return undefined;
   current = name;
   const began = performance.now();
   const value = await run();
@@ -450,6 +454,8 @@ try {
   await step("a broken query says where", () => brokenQuery(page));
   if (mock) await step("an empty tenant is told how to begin", () => emptyTenant(page));
   if (mock) await step("a failing server is said, Retry recovers", () => failingServer(page));
+  const foreign = () => complaints.filter((c) => c.startsWith("foreign"));
+  for (const [name, run] of logSteps({ page, ui, params, mock, foreign })) await step(name, run);
   await step("WCAG 2.2 AA in both themes, wide and narrow", () => accessibleEverywhere());
 } catch (e) {
   mkdirSync(CACHE, { recursive: true });

@@ -171,7 +171,8 @@ function selectLines(query, startNs, endNs, tenant = "") {
     only.every((p) => p.test(l.line)) &&
     !except.some((p) => p.test(l.line)) &&
     (labels.length === 0 || fits({ ...flat(l.line), ...l.meta, ...l.stream }, labels));
-  const lines = tenant === "hostile" ? hostileLines(startNs / 1000, endNs / 1000) : secondsOf(startNs, endNs).flatMap(linesOf).filter((l) => l.us >= startNs / 1000 && l.us < endNs / 1000);
+  const [fromUs, toUs] = [Math.round(startNs / 1000), Math.round(endNs / 1000)];
+  const lines = tenant === "hostile" ? hostileLines(fromUs, toUs) : secondsOf(startNs, endNs).flatMap(linesOf).filter((l) => l.us >= fromUs && l.us < toUs);
   return lines.filter(keep).map((l) => ({ ...l, parsed: parsing ? flat(l.line) : {}, line: format ? (flat(l.line)[format] ?? "") : l.line }));
 }
 
@@ -194,9 +195,12 @@ const durationS = (text) => {
   return Number(n) * { s: 1, m: 60, h: 3600, d: 86_400 }[u];
 };
 
+/** Nanoseconds as text, rounded up to the microseconds of the mock's lines: a double does not hold the rest. */
+const wholeMicros = (ns) => Number((BigInt(ns) + 999n) / 1000n) * 1000;
+
 function lokiRange(q, _m, tenant) {
   const query = checkedLog(q.get("query"));
-  const [start, end] = [Number(q.get("start")), Number(q.get("end"))];
+  const [start, end] = [wholeMicros(q.get("start")), wholeMicros(q.get("end"))];
   const forward = q.get("direction") === "forward";
   const limit = Number(q.get("limit") ?? 100);
   const volume = /^sum by \(([^)]+)\) \(count_over_time\((.*) \[(\w+)\]\)\)$/s.exec(query);
@@ -493,13 +497,14 @@ function send(response, status, type, body) {
   response.end(body);
 }
 
-async function handle(request, response, failing) {
+async function handle(request, response, failing, instead) {
   const url = new URL(request.url, "http://mock");
   if (url.pathname === "/") return response.writeHead(302, { Location: "/ui/" }).end();
   if (url.pathname.startsWith("/ui/")) {
     const file = asset(url.pathname.slice(4));
     return file ? send(response, 200, file.type, file.body) : send(response, 404, "text/plain", "404 page not found");
   }
+  if (instead) return instead(request, response);
   let body = "";
   for await (const chunk of request) body += chunk;
   const query = new URLSearchParams(request.method === "POST" ? body : url.search);
@@ -512,10 +517,13 @@ async function handle(request, response, failing) {
   }
 }
 
-/** Starts the mock; `failing()` decides per request whether the APIs fail. Resolves to { url, close }. */
-export function startMock(port = 0, failing = () => false) {
-  const server = createServer((q, s) => void handle(q, s, failing));
-  server.on("upgrade", tail);
+/**
+ * Starts the mock; `failing()` decides per request whether the APIs fail. `instead` and `insteadUpgrade` answer the APIs
+ * in its place. Resolves to { url, close }.
+ */
+export function startMock(port = 0, failing = () => false, instead = null, insteadUpgrade = tail) {
+  const server = createServer((q, s) => void handle(q, s, failing, instead));
+  server.on("upgrade", insteadUpgrade);
   return new Promise((resolve) => {
     server.listen(port, "127.0.0.1", () => {
       const url = `http://127.0.0.1:${server.address().port}`;

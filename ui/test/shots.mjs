@@ -20,7 +20,16 @@ async function firstTrace() {
 }
 
 const id = await firstTrace();
+/** The LogQL of the two documents (docs/requirements.md W5, R5); needs a server that has their streams. */
+const document = (query, more = "") => `logs?from=now-1h&q=${encodeURIComponent(query)}${more}`;
 const PAGES = {
+  "logs-w5-contains": [document('{service="wotr-api"} |= "error"')],
+  "logs-w5-json": [document('{container="fastapi"} | json | level="ERROR"'), async (p) => p.locator(".log-row[data-row]").nth(2).click()],
+  "logs-w5-format": [document('{service="wotr-consumer"} | json | line_format "{{.message}}"')],
+  "logs-r5-all": [document('{service="api"}')],
+  "logs-r5-level": [document('{service="api", level="error"}')],
+  "logs-r5-contains": [document('{service="api"} |= "Image created"', "&cols=image_id,user_id,duration")],
+  "logs-r5-patterns": [document('{service="api"}', "&view=patterns")],
   home: [""],
   empty: ["?tenant=empty"],
   metrics: ["metrics?from=now-1h"],

@@ -4,11 +4,11 @@ use crate::Embedded;
 
 pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
-        path: "assets/app-KBOBXOU3.js",
+        path: "assets/app-LMFMK6Z6.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"f8ea5bcf77a51fa6b60ac5e29733c779\"",
+        etag: "\"112ec9fa86e5e54ddb23a54f8ff3bfd5\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/app-KBOBXOU3.js"),
+        body: include_bytes!("../../../ui/dist/assets/app-LMFMK6Z6.js"),
     },
     Embedded {
         path: "assets/chunk-373ECOIW.js",
@@ -16,6 +16,13 @@ pub(crate) static ASSETS: &[Embedded] = &[
         etag: "\"e1c9a4c9d495e5af4fa4e0467a569997\"",
         immutable: true,
         body: include_bytes!("../../../ui/dist/assets/chunk-373ECOIW.js"),
+    },
+    Embedded {
+        path: "assets/chunk-3BWPAKIF.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"6c4b040584ceaf2c596614acec2bf303\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-3BWPAKIF.js"),
     },
     Embedded {
         path: "assets/chunk-3CP2Z6SY.js",
@@ -179,13 +186,6 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-SCPTJ6M2.js"),
     },
     Embedded {
-        path: "assets/chunk-SS3XSODN.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"c16004109a27209a8e232cb324b35b31\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-SS3XSODN.js"),
-    },
-    Embedded {
         path: "assets/chunk-TCQ2BIJD.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"8dd5d1483e0740977106947ebb19e1a0\"",
@@ -207,11 +207,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-X7RCWX5W.js"),
     },
     Embedded {
-        path: "assets/command-JDVWDNS5.js",
+        path: "assets/command-W76GHRE7.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"dd120670f30056c57247dcfa964b74e5\"",
+        etag: "\"c5482c79e576779d09c5a7a04bc3dfc0\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/command-JDVWDNS5.js"),
+        body: include_bytes!("../../../ui/dist/assets/command-W76GHRE7.js"),
     },
     Embedded {
         path: "assets/exemplars-I46EWVMC.js",
@@ -228,11 +228,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/heatmap-LPBH66AF.js"),
     },
     Embedded {
-        path: "assets/help-QLFF5NXC.js",
+        path: "assets/help-FVMV5V4O.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"220e5a253294a7fb3b51ebb31f4c32ec\"",
+        etag: "\"bf3cf52d1e8d9df763e84f419f6e386c\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/help-QLFF5NXC.js"),
+        body: include_bytes!("../../../ui/dist/assets/help-FVMV5V4O.js"),
     },
     Embedded {
         path: "assets/home-RPNT7JBE.css",
@@ -263,11 +263,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/line-24H6AAWN.js"),
     },
     Embedded {
-        path: "assets/logs-OGGPNVKJ.js",
+        path: "assets/logs-NRVPWRPI.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"a73a7705ccc47f1c6732a6ad16d914ae\"",
+        etag: "\"21e9684f9c37841b641f210af741b12f\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/logs-OGGPNVKJ.js"),
+        body: include_bytes!("../../../ui/dist/assets/logs-NRVPWRPI.js"),
     },
     Embedded {
         path: "assets/logs_fields-R3CV3KC3.js",
@@ -284,11 +284,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/logs_patterns-NSPORZWQ.js"),
     },
     Embedded {
-        path: "assets/logs_peek-WQ3A4MT3.js",
+        path: "assets/logs_peek-GNXQXAG7.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"95e476aed5cee6a3d9442b917a920d02\"",
+        etag: "\"f22f124fda8b4a13081d198c2c1a238e\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/logs_peek-WQ3A4MT3.js"),
+        body: include_bytes!("../../../ui/dist/assets/logs_peek-GNXQXAG7.js"),
     },
     Embedded {
         path: "assets/logs_query-OBUTVW2O.js",
@@ -466,11 +466,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/services-MQ5A4QTU.js"),
     },
     Embedded {
-        path: "assets/signals-4QTO2RRM.css",
+        path: "assets/signals-VS5BWPMS.css",
         content_type: "text/css; charset=utf-8",
-        etag: "\"a9bd042a6fe804a592249d8761d2a0f9\"",
+        etag: "\"d6b6079f2ad4bae8b218d4d545fd9351\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/signals-4QTO2RRM.css"),
+        body: include_bytes!("../../../ui/dist/assets/signals-VS5BWPMS.css"),
     },
     Embedded {
         path: "assets/style-IUAJXSZ7.css",
@@ -517,7 +517,7 @@ pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
         path: "index.html",
         content_type: "text/html; charset=utf-8",
-        etag: "\"9ded166f097dab6475ac6c98c33dc826\"",
+        etag: "\"9bc211b2a172af46a9c47a78ac10a916\"",
         immutable: false,
         body: include_bytes!("../../../ui/dist/index.html"),
     },

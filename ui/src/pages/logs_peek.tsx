@@ -90,7 +90,7 @@ function JsonText({ line }: { line: LogLine }) {
   );
 }
 
-function Ways({ line, serviceLabel, r }: { line: LogLine; serviceLabel: string; r: Range }) {
+function Ways({ line, serviceLabel }: { line: LogLine; serviceLabel: string }) {
   const read = readLine(line);
   const traceRange = { from: line.ms - 60_000, to: line.ms + 60_000 };
   return (
@@ -110,7 +110,6 @@ function Ways({ line, serviceLabel, r }: { line: LogLine; serviceLabel: string; 
           Metrics at this moment
         </a>
       )}
-      <CopyMenu items={lineItems(line, r)} title="Copy as" />
     </div>
   );
 }
@@ -132,13 +131,14 @@ export function LinePeek(p: Props) {
           <span class="mono faint" title="Nanoseconds since 1970">
             {line.ns}
           </span>
+          <CopyMenu right items={lineItems(line, p.r)} title="Copy this line" />
         </div>
         <div class="mono message">
           <LongText key={line.ns} text={r.message} />
         </div>
       </section>
       <section>
-        <Ways line={line} serviceLabel={p.serviceLabel} r={p.r} />
+        <Ways line={line} serviceLabel={p.serviceLabel} />
       </section>
       <section class="tabs">
         <Segments<Tab>
