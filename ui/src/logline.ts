@@ -151,7 +151,8 @@ export function fieldsOf(l: LogLine): LineField[] {
 
 /** Value of the first field with a name, "" when the line has none. */
 export function fieldOf(l: LogLine, name: string): string {
-  return own(l.parsed, name) ?? own(l.stream, name) ?? own(l.meta, name) ?? own(readLine(l).body, name) ?? "";
+  const known = own(l.parsed, name) ?? own(l.stream, name) ?? own(l.meta, name) ?? own(readLine(l).body, name);
+  return known ?? own(readLine(l).body, name.replace(/_extracted$/, "")) ?? "";
 }
 
 /** A label's value; names such as `constructor` are labels like any other. */

@@ -4,11 +4,11 @@ use crate::Embedded;
 
 pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
-        path: "assets/app-LMFMK6Z6.js",
+        path: "assets/app-5XE3PGYZ.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"112ec9fa86e5e54ddb23a54f8ff3bfd5\"",
+        etag: "\"d42615b47fb9e36f71f266a15d51bd38\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/app-LMFMK6Z6.js"),
+        body: include_bytes!("../../../ui/dist/assets/app-5XE3PGYZ.js"),
     },
     Embedded {
         path: "assets/chunk-373ECOIW.js",
@@ -16,13 +16,6 @@ pub(crate) static ASSETS: &[Embedded] = &[
         etag: "\"e1c9a4c9d495e5af4fa4e0467a569997\"",
         immutable: true,
         body: include_bytes!("../../../ui/dist/assets/chunk-373ECOIW.js"),
-    },
-    Embedded {
-        path: "assets/chunk-3BWPAKIF.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"6c4b040584ceaf2c596614acec2bf303\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-3BWPAKIF.js"),
     },
     Embedded {
         path: "assets/chunk-3CP2Z6SY.js",
@@ -151,6 +144,13 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-N57KTG4K.js"),
     },
     Embedded {
+        path: "assets/chunk-NDHRF2SQ.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"a2f65069842587decaa00ed99ca0ab03\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-NDHRF2SQ.js"),
+    },
+    Embedded {
         path: "assets/chunk-ORYOF5F7.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"6b8ad5f42d51978720e85401e4237a1e\"",
@@ -165,13 +165,6 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-POR7CUJZ.js"),
     },
     Embedded {
-        path: "assets/chunk-QPBAPAAY.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"3ffaa91964091c015923d828e1f305bd\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-QPBAPAAY.js"),
-    },
-    Embedded {
         path: "assets/chunk-QQJMUYIE.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"44b615f0323e63cdfa76a71a6b6eee0f\"",
@@ -184,6 +177,13 @@ pub(crate) static ASSETS: &[Embedded] = &[
         etag: "\"44cbda6801c15c8df1a310583136c8c6\"",
         immutable: true,
         body: include_bytes!("../../../ui/dist/assets/chunk-SCPTJ6M2.js"),
+    },
+    Embedded {
+        path: "assets/chunk-STDZAHSP.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"c57b05c30d6b23a8fabe66bf979ff6ab\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-STDZAHSP.js"),
     },
     Embedded {
         path: "assets/chunk-TCQ2BIJD.js",
@@ -207,11 +207,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-X7RCWX5W.js"),
     },
     Embedded {
-        path: "assets/command-W76GHRE7.js",
+        path: "assets/command-HDCURV4N.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"c5482c79e576779d09c5a7a04bc3dfc0\"",
+        etag: "\"f3094c80fd99b714bc2b295ee3bf8978\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/command-W76GHRE7.js"),
+        body: include_bytes!("../../../ui/dist/assets/command-HDCURV4N.js"),
     },
     Embedded {
         path: "assets/exemplars-I46EWVMC.js",
@@ -228,11 +228,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/heatmap-LPBH66AF.js"),
     },
     Embedded {
-        path: "assets/help-FVMV5V4O.js",
+        path: "assets/help-KFHVGDCP.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"bf3cf52d1e8d9df763e84f419f6e386c\"",
+        etag: "\"f155f09124f085eafaf1bb0eb5236dcd\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/help-FVMV5V4O.js"),
+        body: include_bytes!("../../../ui/dist/assets/help-KFHVGDCP.js"),
     },
     Embedded {
         path: "assets/home-RPNT7JBE.css",
@@ -263,18 +263,18 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/line-24H6AAWN.js"),
     },
     Embedded {
-        path: "assets/logs-NRVPWRPI.js",
+        path: "assets/logs-JGYMYK32.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"21e9684f9c37841b641f210af741b12f\"",
+        etag: "\"a411ef7f76e515b7a8ee4cfeba928c42\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/logs-NRVPWRPI.js"),
+        body: include_bytes!("../../../ui/dist/assets/logs-JGYMYK32.js"),
     },
     Embedded {
-        path: "assets/logs_fields-R3CV3KC3.js",
+        path: "assets/logs_fields-BGXRZGE6.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"ef03d0a8278acc747a40e5f79ef29c4d\"",
+        etag: "\"14bff463c88110ff8f5dfa4f192d19eb\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/logs_fields-R3CV3KC3.js"),
+        body: include_bytes!("../../../ui/dist/assets/logs_fields-BGXRZGE6.js"),
     },
     Embedded {
         path: "assets/logs_patterns-NSPORZWQ.js",
@@ -284,11 +284,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/logs_patterns-NSPORZWQ.js"),
     },
     Embedded {
-        path: "assets/logs_peek-GNXQXAG7.js",
+        path: "assets/logs_peek-FWMD2IDE.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"f22f124fda8b4a13081d198c2c1a238e\"",
+        etag: "\"b4cb1bbe2f5768db05a22c1d579d837b\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/logs_peek-GNXQXAG7.js"),
+        body: include_bytes!("../../../ui/dist/assets/logs_peek-FWMD2IDE.js"),
     },
     Embedded {
         path: "assets/logs_query-OBUTVW2O.js",
@@ -517,7 +517,7 @@ pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
         path: "index.html",
         content_type: "text/html; charset=utf-8",
-        etag: "\"9bc211b2a172af46a9c47a78ac10a916\"",
+        etag: "\"d202d608ae47cb133ca549404c16ec58\"",
         immutable: false,
         body: include_bytes!("../../../ui/dist/index.html"),
     },

@@ -27,9 +27,8 @@ const CATEGORY_MAX = 60;
 
 /** A field and how often each of its values occurs. */
 export interface FieldStat {
-  name: string;
   /** What queries call it. */
-  label: string;
+  name: string;
   source: FieldSource;
   /** Lines of the sample that have the field. */
   lines: number;
@@ -42,18 +41,18 @@ export interface FieldStat {
 
 /** Counts the fields of the lines: stream labels first, then metadata, then fields inside of the line. */
 export function fieldStats(rows: readonly LogLine[]): FieldStat[] {
-  const found = new Map<string, { label: string; source: FieldSource; counts: Map<string, number> }>();
+  const found = new Map<string, { source: FieldSource; counts: Map<string, number> }>();
   for (const line of rows.slice(0, SAMPLE_LINES)) {
     for (const { name, label, value, source } of fieldsOf(line)) {
       if (isStack(name, value) || value.length > VALUE_CHARS) continue;
-      const entry = found.get(name) ?? { label, source, counts: new Map<string, number>() };
+      // By the name in queries: a field inside of the line may be called as a label of the stream is.
+      const entry = found.get(label) ?? { source, counts: new Map<string, number>() };
       entry.counts.set(value, (entry.counts.get(value) ?? 0) + 1);
-      found.set(name, entry);
+      found.set(label, entry);
     }
   }
-  const stats = [...found].map(([name, { label, source, counts }]) => ({
+  const stats = [...found].map(([name, { source, counts }]) => ({
     name,
-    label,
     source,
     type: "",
     distinct: counts.size,
@@ -75,7 +74,7 @@ export function withDetected(stats: readonly FieldStat[], labels: readonly { nam
   const put = (name: string, source: FieldSource, distinct: number, type: string): void => {
     const known = out.get(name);
     if (known) Object.assign(known, { distinct: Math.max(distinct, known.distinct), type });
-    else out.set(name, { name, label: name, source, lines: 0, values: [], distinct, type });
+    else out.set(name, { name, source, lines: 0, values: [], distinct, type });
   };
   for (const l of labels) put(l.name, "stream", l.cardinality, "");
   for (const f of fields) put(f.name, f.parsers.includes("json") ? "json" : f.parsers.includes("logfmt") ? "logfmt" : "meta", f.cardinality, f.type);
@@ -148,7 +147,7 @@ interface EntryProps {
 
 function FieldEntry({ f, lines, query, r, column, open, onFilter, onColumn }: EntryProps) {
   const [asked, setAsked] = useState(false);
-  const key = `${query} ${r.from} ${r.to} ${f.label}`;
+  const key = `${query} ${r.from} ${r.to} ${f.name}`;
   const all = useLoad(asked ? key : null, (signal) => countAll(f, query, r, signal), key);
   const values = all.data ?? f.values;
   const sum = all.data ? Math.max(1, ...values.map(([, n]) => n)) : Math.max(1, lines);
@@ -163,11 +162,11 @@ function FieldEntry({ f, lines, query, r, column, open, onFilter, onColumn }: En
       {values.map(([value, n]) => (
         <div class="value" key={value}>
           <span class="share" style={{ width: `calc((100% - 16px) * ${Math.min(1, n / sum).toFixed(3)})` }} />
-          <button type="button" class="clip" title={`Only ${f.name} ${value}`} onClick={() => onFilter(f.label, "=", value, f.source)}>
+          <button type="button" class="clip" title={`Only ${f.name} ${value}`} onClick={() => onFilter(f.name, "=", value, f.source)}>
             {value === "" ? <span class="faint">(empty)</span> : <SafeText text={value} />}
           </button>
           <span class="row" style="gap:6px">
-            <button type="button" class="out" title={`Without ${f.name} ${value}`} aria-label={`Without ${f.name} ${value}`} onClick={() => onFilter(f.label, "!=", value, f.source)}>
+            <button type="button" class="out" title={`Without ${f.name} ${value}`} aria-label={`Without ${f.name} ${value}`} onClick={() => onFilter(f.name, "!=", value, f.source)}>
               −
             </button>
             <span class="faint">{integer(n)}</span>
@@ -190,7 +189,7 @@ function FieldEntry({ f, lines, query, r, column, open, onFilter, onColumn }: En
 
 async function countAll(f: FieldStat, query: string, r: Range, signal: AbortSignal): Promise<[string, number][]> {
   const seconds = Math.max(1, Math.round((r.to - r.from) / 1000));
-  const found = await lokiInstant(topValuesQuery(query, f.label, f.source, seconds, TOP_VALUES), nanos(r.to), signal);
-  return found.map((s) => [s.labels[f.label] ?? "", s.value]);
+  const found = await lokiInstant(topValuesQuery(query, f.name, f.source, seconds, TOP_VALUES), nanos(r.to), signal);
+  return found.map((s) => [s.labels[f.name] ?? "", s.value]);
 }
 

@@ -131,12 +131,15 @@ test("fields inside of lines", () => {
   const l = line("1", '{"status":"500","svc":"in"}', { svc: "a" }, { trace_id: "t" }, {});
   assert.deepEqual(fieldsOf(l).map((f) => `${f.label}:${f.value}:${f.source}`), ["svc:a:stream", "trace_id:t:meta", "status:500:json", "svc_extracted:in:json"]);
   assert.equal(fieldOf(l, "constructor"), "");
+  assert.equal(fieldOf(l, "svc_extracted"), "in");
 });
 
 test("statistics of fields, and what the server detected", () => {
   const rows = [line("2", '{"status":200}', { svc: "a" }), line("1", '{"status":500}', { svc: "a" }, { trace_id: "t" })];
   const stats = fieldStats(rows);
   assert.deepEqual(stats.map((f) => [f.name, f.source, f.distinct]), [["svc", "stream", 1], ["trace_id", "meta", 1], ["status", "json", 2]]);
+  const twice = fieldStats([line("1", '{"svc":"inside"}', { svc: "a" })]);
+  assert.deepEqual(twice.map((f) => [f.name, f.values]), [["svc", [["a", 1]]], ["svc_extracted", [["inside", 1]]]], "a field called as a label is another field");
   const all = withDetected(stats, [{ name: "svc", cardinality: 7 }], [{ name: "extra", type: "int", cardinality: 3, parsers: ["logfmt"] }]);
   assert.deepEqual(all.map((f) => [f.name, f.source, f.distinct, f.type]), [["svc", "stream", 7, ""], ["trace_id", "meta", 1, ""], ["extra", "logfmt", 3, "int"], ["status", "json", 2, ""]]);
 });
