@@ -4,11 +4,11 @@ use crate::Embedded;
 
 pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
-        path: "assets/app-5XE3PGYZ.js",
+        path: "assets/app-HM5TRCWG.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"d42615b47fb9e36f71f266a15d51bd38\"",
+        etag: "\"c313ffef9d365d0cc9bf933f6deb7b7f\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/app-5XE3PGYZ.js"),
+        body: include_bytes!("../../../ui/dist/assets/app-HM5TRCWG.js"),
     },
     Embedded {
         path: "assets/chunk-373ECOIW.js",
@@ -172,18 +172,18 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-QQJMUYIE.js"),
     },
     Embedded {
+        path: "assets/chunk-RIZ7G7FY.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"03e91458bd1d39c74baf91713085b4c9\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-RIZ7G7FY.js"),
+    },
+    Embedded {
         path: "assets/chunk-SCPTJ6M2.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"44cbda6801c15c8df1a310583136c8c6\"",
         immutable: true,
         body: include_bytes!("../../../ui/dist/assets/chunk-SCPTJ6M2.js"),
-    },
-    Embedded {
-        path: "assets/chunk-STDZAHSP.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"c57b05c30d6b23a8fabe66bf979ff6ab\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-STDZAHSP.js"),
     },
     Embedded {
         path: "assets/chunk-TCQ2BIJD.js",
@@ -207,11 +207,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-X7RCWX5W.js"),
     },
     Embedded {
-        path: "assets/command-HDCURV4N.js",
+        path: "assets/command-HISIPQA7.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"f3094c80fd99b714bc2b295ee3bf8978\"",
+        etag: "\"52388dedd86d9339a2c77afd2f99fec4\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/command-HDCURV4N.js"),
+        body: include_bytes!("../../../ui/dist/assets/command-HISIPQA7.js"),
     },
     Embedded {
         path: "assets/exemplars-I46EWVMC.js",
@@ -228,11 +228,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/heatmap-LPBH66AF.js"),
     },
     Embedded {
-        path: "assets/help-KFHVGDCP.js",
+        path: "assets/help-WGO4R4DY.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"f155f09124f085eafaf1bb0eb5236dcd\"",
+        etag: "\"9a063ec40b3e7e689431c047acd6f0ae\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/help-KFHVGDCP.js"),
+        body: include_bytes!("../../../ui/dist/assets/help-WGO4R4DY.js"),
     },
     Embedded {
         path: "assets/home-RPNT7JBE.css",
@@ -263,11 +263,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/line-24H6AAWN.js"),
     },
     Embedded {
-        path: "assets/logs-JGYMYK32.js",
+        path: "assets/logs-SVU6XBMK.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"a411ef7f76e515b7a8ee4cfeba928c42\"",
+        etag: "\"10f34c723cfd618143741faaf3e69261\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/logs-JGYMYK32.js"),
+        body: include_bytes!("../../../ui/dist/assets/logs-SVU6XBMK.js"),
     },
     Embedded {
         path: "assets/logs_fields-BGXRZGE6.js",
@@ -517,7 +517,7 @@ pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
         path: "index.html",
         content_type: "text/html; charset=utf-8",
-        etag: "\"d202d608ae47cb133ca549404c16ec58\"",
+        etag: "\"2b58630d6d30b6b051f0a26862621cd9\"",
         immutable: false,
         body: include_bytes!("../../../ui/dist/index.html"),
     },

@@ -64,7 +64,7 @@ function Foot({ lines, live, paused, onResume }: { lines: Lines; live: boolean; 
       {lines.error && <span class="error-text clip">{lines.error.message}</span>}
       <span class="grow" />
       {live && lines.tail.error && <span class="error-text clip">{lines.tail.error.message}</span>}
-      {live && lines.dropped > 0 && <span class="warn-text">{integer(lines.dropped)} left out: they came faster than they could be sent</span>}
+      {live && lines.dropped > 0 && <span class="warn-text">at least {integer(lines.dropped)} left out: they came faster than they could be sent</span>}
       {live && lines.lost > 0 && <span class="warn-text">{integer(lines.lost)} beyond {integer(HELD_MAX)} are read again on continuing</span>}
       {live && !paused && <span class="faint">{TAIL_WORDS[lines.tail.state]}</span>}
       {live && (
