@@ -9,12 +9,14 @@
 //! ([`Control::reload`]) stops the jobs that changed and leaves the others alone.
 //!
 //! Promises: a body is bounded while it is read and while it is unpacked; a target that hangs costs its timeout and
-//! nothing else; what is known of each target can be read at any time ([`Targets`]). Discovery: static, files, HTTP; other
-//! mechanisms, proxies, OAuth 2 and HTTP/2 are refused by name ([`unsupported`]). Lacking: failure log
+//! nothing else; what is known of each target can be read at any time ([`Targets`]). Discovery: static, files, HTTP, DNS,
+//! Docker; other mechanisms, proxies, OAuth 2 and HTTP/2 are refused by name ([`unsupported`]). Lacking: failure log
 //! files.
 
 mod client;
 mod discover;
+mod dns;
+mod docker;
 mod pool;
 mod samples;
 mod schedule;
@@ -61,11 +63,8 @@ pub fn unsupported(config: &ScrapeConfig) -> Vec<String> {
         problems.push(format!("scrape job {:?}: {what} is not supported; {instead}", config.job_name));
     };
     for found in &config.discovery {
-        if matches!(found, Discovery::Foreign(_) | Discovery::Dns(_) | Discovery::Docker(_)) {
-            refuse(
-                found.key(),
-                &format!("of {WORKING} these work: static_configs, file_sd_configs, http_sd_configs"),
-            );
+        if matches!(found, Discovery::Foreign(_)) {
+            refuse(found.key(), &format!("these work: {WORKING}"));
         }
     }
     if config.client.proxy_url.is_some() || config.client.proxy_from_environment {

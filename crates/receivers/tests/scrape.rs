@@ -172,7 +172,7 @@ async fn failures_take_the_target_down_and_its_series_stale() {
     check_failure(|| page("text/html", "<p>"), |_| (), "fallback_scrape_protocol").await;
     check_failure(|| page("application/openmetrics-text", "a 1\n"), |_| (), "").await;
     // Packed once: doing it for each scrape takes longer than a scrape may.
-    static BOMB: LazyLock<Bytes> = LazyLock::new(|| gzip(&vec![b'\n'; 70 << 20]).into());
+    static BOMB: LazyLock<Bytes> = LazyLock::new(|| gzip(&vec![b'\n'; 2 << 20]).into());
     LazyLock::force(&BOMB);
     let bomb = || {
         let mut packed = page("text/plain", BOMB.clone());
@@ -181,7 +181,10 @@ async fn failures_take_the_target_down_and_its_series_stale() {
     };
     check_failure(
         bomb,
-        |job| (job.scrape_interval, job.scrape_timeout) = (Duration::from_secs(1), Duration::from_secs(1)),
+        |job| {
+            job.body_size_limit = 1 << 20;
+            (job.scrape_interval, job.scrape_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
+        },
         "too large",
     )
     .await;
@@ -275,4 +278,151 @@ async fn a_new_configuration_stops_and_starts_jobs_and_what_does_not_work_change
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(until(control.targets(), Health::Up).await.labels.get("job"), "other");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protobuf_is_asked_for_and_read() {
+    let node = Node::start_default().await;
+    let (address, _exporter) = exporter(&node, |_, request| {
+        let asked = request.headers()["accept"].to_str().unwrap();
+        assert!(asked.starts_with("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily"));
+        // The length is that of the message: name, type, one metric with a counter of 7.
+        let message = [&b"\x0a\x07c_total\x22\x0b\x1a\x09\x09"[..], &7.0f64.to_le_bytes()].concat();
+        let body = [&[message.len() as u8][..], &message].concat();
+        page(
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+            body,
+        )
+    })
+    .await;
+    let job = ScrapeConfig { scrape_protocols: vec![ScrapeProtocol::PrometheusProto], ..job(address) };
+    let (targets, _stopper) = start(&node, job);
+    until(&targets, Health::Up).await;
+    while values(&node, "c_total").len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(values(&node, "c_total").iter().all(|value| *value == Some(7.0)));
+}
+
+/// What a daemon says of one container at `port`, one without ports, one in the other's network.
+fn daemon(path: &str, port: u16) -> String {
+    match path {
+        "/networks" => r#"[{"Id":"n1","Name":"front","Scope":"local","Internal":false,"Ingress":false,
+            "Labels":{"team.a":"x"}}]"#
+            .to_owned(),
+        _ => format!(
+            r#"[{{"Id":"c1","Names":["/web"],"Labels":{{"com.x/y":"z"}},"HostConfig":{{"NetworkMode":"front"}},
+            "Ports":[{{"PrivatePort":{port},"PublicPort":80,"IP":"0.0.0.0","Type":"tcp"}},{{"PrivatePort":1,"Type":"udp"}}],
+            "NetworkSettings":{{"Networks":{{"front":{{"NetworkID":"n1","IPAddress":"127.0.0.1"}},
+            "zz":{{"NetworkID":"n2","IPAddress":"127.0.0.9"}}}}}}}},
+            {{"Id":"c2","Names":["/side"],"HostConfig":{{"NetworkMode":"container:c1"}},"NetworkSettings":{{"Networks":{{}}}}}},
+            {{"Id":"c3","Names":[]}}]"#
+        ),
+    }
+}
+
+fn docker_job(host: &str) -> Vec<ScrapeConfig> {
+    let yaml = format!(
+        "scrape_configs:\n- job_name: d\n  scrape_interval: 100ms\n  scrape_timeout: 100ms\n  docker_sd_configs:\n  \
+        - {{host: '{host}', port: 9, refresh_interval: 1s, filters: [{{name: status, values: [running]}}]}}\n"
+    );
+    kenning_promconfig::load(yaml.as_bytes()).unwrap().scrape_configs
+}
+
+async fn check_docker(node: &Node, host: &str, port: u16) {
+    let (control, _stopper) = start_with(node, docker_job(host), Arc::default());
+    let web = until(control.targets(), Health::Up).await.discovered;
+    for (label, value) in [
+        ("__address__", format!("127.0.0.1:{port}").as_str()),
+        ("__meta_docker_container_id", "c1"),
+        ("__meta_docker_container_name", "/web"),
+        ("__meta_docker_container_network_mode", "front"),
+        ("__meta_docker_container_label_com_x_y", "z"),
+        ("__meta_docker_network_id", "n1"),
+        ("__meta_docker_network_name", "front"),
+        ("__meta_docker_network_scope", "local"),
+        ("__meta_docker_network_internal", "false"),
+        ("__meta_docker_network_ingress", "false"),
+        ("__meta_docker_network_label_team_a", "x"),
+        ("__meta_docker_network_ip", "127.0.0.1"),
+        ("__meta_docker_port_private", port.to_string().as_str()),
+        ("__meta_docker_port_public", "80"),
+        ("__meta_docker_port_public_ip", "0.0.0.0"),
+    ] {
+        assert_eq!(web.get(label), value, "{label}");
+    }
+    let all = control.targets().statuses();
+    let side =
+        all.iter().find(|status| status.discovered.get("__meta_docker_container_name") == "/side").unwrap();
+    assert_eq!(side.discovered.get("__address__"), "127.0.0.1:9");
+    assert_eq!(all.len(), 2, "the first network of a container alone counts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_are_found_over_http() {
+    let node = Node::start_default().await;
+    let port = Arc::new(AtomicUsize::new(0));
+    let known = port.clone();
+    let (address, _exporter) = exporter(&node, move |_, request| match request.uri().path() {
+        "/metrics" => page("text/plain", "a 1\n"),
+        path => {
+            let filters = "filters=%7B%22status%22%3A%5B%22running%22%5D%7D";
+            assert!(path == "/networks" || request.uri().query() == Some(filters), "{}", request.uri());
+            page("application/json", daemon(path, known.load(Ordering::SeqCst) as u16))
+        }
+    })
+    .await;
+    port.store(address.port().into(), Ordering::SeqCst);
+    check_docker(&node, &format!("tcp://{address}"), address.port()).await;
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_are_found_over_a_socket() {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let node = Node::start_default().await;
+    let (address, _exporter) = exporter(&node, |_, _| page("text/plain", "a 1\n")).await;
+    let path = std::env::temp_dir().join(format!("kenning-docker-{}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (read, mut write) = stream.into_split();
+            let (mut lines, mut path) = (BufReader::new(read).lines(), String::new());
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Some(rest) = line.strip_prefix("GET ") {
+                    path = rest.split(['?', ' ']).next().unwrap().to_owned();
+                } else if line.is_empty() {
+                    let body = daemon(&path, address.port());
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+                    write.write_all((head + &body).as_bytes()).await.unwrap();
+                }
+            }
+        }
+    });
+    check_docker(&node, &format!("unix://{}", path.display()), address.port()).await;
+    let _ = std::fs::remove_file(&path);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_tells_the_targets() {
+    let node = Node::start_default().await;
+    let (address, _exporter) = exporter(&node, move |_, request| match request.uri().path() {
+        "/sd" => {
+            assert_eq!(request.headers()["x-prometheus-refresh-interval-seconds"], "1");
+            let host = request.headers()["host"].to_str().unwrap();
+            page("application/json", format!(r#"[{{"targets":["{host}"],"labels":{{"env":"x"}}}}]"#))
+        }
+        _ => page("text/plain", "a 1\n"),
+    })
+    .await;
+    let yaml = format!(
+        "scrape_configs:\n- job_name: d\n  scrape_interval: 100ms\n  scrape_timeout: 100ms\n  http_sd_configs:\n  \
+        - {{url: 'http://{address}/sd', refresh_interval: 1s}}\n"
+    );
+    let jobs = kenning_promconfig::load(yaml.as_bytes()).unwrap().scrape_configs;
+    let (control, _stopper) = start_with(&node, jobs, Arc::default());
+    let found = until(control.targets(), Health::Up).await;
+    assert_eq!(found.labels.get("env"), "x");
+    assert_eq!(found.discovered.get("__meta_url"), format!("http://{address}/sd"));
 }

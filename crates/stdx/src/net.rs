@@ -30,7 +30,8 @@ pub type BoxStream = Box<dyn Stream>;
 pub trait Net: Send + Sync + 'static {
     /// Listens on `address`; port 0 picks a free one, which [`Listener::local_addr`] tells.
     fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>>;
-    /// Connects to `target`, written `host:port`, where `host` is a name or an address (IPv6 in brackets).
+    /// Connects to `target`, written `host:port`, where `host` is a name or an address (IPv6 in brackets), or [`UNIX`] and
+    /// the path of a socket.
     fn connect<'a>(&'a self, target: &'a str) -> BoxFuture<'a, io::Result<BoxStream>>;
 }
 
@@ -42,7 +43,10 @@ pub trait Listener: Send + Sync {
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
-/// The machine's TCP.
+/// Before the path of a Unix socket in the target of [`Net::connect`].
+pub const UNIX: &str = "unix:";
+
+/// The machine's TCP, and its Unix sockets for connections that it makes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TcpNet;
 
@@ -52,7 +56,13 @@ impl Net for TcpNet {
     }
 
     fn connect<'a>(&'a self, target: &'a str) -> BoxFuture<'a, io::Result<BoxStream>> {
-        Box::pin(async move { Ok(boxed(TcpStream::connect(target).await?)) })
+        Box::pin(async move {
+            #[cfg(unix)]
+            if let Some(path) = target.strip_prefix(UNIX) {
+                return Ok(Box::new(tokio::net::UnixStream::connect(path).await?) as BoxStream);
+            }
+            Ok(boxed(TcpStream::connect(target).await?))
+        })
     }
 }
 

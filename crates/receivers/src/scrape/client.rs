@@ -13,7 +13,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use kenning_promconfig::{HttpClient, ScrapeConfig, ScrapeProtocol, Source};
 use kenning_stdx::files::Files;
-use kenning_stdx::net::Net;
+use kenning_stdx::net::{Net, UNIX};
 use kenning_wire::compression::Encoding;
 use kenning_wire::prometheus::Exposition;
 
@@ -91,6 +91,17 @@ impl Place {
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         Self::new(scheme, authority.as_str(), path)
+    }
+
+    /// A path behind a Unix socket.
+    pub fn of_socket(socket: &str, path: &str) -> Self {
+        Self {
+            https: false,
+            authority: "localhost".to_owned(),
+            host: "localhost".to_owned(),
+            connect_to: format!("{UNIX}{socket}"),
+            path: path.to_owned(),
+        }
     }
 
     pub fn url(&self) -> String {

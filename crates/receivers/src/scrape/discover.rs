@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kenning_promconfig::targets::TargetGroup;
-use kenning_promconfig::{Discovery, FileDiscovery, HttpDiscovery, target_groups};
+use kenning_promconfig::targets::{ADDRESS, TargetGroup};
+use kenning_promconfig::{
+    Discovery, DnsDiscovery, DockerDiscovery, FileDiscovery, HttpDiscovery, target_groups,
+};
 use kenning_stdx::files::Files;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
 use super::client::{Client, Place};
-use super::{ScrapeContext, tls};
+use super::dns::{Record, Resolver};
+use super::{ScrapeContext, docker, tls};
 
 /// Most bytes of a file or an answer with targets.
 const TARGETS_BYTES_MAX: usize = 64 << 20;
@@ -49,8 +52,14 @@ pub(super) fn start(
         Discovery::Http(http) => {
             tasks.spawn(ask_server(place, http.clone(), context.clone(), sender));
         }
+        Discovery::Dns(dns) => {
+            tasks.spawn(ask_dns(place, dns.clone(), context.clone(), sender));
+        }
+        Discovery::Docker(docker) => {
+            tasks.spawn(ask_docker(place, docker.clone(), context.clone(), sender));
+        }
         // Refused before a pool starts.
-        Discovery::Dns(_) | Discovery::Docker(_) | Discovery::Foreign(_) => {}
+        Discovery::Foreign(_) => {}
     }
 }
 
@@ -125,6 +134,75 @@ async fn ask_server(place: usize, config: HttpDiscovery, context: ScrapeContext,
         }
         tokio::time::sleep(config.refresh).await;
     }
+}
+
+async fn ask_dns(place: usize, config: DnsDiscovery, context: ScrapeContext, sender: Sender<Found>) {
+    let mut resolver = Resolver::new(context.net.clone(), context.files.clone());
+    let (mut last, mut known) = (None, vec![TargetGroup::default(); config.names.len()]);
+    loop {
+        for (name, group) in config.names.iter().zip(&mut known) {
+            // A name that could not be looked up keeps its targets.
+            if let Ok(records) = resolver.look_up(name, &config.record).await {
+                group.targets = records.iter().map(|record| from_record(name, record, config.port)).collect();
+            }
+        }
+        if !tell(place, &mut last, known.clone(), &sender).await {
+            return;
+        }
+        tokio::time::sleep(config.refresh).await;
+    }
+}
+
+/// A target's labels. Definition: Prometheus `dns_sd_configs`.
+fn from_record(name: &str, record: &Record, port: i64) -> Vec<(String, String)> {
+    let own = |host: &str| docker::joined(host.trim_end_matches('.'), &port.to_string());
+    let (address, about) = match record {
+        Record::Address(ip) => (docker::joined(&ip.to_string(), &port.to_string()), vec![]),
+        Record::Mx(host) => (own(host), vec![("mx_record_target", host.clone())]),
+        Record::Ns(host) => (own(host), vec![("ns_record_target", host.clone())]),
+        Record::Srv(host, port) => (
+            docker::joined(host.trim_end_matches('.'), &port.to_string()),
+            vec![("srv_record_target", host.clone()), ("srv_record_port", port.to_string())],
+        ),
+    };
+    let mut labels = vec![(ADDRESS.to_owned(), address), ("__meta_dns_name".to_owned(), name.to_owned())];
+    labels.extend(about.into_iter().map(|(label, value)| (format!("__meta_dns_{label}"), value)));
+    labels
+}
+
+async fn ask_docker(place: usize, config: DockerDiscovery, context: ScrapeContext, sender: Sender<Found>) {
+    let tls = tls::Cache::new(config.client.tls.clone());
+    let mut client = Client::new(context.net.clone(), context.files.clone(), context.budget.clone(), tls);
+    let mut last = None;
+    loop {
+        let answered = tokio::time::timeout(config.refresh, ask_daemon(&mut client, &config)).await;
+        // Without an answer the last one holds.
+        if let Ok(Ok(group)) = answered
+            && !tell(place, &mut last, vec![group], &sender).await
+        {
+            return;
+        }
+        tokio::time::sleep(config.refresh).await;
+    }
+}
+
+async fn ask_daemon(client: &mut Client, config: &DockerDiscovery) -> Result<TargetGroup, String> {
+    let containers = ask_json(client, config, &docker::containers_path(config)).await?;
+    let networks = ask_json(client, config, "/networks").await?;
+    Ok(docker::targets(config, &containers, &networks))
+}
+
+async fn ask_json(
+    client: &mut Client,
+    config: &DockerDiscovery,
+    path: &str,
+) -> Result<serde_json::Value, String> {
+    let place = docker::place(&config.host, path)?;
+    let headers = [("accept", "application/json")];
+    let answer = client.get(&place, &config.client, &headers, TARGETS_BYTES_MAX, config.refresh).await?;
+    let body =
+        kenning_wire::compression::decompress(answer.encoding, &answer.received.bytes, TARGETS_BYTES_MAX);
+    serde_json::from_slice(&body.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
 }
 
 async fn ask(client: &mut Client, config: &HttpDiscovery) -> Result<Vec<TargetGroup>, String> {

@@ -6,7 +6,7 @@ use kenning_model::{LabelSet, METRIC_NAME, MetricBatch, Millis, Sample};
 use kenning_pipeline::relabel::{self, Labels};
 use kenning_promconfig::units::quoted;
 use kenning_wire::compression::{Encoding, decompress};
-use kenning_wire::prometheus::{HistogramRules, STALE_NAN, ScrapeRules, Scraped};
+use kenning_wire::prometheus::{STALE_NAN, ScrapeRules, Scraped};
 
 use super::client::Fetched;
 use super::pool::State;
@@ -124,13 +124,7 @@ fn read(state: &mut State, target: &Target, document: &Document, stamp: Millis) 
         honor_timestamps: config.honor_timestamps,
         track_timestamps: config.track_timestamps_staleness,
         sample_limit: config.sample_limit,
-        histograms: HistogramRules {
-            native: config.scrape_native_histograms,
-            classic_too: config.always_scrape_classic_histograms,
-            to_custom_buckets: config.convert_classic_histograms_to_nhcb,
-            bucket_limit: usize::try_from(config.native_histogram_bucket_limit).unwrap_or(usize::MAX),
-            bucket_factor_min: config.native_histogram_min_bucket_factor,
-        },
+        histograms: target.histograms,
     };
     let mut finish = |pairs: &[(&str, &str)]| labels_of(target, pairs);
     state.cache.scrape(&document.body, document.format, &rules, &mut finish)

@@ -7,9 +7,11 @@ use kenning_model::{LabelSet, MetricMetadata, Nanos};
 use kenning_pipeline::relabel::Labels;
 use kenning_promconfig::ScrapeConfig;
 use kenning_promconfig::targets::{
-    ADDRESS, METRICS_PATH, PARAM_PREFIX, SCHEME, SCRAPE_INTERVAL, SCRAPE_TIMEOUT,
+    ADDRESS, ALWAYS_CLASSIC, CONVERT_CLASSIC, METRICS_PATH, NATIVE, PARAM_PREFIX, SCHEME, SCRAPE_INTERVAL,
+    SCRAPE_TIMEOUT,
 };
 use kenning_promconfig::units;
+use kenning_wire::prometheus::HistogramRules;
 
 use super::client::Place;
 
@@ -93,6 +95,8 @@ pub(super) struct Target {
     pub labels: LabelSet,
     pub interval: Duration,
     pub timeout: Duration,
+    /// What becomes of histograms, which rules may say target by target.
+    pub histograms: HistogramRules,
     discovered: LabelSet,
     last: Mutex<Last>,
 }
@@ -110,6 +114,7 @@ impl Target {
             labels: labels.build(),
             interval: units::duration(relabelled.get(SCRAPE_INTERVAL))?,
             timeout: units::duration(relabelled.get(SCRAPE_TIMEOUT))?,
+            histograms: histogram_rules(&config, relabelled),
             discovered: discovered.build(),
             last: Mutex::default(),
             config,
@@ -176,6 +181,21 @@ impl Target {
     }
 }
 
+/// The job's rules, but for what the target's labels say. Definition of truth: Go `strconv.ParseBool`.
+fn histogram_rules(config: &ScrapeConfig, labels: &Labels) -> HistogramRules {
+    let flag = |name: &str, of_job: bool| match labels.get(name) {
+        "" => of_job,
+        word => ["1", "t", "T", "true", "TRUE", "True"].contains(&word),
+    };
+    HistogramRules {
+        native: flag(NATIVE, config.scrape_native_histograms),
+        classic_too: flag(ALWAYS_CLASSIC, config.always_scrape_classic_histograms),
+        to_custom_buckets: flag(CONVERT_CLASSIC, config.convert_classic_histograms_to_nhcb),
+        bucket_limit: usize::try_from(config.native_histogram_bucket_limit).unwrap_or(usize::MAX),
+        bucket_factor_min: config.native_histogram_min_bucket_factor,
+    }
+}
+
 /// Path and parameters. Labels hold the first value of each parameter, the job the others.
 fn path_and_query(config: &ScrapeConfig, labels: &Labels) -> String {
     let mut params: Vec<(&str, &str)> = Vec::new();
@@ -194,7 +214,7 @@ fn path_and_query(config: &ScrapeConfig, labels: &Labels) -> String {
 }
 
 /// A query component as Go's `url.QueryEscape` writes it.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
