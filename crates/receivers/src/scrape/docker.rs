@@ -114,7 +114,7 @@ fn network_labels(network: &Value) -> Labels {
 /// The networks of a container, by name, or those of the one whose network it shares.
 fn networks_of<'v>(mut container: &'v Value, by_id: &HashMap<&str, &'v Value>) -> Vec<&'v Value> {
     for _ in 0..SHARED_MAX {
-        let joined = container["NetworkSettings"]["Networks"].as_object();
+        let joined = container.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
         let mut joined: Vec<_> =
             joined.into_iter().flatten().filter(|(_, network)| !network.is_null()).collect();
         if !joined.is_empty() {
