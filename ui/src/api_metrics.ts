@@ -32,9 +32,15 @@ export interface RangeAnswer {
   cost: Cost | null;
 }
 
+/**
+ * Series taken from a range query at most: ten times what a chart draws, so that it can say how many it does not, and
+ * few enough for any browser. The server warns when it cut there.
+ */
+const SERIES_MAX = 2_000;
+
 /** PromQL over a range, with everything the server says beside the samples; times in seconds. */
 export async function rangeWhole(query: string, start: number, end: number, step: number, signal?: AbortSignal): Promise<RangeAnswer> {
-  const body = await get("api/v1/query_range", { query, start, end, step, stats: "all" }, { signal, postable: true });
+  const body = await get("api/v1/query_range", { query, start, end, step, stats: "all", limit: SERIES_MAX }, { signal, postable: true });
   const d = data(body);
   const result = isRecord(d) ? list(d["result"]).filter(isRecord) : [];
   return {

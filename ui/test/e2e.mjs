@@ -287,8 +287,8 @@ async function exemplarsOpenTraces(page) {
   const over = page.locator(".graph .u-over");
   const box = await over.boundingBox();
   // Diamonds are canvas: the pointer sweeps until one answers.
-  sweep: for (let y = 10; y < box.height; y += 12) {
-    for (let x = 8; x < box.width; x += 12) {
+  sweep: for (let y = 12; y < box.height; y += 16) {
+    for (let x = box.width * 0.45; x < box.width * 0.65; x += 12) {
       await page.mouse.move(box.x + x, box.y + y);
       if ((await page.locator(".exemplar-tip").count()) > 0) break sweep;
     }

@@ -4,11 +4,11 @@ use crate::Embedded;
 
 pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
-        path: "assets/app-HM5TRCWG.js",
+        path: "assets/app-22XQ4X7Q.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"c313ffef9d365d0cc9bf933f6deb7b7f\"",
+        etag: "\"67a4c938f7e8499bfe675f2e9eb918b8\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/app-HM5TRCWG.js"),
+        body: include_bytes!("../../../ui/dist/assets/app-22XQ4X7Q.js"),
     },
     Embedded {
         path: "assets/chunk-373ECOIW.js",
@@ -37,6 +37,13 @@ pub(crate) static ASSETS: &[Embedded] = &[
         etag: "\"73d5c69d870b81320dd4331f5e6141ee\"",
         immutable: true,
         body: include_bytes!("../../../ui/dist/assets/chunk-46ALBH6M.js"),
+    },
+    Embedded {
+        path: "assets/chunk-7EKWKAAB.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"33993d17ce8972cd4a5578126f952cb1\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-7EKWKAAB.js"),
     },
     Embedded {
         path: "assets/chunk-7EYYVBQR.js",
@@ -109,13 +116,6 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-HK2GVL5V.js"),
     },
     Embedded {
-        path: "assets/chunk-I7ERVJOJ.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"db27af32810bf7bc51b72765719363f9\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-I7ERVJOJ.js"),
-    },
-    Embedded {
         path: "assets/chunk-IGGAEMLB.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"340bb32453276a686739f7a284d99454\"",
@@ -151,6 +151,13 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-NDHRF2SQ.js"),
     },
     Embedded {
+        path: "assets/chunk-O2O2UM4P.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"6fac3ea5d7e97ccc5f0d9dd9fbe26eee\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-O2O2UM4P.js"),
+    },
+    Embedded {
         path: "assets/chunk-ORYOF5F7.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"6b8ad5f42d51978720e85401e4237a1e\"",
@@ -172,18 +179,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-QQJMUYIE.js"),
     },
     Embedded {
-        path: "assets/chunk-RIZ7G7FY.js",
+        path: "assets/chunk-S2S7OFYD.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"03e91458bd1d39c74baf91713085b4c9\"",
+        etag: "\"4665d26221aa56775d59d7b72094ab96\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-RIZ7G7FY.js"),
-    },
-    Embedded {
-        path: "assets/chunk-SCPTJ6M2.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"44cbda6801c15c8df1a310583136c8c6\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-SCPTJ6M2.js"),
+        body: include_bytes!("../../../ui/dist/assets/chunk-S2S7OFYD.js"),
     },
     Embedded {
         path: "assets/chunk-TCQ2BIJD.js",
@@ -207,11 +207,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-X7RCWX5W.js"),
     },
     Embedded {
-        path: "assets/command-HISIPQA7.js",
+        path: "assets/command-4YENKCZP.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"52388dedd86d9339a2c77afd2f99fec4\"",
+        etag: "\"ccfd0764746f78ea5b1a03d0464cd169\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/command-HISIPQA7.js"),
+        body: include_bytes!("../../../ui/dist/assets/command-4YENKCZP.js"),
     },
     Embedded {
         path: "assets/exemplars-I46EWVMC.js",
@@ -228,11 +228,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/heatmap-LPBH66AF.js"),
     },
     Embedded {
-        path: "assets/help-WGO4R4DY.js",
+        path: "assets/help-3ZBIAS5R.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"9a063ec40b3e7e689431c047acd6f0ae\"",
+        etag: "\"cc01fa6b0e6c7342fce4b7075925557d\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/help-WGO4R4DY.js"),
+        body: include_bytes!("../../../ui/dist/assets/help-3ZBIAS5R.js"),
     },
     Embedded {
         path: "assets/home-RPNT7JBE.css",
@@ -319,13 +319,6 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/logs_view-CC3NB4YE.js"),
     },
     Embedded {
-        path: "assets/metrics-JF75HEK6.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"32962880414a0d09db2a5cb3930dd5c7\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics-JF75HEK6.js"),
-    },
-    Embedded {
         path: "assets/metrics-PER3SGMJ.css",
         content_type: "text/css; charset=utf-8",
         etag: "\"44d0825188e2d82e3b9d760cf649bbfe\"",
@@ -333,25 +326,32 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/metrics-PER3SGMJ.css"),
     },
     Embedded {
-        path: "assets/metrics_about-GVCU2HN6.js",
+        path: "assets/metrics-UQ3WDTRD.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"2cfa52e3b3fcbd81608f2c8bc8321299\"",
+        etag: "\"857db2b44640211a36b97eb310875e72\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_about-GVCU2HN6.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics-UQ3WDTRD.js"),
     },
     Embedded {
-        path: "assets/metrics_breakdown-A7IWRV3L.js",
+        path: "assets/metrics_about-ANQZP4IN.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"d4262cc7b6f97ac2335294ef5e809e3a\"",
+        etag: "\"c0935380a70218cbdedebcabddc26faf\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_breakdown-A7IWRV3L.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_about-ANQZP4IN.js"),
     },
     Embedded {
-        path: "assets/metrics_browse-6S6YDWAI.js",
+        path: "assets/metrics_breakdown-AKU67BBA.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"fe1fdb6840a69c359a3d22aec71e7a16\"",
+        etag: "\"8ea7f48af66a65a237decc202f33673e\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_browse-6S6YDWAI.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_breakdown-AKU67BBA.js"),
+    },
+    Embedded {
+        path: "assets/metrics_browse-3ZQV24PQ.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"6ff288c1d6ae328c1c5fa951a6c7d57f\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/metrics_browse-3ZQV24PQ.js"),
     },
     Embedded {
         path: "assets/metrics_card-JOAHMJVY.js",
@@ -361,11 +361,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/metrics_card-JOAHMJVY.js"),
     },
     Embedded {
-        path: "assets/metrics_cardinality-NI3RRTYL.js",
+        path: "assets/metrics_cardinality-DDCLLSSY.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"b5c2e0f7275e08d183396412fa47f029\"",
+        etag: "\"3e8cf01921f6e35800b46228386cb2ac\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_cardinality-NI3RRTYL.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_cardinality-DDCLLSSY.js"),
     },
     Embedded {
         path: "assets/metrics_exemplars-6UF3EVHX.js",
@@ -375,11 +375,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/metrics_exemplars-6UF3EVHX.js"),
     },
     Embedded {
-        path: "assets/metrics_explore-O3FSLN2X.js",
+        path: "assets/metrics_explore-L3VJW3VG.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"ff5644a79bd99877f251887c88636b2d\"",
+        etag: "\"d8f17ed4f0257ba8b3cdd0d5020868a2\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_explore-O3FSLN2X.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_explore-L3VJW3VG.js"),
     },
     Embedded {
         path: "assets/metrics_filters-5UEYK5YQ.js",
@@ -396,11 +396,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/metrics_graph-VXXH3Q43.js"),
     },
     Embedded {
-        path: "assets/metrics_heat-X2JNPBU5.js",
+        path: "assets/metrics_heat-5XZZBJ46.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"cebafe9a67c7bd95b2465559022bd206\"",
+        etag: "\"fede9106bbc8f1703821e895f7c86eab\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_heat-X2JNPBU5.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_heat-5XZZBJ46.js"),
     },
     Embedded {
         path: "assets/metrics_legend-U7AONR65.js",
@@ -438,11 +438,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/metrics_part-C5RXQ3HU.js"),
     },
     Embedded {
-        path: "assets/metrics_query-W6SLTBCK.js",
+        path: "assets/metrics_query-P7LXE54Q.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"410838a6a58fe94381a5b1967492c12d\"",
+        etag: "\"373f37712958162101faa24c00f495e6\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_query-W6SLTBCK.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_query-P7LXE54Q.js"),
     },
     Embedded {
         path: "assets/metrics_table-4KLO55MM.js",
@@ -517,7 +517,7 @@ pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
         path: "index.html",
         content_type: "text/html; charset=utf-8",
-        etag: "\"2b58630d6d30b6b051f0a26862621cd9\"",
+        etag: "\"1a43911122f4f33997d77ceb5df2f21b\"",
         immutable: false,
         body: include_bytes!("../../../ui/dist/index.html"),
     },
