@@ -93,12 +93,12 @@ export function logSteps({ page, ui, params, mock, foreign }) {
     // The other list keeps its place too.
     await page.locator("button", { hasText: /^Wrap$/ }).click();
     await page.locator(".log-scroll.wrap .log-row").first().waitFor();
-    for (let i = 0; i < 8; i++) {
-      await page.locator(".log-scroll").evaluate((e) => (e.scrollTop += 1500));
-      await page.waitForTimeout(60);
+    if ((await shown()) > 300) {
+      await page.locator(".log-scroll").evaluate((e) => (e.scrollTop = e.scrollHeight));
+      await page.waitForFunction(() => Number(document.querySelector(".log-scroll.wrap .log-row").dataset.row) > 0);
+      await page.locator(".log-scroll").evaluate((e) => (e.scrollTop = 0));
+      await page.waitForFunction(() => document.querySelector(".log-scroll.wrap .log-row").dataset.row === "0");
     }
-    const row = await page.locator(".log-scroll.wrap .log-row").first().getAttribute("data-row");
-    assert.ok(Number(row) > 0, "wrapped rows move along");
   }
 
   /** The patterns tab; servers that mine patterns only while lines arrive may have none yet. */
