@@ -396,6 +396,7 @@ async function accessibleEverywhere() {
         ["metrics?metric=http_requests_total&by=status&view=table&rows=range", ".points td"],
         ["metrics/cardinality", ".top td"],
         ["logs", ".log-row"],
+        ...(mock ? [["logs?view=patterns&from=now-40m", ".pattern-table tbody tr"], ["logs?tenant=hostile&cols=environment&from=now-2m", ".log-row .control-char"]] : []),
         ["traces?service=wotr-api", ".trace-list tbody tr"],
       ];
       for (const [place, ready] of places) {
