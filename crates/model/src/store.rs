@@ -14,6 +14,9 @@ pub trait Store: Send + Sync + 'static {
     /// whole group, so callers gather what waits. Repeating a [`BatchId`] has no effect; ids of later groups must be
     /// greater than all before.
     ///
+    /// Writes of a group that follow one another with the same id are one *unit*: whatever happens to a group that was not
+    /// acknowledged (a crash in the middle of writing it), either all of a unit is there afterwards or nothing of it.
+    ///
     /// After an error nothing of the group is visible; the same group may be offered again.
     fn write(&self, group: &[Write]) -> Result<(), WriteError>;
 

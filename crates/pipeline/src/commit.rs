@@ -161,8 +161,10 @@ impl Committer {
 
     fn commit(&mut self, jobs: Vec<Job>, bytes: usize) {
         let (mut writes, mut waiters) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
-        for Job { tenant, batch, done } in jobs {
-            writes.push(Write { id: self.new_id(), tenant, batch });
+        for Job { tenant, batch, beside, done } in jobs {
+            let id = self.new_id();
+            writes.push(Write { id, tenant, batch });
+            writes.extend(beside.map(|(tenant, batch)| Write { id, tenant, batch }));
             waiters.push(done);
         }
         let started = self.clock.steady();

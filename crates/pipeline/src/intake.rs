@@ -183,6 +183,8 @@ impl std::error::Error for Refusal {}
 pub(crate) struct Job {
     pub tenant: TenantId,
     pub batch: Batch,
+    /// Committed as one unit with the batch.
+    pub beside: Option<(TenantId, Batch)>,
     pub done: oneshot::Sender<Result<(), Refusal>>,
 }
 
@@ -250,9 +252,21 @@ impl Intake {
         batch: Batch,
         already_rejected: Rejected,
     ) -> Result<Ticket, Refusal> {
-        self.offer_screened(tenant, batch, already_rejected, |screen, batch, rejected| {
-            screen.apply(batch, rejected)
-        })
+        let apply = |screen: &Screen<'_>, batch, rejected: &mut Rejected| screen.apply(batch, rejected);
+        self.offer_screened(tenant, batch, already_rejected, None, apply)
+    }
+
+    /// As [`Self::offer`], with something that is committed if and only if the batch is, though limits may leave nothing
+    /// of the batch: how far a source was read. `beside` is the receiver's own, so no limit applies to it.
+    pub fn offer_beside(
+        &self,
+        tenant: &TenantId,
+        batch: Batch,
+        already_rejected: Rejected,
+        beside: (TenantId, Batch),
+    ) -> Result<Ticket, Refusal> {
+        let apply = |screen: &Screen<'_>, batch, rejected: &mut Rejected| screen.apply(batch, rejected);
+        self.offer_screened(tenant, batch, already_rejected, Some(beside), apply)
     }
 
     /// As [`Self::offer`], for protocols that answer for each record: also tells which rows of the batch were left out
@@ -270,7 +284,7 @@ impl Intake {
             })),
             other => screen.apply(other, rejected),
         };
-        let ticket = self.offer_screened(tenant, Batch::Logs(batch), already_rejected, screened)?;
+        let ticket = self.offer_screened(tenant, Batch::Logs(batch), already_rejected, None, screened)?;
         Ok((ticket, rows))
     }
 
@@ -279,6 +293,7 @@ impl Intake {
         tenant: &TenantId,
         batch: Batch,
         already_rejected: Rejected,
+        beside: Option<(TenantId, Batch)>,
         apply: impl FnOnce(&Screen<'_>, Batch, &mut Rejected) -> Batch,
     ) -> Result<Ticket, Refusal> {
         let (shared, account, signal) = (&self.shared, self.shared.account(tenant), batch.signal());
@@ -288,7 +303,7 @@ impl Intake {
             let (batch, undo) = shared.screen(&account, batch, &mut rejected, apply);
             let metrics = MetricCounts::of(&batch);
             let receipt = Receipt { stored: batch.len() as u64, metrics, rejected };
-            match shared.enqueue(tenant, batch) {
+            match shared.enqueue(tenant, batch, beside) {
                 Ok(state) => Ok((state, receipt, undo)),
                 Err(refusal) => {
                     account.refund(signal, units);
@@ -405,13 +420,23 @@ impl Shared {
         (batch, undo)
     }
 
-    fn enqueue(&self, tenant: &TenantId, batch: Batch) -> Result<TicketState, Refusal> {
+    fn enqueue(
+        &self,
+        tenant: &TenantId,
+        batch: Batch,
+        beside: Option<(TenantId, Batch)>,
+    ) -> Result<TicketState, Refusal> {
+        let (tenant, batch, beside) = match beside {
+            Some((tenant, beside)) if batch.is_empty() => (tenant, beside, None),
+            beside => (tenant.clone(), batch, beside),
+        };
         if batch.is_empty() {
             return Ok(TicketState::NothingToStore);
         }
-        let bytes = batch.heap_bytes() + BATCH_OVERHEAD;
+        let bytes_beside = beside.as_ref().map_or(0, |(_, beside)| beside.heap_bytes());
+        let bytes = batch.heap_bytes() + bytes_beside + BATCH_OVERHEAD;
         let (done, waiting) = oneshot::channel();
-        let job = Job { tenant: tenant.clone(), batch, done };
+        let job = Job { tenant, batch, beside, done };
         let pushed = self.queue.push(bytes, job);
         self.stats.queue_bytes.set(self.queue.bytes() as u64);
         pushed.map(|()| TicketState::Waiting(waiting)).map_err(|error| match error {

@@ -82,9 +82,11 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn write(&self, group: &[Write]) -> Result<(), WriteError> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut unit = None;
         for write in group.iter() {
-            if write.id > state.last {
+            if write.id > state.last || unit == Some(write.id) {
                 state.last = write.id;
+                unit = Some(write.id);
                 state.tenants.entry(write.tenant.clone()).or_default().add(&write.batch);
             }
         }

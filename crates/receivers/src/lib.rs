@@ -7,6 +7,7 @@
 //! - [`elastic`]: Elasticsearch's `_bulk` and what its clients ask before they send.
 //! - [`fluent`]: Fluent forward over TCP.
 //! - [`syslog`]: syslog over TCP and UDP.
+//! - [`tail`]: files that programs and container runtimes write.
 //! - [`scrape`]: Prometheus scraping as `prometheus.yml` says.
 //!
 //! Promises: a reply of success is sent after the pipeline's receipt, so after the data is durable and visible; reply
@@ -31,3 +32,4 @@ pub mod scrape;
 pub mod serve;
 pub mod stats;
 pub mod syslog;
+pub mod tail;

@@ -112,7 +112,7 @@ fn checked(bytes: Vec<u8>, max: usize) -> io::Result<Vec<u8>> {
 
 /// True when a name matches one part of a pattern. Goes back to the last `*` only, so the work is bounded by the product
 /// of the lengths.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

@@ -14,3 +14,4 @@ pub mod process;
 pub mod queue;
 pub mod random;
 pub mod vfs;
+pub mod watched;

@@ -48,6 +48,12 @@ pub(crate) const KIND_BATCH: u16 = 1;
 /// The kind of the log's records that hold a tenant and metrics whose series are numbers.
 pub(crate) const KIND_NUMBERED: u16 = 2;
 
+/// The kind of the log's records that hold several of these, which are there together or not at all.
+pub(crate) const KIND_UNIT: u16 = 3;
+
+/// Bytes before each payload of a unit: its kind and its length.
+const MEMBER_HEADER_BYTES: usize = 6;
+
 /// Bytes of rows after which series are defined anew: what one damaged definition can cost.
 const EPOCH_BYTES_MAX: usize = 64 << 20;
 
@@ -307,12 +313,13 @@ impl Engine {
     /// Appends to the log and applies, under the writer's lock.
     fn commit(&self, group: &[Write]) -> Result<(), AppendError> {
         let mut writer = lock(&self.writer);
-        let mut last = writer.last;
+        let (mut last, mut unit) = (writer.last, None);
         let fresh: Vec<&Write> = group
             .iter()
             .filter(|write| {
-                let is_new = write.id.0 > last;
+                let is_new = write.id.0 > last || unit == Some(write.id);
                 last = last.max(write.id.0);
+                unit = is_new.then_some(write.id);
                 is_new
             })
             .collect();
@@ -325,23 +332,16 @@ impl Engine {
         };
         let mut payloads = std::mem::take(&mut writer.payloads);
         payloads.clear();
-        let mut rows = 0;
-        let pieces: Vec<(u16, usize)> = fresh
+        let members: Vec<_> = fresh.iter().copied().zip(&numbers).collect();
+        let units = members.chunk_by(|(a, _), (b, _)| a.id == b.id);
+        let pieces: Vec<Piece> = units.map(|unit| encode_unit(unit, epoch, &mut payloads)).collect();
+        let rows = pieces.iter().map(|piece| piece.rows).sum();
+        let starts = std::iter::once(0).chain(pieces.iter().map(|piece| piece.end));
+        let records: Vec<_> = pieces
             .iter()
-            .zip(&numbers)
-            .map(|(write, numbers)| {
-                let before = payloads.len();
-                let (kind, definitions) = encode_payload(write, epoch, numbers, &mut payloads);
-                rows += payloads.len() - before - definitions;
-                (kind, payloads.len())
-            })
-            .collect();
-        let starts = std::iter::once(0).chain(pieces.iter().map(|(_, end)| *end));
-        let records: Vec<_> = fresh
-            .iter()
-            .zip(starts.zip(&pieces))
-            .filter_map(|(write, (start, (kind, end)))| {
-                Some(Record { sequence: write.id.0, kind: *kind, payload: payloads.get(start..*end)? })
+            .zip(starts)
+            .filter_map(|(Piece { sequence, kind, end, .. }, start)| {
+                Some(Record { sequence: *sequence, kind: *kind, payload: payloads.get(start..*end)? })
             })
             .collect();
         let started = self.clock.steady();
@@ -426,6 +426,51 @@ fn table_stats(catalog: &Catalog, table: PartTable) -> TableStats {
         rows: sum.rows + part.info.rows,
         bytes: sum.bytes + part.info.bytes,
     })
+}
+
+/// A record to be written, by the end of its payload.
+struct Piece {
+    sequence: u64,
+    kind: u16,
+    end: usize,
+    /// Bytes that do not define series.
+    rows: usize,
+}
+
+/// Appends the payload of a unit's record: that of its only write, or of each its kind (`u16`), its length (`u32`), both
+/// little-endian, and the payload.
+fn encode_unit(unit: &[(&Write, &Numbers)], epoch: u64, out: &mut Vec<u8>) -> Piece {
+    let sequence = unit.first().map_or(0, |(write, _)| write.id.0);
+    let start = out.len();
+    if let [(write, numbers)] = unit {
+        let (kind, definitions) = encode_payload(write, epoch, numbers, out);
+        return Piece { sequence, kind, end: out.len(), rows: out.len() - start - definitions };
+    }
+    let mut defining = 0;
+    for (write, numbers) in unit {
+        let header = out.len();
+        out.extend([0; MEMBER_HEADER_BYTES]);
+        let (kind, definitions) = encode_payload(write, epoch, numbers, out);
+        defining += definitions;
+        // The log bounds records far below 4 GiB.
+        let len = (out.len() - header - MEMBER_HEADER_BYTES) as u32;
+        let bytes = kind.to_le_bytes().into_iter().chain(len.to_le_bytes());
+        out.iter_mut().skip(header).zip(bytes).for_each(|(place, byte)| *place = byte);
+    }
+    Piece { sequence, kind: KIND_UNIT, end: out.len(), rows: out.len() - start - defining }
+}
+
+/// The kinds and payloads in a unit's record; `None` when they do not fill it.
+pub(crate) fn split_unit(mut payload: &[u8]) -> Option<Vec<(u16, &[u8])>> {
+    let mut members = Vec::new();
+    while !payload.is_empty() {
+        let (kind, rest) = payload.split_first_chunk()?;
+        let (len, rest) = rest.split_first_chunk()?;
+        let (member, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        members.push((u16::from_le_bytes(*kind), member));
+        payload = rest;
+    }
+    Some(members)
 }
 
 /// Appends tenant and batch to `out`; gives the record's kind and the bytes that define series.

@@ -13,7 +13,7 @@ use kenning_stdx::vfs::Vfs;
 
 use crate::catalog::Catalog;
 use crate::dir::PARTS;
-use crate::engine::{Engine, KIND_BATCH, KIND_NUMBERED, OpenError, lock, split_payload};
+use crate::engine::{Engine, KIND_BATCH, KIND_NUMBERED, KIND_UNIT, OpenError, lock, split_payload, split_unit};
 use crate::heads::Heads;
 use crate::manifest::{ManifestReport, ManifestState, PartEntry};
 use crate::metrics::head::ABSENT;
@@ -122,11 +122,14 @@ impl Backlog {
     }
 
     fn take(&mut self, engine: &Engine, record: &ReplayedRecord) {
+        let (dictionaries, heads) = (&mut self.dictionaries, &mut self.heads);
+        let mut replay = |kind, payload| dictionaries.replay(heads, kind, payload, record.flushed);
         let understood = match record.kind {
-            KIND_NUMBERED => self.dictionaries.replay(&mut self.heads, record),
-            _ if record.flushed => true,
-            KIND_BATCH => replay_batch(&mut self.heads, &record.payload).is_some(),
-            _ => false,
+            KIND_UNIT => split_unit(&record.payload).is_some_and(|members| {
+                // Each is to be looked at.
+                members.into_iter().fold(true, |all, (kind, payload)| replay(kind, payload) && all)
+            }),
+            kind => replay(kind, &record.payload),
         };
         self.undecodable += u64::from(!understood);
         if self.may_flush && self.heads.bytes() > heads_max(&engine.options) {
@@ -222,12 +225,21 @@ struct Dictionary {
 }
 
 impl Dictionaries {
-    /// Takes a record; false when it, or a definition that it builds on, cannot be understood. Rows whose series are
-    /// known are taken in any case.
-    fn replay(&mut self, heads: &mut Heads, record: &ReplayedRecord) -> bool {
-        let Some((tenant, rest)) = split_payload(&record.payload) else { return false };
+    /// Takes a record, or a member of a unit; false when it, or a definition that it builds on, cannot be understood.
+    fn replay(&mut self, heads: &mut Heads, kind: u16, payload: &[u8], flushed: bool) -> bool {
+        match kind {
+            KIND_NUMBERED => self.replay_numbered(heads, payload, flushed),
+            _ if flushed => true,
+            KIND_BATCH => replay_batch(heads, payload).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Rows whose series are known are taken in any case.
+    fn replay_numbered(&mut self, heads: &mut Heads, payload: &[u8], flushed: bool) -> bool {
+        let Some((tenant, rest)) = split_payload(payload) else { return false };
         let dictionary = self.0.entry(tenant.clone()).or_default();
-        if record.flushed {
+        if flushed {
             return numbered::decode_definitions(rest).map(|read| dictionary.learn(read)).is_ok();
         }
         let Ok(Numbered { definitions, series, rows }) = numbered::decode(rest) else { return false };

@@ -8,6 +8,7 @@
 //! | [`elastic`] | Elasticsearch's `_bulk`, its documents and its answers |
 //! | [`fluent`] | Fluent forward, all modes, with its handshake |
 //! | [`syslog`] | RFC 5424, RFC 3164, framing of RFC 6587 |
+//! | [`container`] | lines of container runtimes: Docker's json-file, CRI |
 //! | [`msgpack`] | MessagePack, which Fluent forward is written in |
 //! | [`compression`] | gzip, deflate, zstd, snappy |
 //!
@@ -23,6 +24,7 @@
 )]
 
 pub mod compression;
+pub mod container;
 mod document;
 pub mod elastic;
 mod error;

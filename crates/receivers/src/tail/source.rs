@@ -1,0 +1,146 @@
+//! What is tailed, and how its bytes are read.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kenning_model::{LabelSet, LogBatch};
+use regex::Regex;
+
+/// Files that are read alike.
+#[derive(Clone, Debug)]
+pub struct FileSource {
+    /// Positions are filed under this name: under another one, all files are new.
+    pub name: Box<str>,
+    /// Patterns of paths, absolute.
+    pub include: Vec<String>,
+    /// Patterns of paths that are left out.
+    pub exclude: Vec<String>,
+    /// How lines are wrapped.
+    pub format: Format,
+    /// How text is written.
+    pub encoding: Encoding,
+    /// Labels of every stream; they win over those that the path tells.
+    pub labels: LabelSet,
+    /// Where files begin that were there before the source was first used.
+    pub start: Start,
+    /// How lines make records.
+    pub multiline: Option<Multiline>,
+    /// Bytes of a record; what is beyond is cut off and counted.
+    pub line_bytes_max: usize,
+    /// What happens to records before they are offered.
+    pub stages: Option<Arc<dyn Stages>>,
+}
+
+impl FileSource {
+    /// Bytes of a record when nobody says otherwise.
+    pub const LINE_BYTES_MAX: usize = 256 << 10;
+
+    /// Plain files, read from the beginning.
+    #[must_use]
+    pub fn new(name: &str, include: Vec<String>) -> Self {
+        Self {
+            name: name.into(),
+            include,
+            exclude: Vec::new(),
+            format: Format::Auto,
+            encoding: Encoding::Utf8,
+            labels: LabelSet::empty(),
+            start: Start::Beginning,
+            multiline: None,
+            line_bytes_max: Self::LINE_BYTES_MAX,
+            stages: None,
+        }
+    }
+}
+
+/// Rewrites records between reading and offering: Promtail's `pipeline_stages`, processors.
+///
+/// Must be deterministic in what it keeps: after a crash the records that were not acknowledged come again.
+pub trait Stages: Send + Sync {
+    /// What becomes of records of one source. What is dropped is counted by whoever drops it.
+    fn run(&self, batch: LogBatch) -> LogBatch;
+}
+
+impl fmt::Debug for dyn Stages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stages")
+    }
+}
+
+/// Declares words of settings.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// Every word.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// Reads the word of the settings.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+words! {
+    /// How lines are wrapped.
+    Format {
+        /// By path and, failing that, by the first line.
+        Auto = "auto",
+        /// Docker's `json-file`.
+        Docker = "docker",
+        /// The container runtime interface's.
+        Cri = "cri",
+        /// Not at all.
+        Plain = "plain",
+    }
+}
+
+words! {
+    /// Where reading begins.
+    Start {
+        /// At the first byte.
+        Beginning = "beginning",
+        /// Behind the last byte.
+        End = "end",
+    }
+}
+
+words! {
+    /// How text is written. What is not valid becomes U+FFFD and is counted.
+    Encoding {
+        /// UTF-8.
+        Utf8 = "utf-8",
+        /// UTF-16, low byte first.
+        Utf16Le = "utf-16le",
+        /// UTF-16, high byte first.
+        Utf16Be = "utf-16be",
+        /// ISO 8859-1.
+        Latin1 = "iso-8859-1",
+    }
+}
+
+/// How lines make records.
+#[derive(Clone, Debug)]
+pub struct Multiline {
+    /// A line that matches begins a record.
+    pub first_line: Regex,
+    /// Lines of a record; more begin another.
+    pub lines_max: usize,
+    /// A record is over when no line came for so long.
+    pub wait_max: Duration,
+}
+
+impl Multiline {
+    /// Promtail's bounds: 128 lines, 3 s.
+    #[must_use]
+    pub fn new(first_line: Regex) -> Self {
+        Self { first_line, lines_max: 128, wait_max: Duration::from_secs(3) }
+    }
+}
