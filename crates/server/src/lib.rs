@@ -4,6 +4,7 @@
 //! outward to the sockets and stop the other way round; the process ends with success only after a clean drain.
 //! Absent: protocols, query languages, file formats; they are wired here, not known here.
 
+mod log_files;
 mod log_ports;
 mod own;
 mod push;

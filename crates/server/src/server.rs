@@ -36,7 +36,7 @@ use crate::own::{self, StoreMetrics, UpkeepMetrics};
 use crate::push::MainPortPush;
 use crate::scrapes::{self, ScrapeControl};
 use crate::settings::Settings;
-use crate::{tails, upkeep};
+use crate::{log_files, tails, upkeep};
 
 /// Where the server listens once it does.
 #[derive(Clone, Debug)]
@@ -202,6 +202,7 @@ impl Running {
         let pipeline = pipeline.map_err(|error| StartError::new("cannot start the pipeline", error))?;
 
         let rim = Rim::new(&settings, &pipeline.intake(), &registry, &clock)?;
+        let tailing = log_files::context(&settings, &store, pipeline.intake(), &registry)?;
         let scraping = Arc::new(ScrapeControl::new(&settings, rim.scraper.control()));
         let store_metrics = Arc::new(StoreMetrics::new(&registry));
         let readiness = Arc::new(Readiness::default());
@@ -248,6 +249,7 @@ impl Running {
         let mut rim_tasks = JoinSet::new();
         bound.logs.serve(&rim.logs, |name, versions| rim.serving(name, versions), &mut rim_tasks, &rim_stop);
         rim.serve(app, bound.main, bound.otlp_grpc, bound.otlp_http, &mut rim_tasks, &rim_stop);
+        log_files::serve(&settings.log_files, &tailing, &mut rim_tasks, &rim_stop);
         start_replay(&engine, &readiness);
         Ok(Self {
             addresses,
@@ -391,7 +393,7 @@ fn log_start(stats: &EngineStats) {
 }
 
 /// An error and what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -138,6 +138,11 @@ pub struct Multiline {
 }
 
 impl Multiline {
+    /// As [`Self::new`], from the text of a regular expression; the error tells what is wrong with it.
+    pub fn starting_with(first_line: &str) -> Result<Self, String> {
+        Regex::new(first_line).map(Self::new).map_err(|error| error.to_string())
+    }
+
     /// Promtail's bounds: 128 lines, 3 s.
     #[must_use]
     pub fn new(first_line: Regex) -> Self {

@@ -14,6 +14,8 @@ pub struct Layer {
     values: Vec<(String, String)>,
     /// Prometheus's own sections, when there are any.
     prometheus: Option<Config>,
+    /// The list `logs.files`.
+    log_files: Option<Value>,
 }
 
 /// A setting that cannot be used.
@@ -42,6 +44,9 @@ impl fmt::Display for Mistakes {
 }
 
 impl std::error::Error for Mistakes {}
+
+/// The one setting that is a list of mappings.
+const LOG_FILES: &str = "logs.files";
 
 /// Prefix of environment variables; `KENNING_LIMITS_INGEST_PAST` is `limits.ingest.past`.
 const VARIABLE_PREFIX: &str = "KENNING_";
@@ -118,6 +123,7 @@ impl Layer {
 
     fn flatten(&mut self, key: &str, value: &Value) {
         match value {
+            value if key == LOG_FILES => self.log_files = Some(value.clone()),
             Value::Object(inner) => {
                 inner.iter().for_each(|(name, value)| self.flatten(&format!("{key}.{name}"), value))
             }
@@ -138,6 +144,10 @@ impl Layer {
 
     pub(super) fn values(&self) -> &[(String, String)] {
         &self.values
+    }
+
+    pub(super) const fn log_files(&self) -> Option<&Value> {
+        self.log_files.as_ref()
     }
 
     pub(super) const fn prometheus(&self) -> Option<&Config> {

@@ -5,6 +5,7 @@
 
 mod kind;
 mod layer;
+mod log_files;
 mod scrape;
 mod table;
 
@@ -16,6 +17,7 @@ use kenning_pipeline::{Limits as IngestLimits, LimitsTable};
 use kenning_promconfig::ScrapeConfig;
 use kenning_query::Limits as QueryLimits;
 use kenning_receivers::push::OtlpOptions;
+use kenning_receivers::tail::source::FileSource;
 use kenning_stdx::files::RealFiles;
 
 pub use layer::{Layer, Mistake, Mistakes};
@@ -93,6 +95,8 @@ pub struct Settings {
     pub shutdown_deadline: Duration,
     /// Jobs to scrape besides those of [`Self::prometheus_config`].
     pub scrape: Vec<ScrapeConfig>,
+    /// Files that are tailed.
+    pub log_files: Vec<FileSource>,
     /// A `prometheus.yml` whose jobs are scraped; empty for none.
     pub prometheus_config: String,
 }
@@ -135,6 +139,7 @@ impl Default for Settings {
             self_interval: Some(Duration::from_secs(10)),
             shutdown_deadline: Duration::from_secs(10),
             scrape: Vec::new(),
+            log_files: Vec::new(),
             prometheus_config: String::new(),
         }
     }
@@ -154,6 +159,15 @@ impl Settings {
                 if let Err(problem) = set(&mut settings, key, value) {
                     mistakes.push(Mistake { origin: layer.origin().to_owned(), key: key.clone(), problem });
                 }
+            }
+            match layer.log_files().map(log_files::sources) {
+                None => {}
+                Some(Ok(sources)) => settings.log_files = sources,
+                Some(Err(problems)) => mistakes.extend(problems.into_iter().map(|problem| Mistake {
+                    origin: layer.origin().to_owned(),
+                    key: "logs.files".to_owned(),
+                    problem,
+                })),
             }
             if let Some(config) = layer.prometheus() {
                 match scrape::jobs(config, layer.origin(), &RealFiles) {
