@@ -13,7 +13,9 @@ use kenning_stdx::vfs::Vfs;
 
 use crate::catalog::Catalog;
 use crate::dir::PARTS;
-use crate::engine::{Engine, KIND_BATCH, KIND_NUMBERED, KIND_UNIT, OpenError, lock, split_payload, split_unit};
+use crate::engine::{
+    Engine, KIND_BATCH, KIND_NUMBERED, KIND_UNIT, OpenError, lock, split_payload, split_unit,
+};
 use crate::heads::Heads;
 use crate::manifest::{ManifestReport, ManifestState, PartEntry};
 use crate::metrics::head::ABSENT;
@@ -58,7 +60,6 @@ pub(crate) fn clean_up(vfs: &dyn Vfs, manifest: &ManifestState, report: &Manifes
     removed
 }
 
-<<<<<<< HEAD
 /// Records that are read back before the lock is given to others.
 const STEP_RECORDS: usize = 16;
 
@@ -79,34 +80,6 @@ pub(crate) struct Backlog {
     /// Where the log of this process begins.
     position: WalPosition,
     opened: Duration,
-=======
-/// Reads the log into heads, flushing whenever they are full, so that a long log needs no more memory than a short one.
-/// When flushing fails (a full disk) the heads grow: the bound of the log is then the bound of memory.
-pub(crate) fn replay(engine: &Engine, replay: Replay) -> Result<ReplayReport, ReplayError> {
-    let (mut undecodable, mut may_flush) = (0, true);
-    let mut dictionaries = Dictionaries::default();
-    let mut replay = replay.with_flushed();
-    for record in replay.by_ref() {
-        let record = record?;
-        let understood = match record.kind {
-            KIND_UNIT => split_unit(&record.payload).is_some_and(|members| {
-                let replayed = members
-                    .iter()
-                    .map(|(kind, part)| dictionaries.replay(engine, *kind, part, record.flushed));
-                // Each is to be looked at.
-                replayed.fold(true, |all, one| all && one)
-            }),
-            kind => dictionaries.replay(engine, kind, &record.payload, record.flushed),
-        };
-        undecodable += u64::from(!understood);
-        if may_flush && engine.head_bytes() > engine.options.flush_bytes {
-            may_flush = engine.flush_replayed(record.sequence).is_ok();
-            dictionaries.forget_numbers();
-        }
-    }
-    lock(&engine.observed).counts.undecodable_records = undecodable;
-    Ok(replay.report().clone())
->>>>>>> c8911c6 (Tailing: settings, wiring, a test that kills the program while files are rotated)
 }
 
 enum Stage {
