@@ -22,14 +22,14 @@ const LINES_PER_FILE: u64 = 400;
 fn write(path: &Path, stop: &AtomicBool, written: &AtomicU64) {
     let open = || OpenOptions::new().create(true).append(true).open(path).expect("the log opens");
     let mut file = open();
-    for number in 0.. {
+    for number in 0_u64.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        if number > 0 && number % LINES_PER_FILE == 0 {
+        if number > 0 && number.is_multiple_of(LINES_PER_FILE) {
             let generation = number / LINES_PER_FILE;
             fs::rename(path, format!("{}.{generation}", path.display())).expect("the log is renamed");
-            if generation % 2 == 0 {
+            if generation.is_multiple_of(2) {
                 // Programs go on writing to the old file until they are told.
                 writeln!(file, "late {generation} end").expect("a line is written");
             }

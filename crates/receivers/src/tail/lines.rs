@@ -64,7 +64,7 @@ fn newline(encoding: Encoding, bytes: &[u8]) -> Option<usize> {
 pub(super) fn decode(encoding: Encoding, bytes: &[u8]) -> (Cow<'_, str>, bool) {
     let wide = |unit: fn([u8; 2]) -> u16| {
         let units = bytes.chunks_exact(2).filter_map(|pair| Some(unit(pair.try_into().ok()?)));
-        let mut is_valid = bytes.len() % 2 == 0;
+        let mut is_valid = bytes.len().is_multiple_of(2);
         let text: String = char::decode_utf16(units)
             .map(|c| {
                 is_valid &= c.is_ok();

@@ -325,8 +325,8 @@ fn labels_tell_the_file() {
 fn no_line_is_lost_or_doubled() {
     for seed in 0..300 {
         let mut random = Random::seeded(seed);
-        let pattern = if random.next_u64() % 2 == 0 { "/l/app.log" } else { "/l/app.log*" };
-        let copies = random.next_u64() % 3 == 0;
+        let pattern = if random.next_u64().is_multiple_of(2) { "/l/app.log" } else { "/l/app.log*" };
+        let copies = random.next_u64().is_multiple_of(3);
         let mut world = World::new(&[pattern]);
         world.settle();
         let (mut written, mut generation) = (0_u64, 0);
