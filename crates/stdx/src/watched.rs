@@ -51,7 +51,7 @@ pub trait Watched: Send + Sync + 'static {
 }
 
 /// An open file: stays readable when it is renamed or removed.
-pub trait WatchedFile: Send {
+pub trait WatchedFile: Send + Sync {
     /// Looks at the file.
     fn state(&self) -> io::Result<FileState>;
     /// Reads as much as there is at `offset`, up to the whole buffer.
