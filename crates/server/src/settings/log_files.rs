@@ -190,7 +190,10 @@ fn source(entry: &Map<String, Value>, fields: &mut Fields<'_>) -> FileSource {
 mod tests {
     use super::*;
 
-    fn check(yaml: &str, expect: Result<fn(&[FileSource]) -> bool, &[&str]>) {
+    /// Whether sources are as expected.
+    type Holds = fn(&[FileSource]) -> bool;
+
+    fn check(yaml: &str, expect: Result<Holds, &[&str]>) {
         let value = super::super::layer::parse_yaml(yaml).ok().flatten().unwrap_or_default();
         match (sources(&value), expect) {
             (Ok(sources), Ok(holds)) => assert!(holds(&sources), "{sources:?}"),
