@@ -1,5 +1,6 @@
 //! `kill -9` while files are tailed that a program writes and log rotation moves: each line is stored once.
 
+#[allow(dead_code, reason = "each test uses its part")]
 mod support;
 
 use std::collections::BTreeMap;
