@@ -64,6 +64,9 @@ impl Json {
 
     /// `"text"`
     pub fn text(&mut self, text: &str) {
+        if text.bytes().all(|byte| (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\') {
+            return self.plain_text_with(|out| out.extend_from_slice(text.as_bytes()));
+        }
         self.separate();
         // Writing text into a vector cannot fail; an empty pair of quotes keeps the document whole if it ever did.
         if serde_json::to_writer(&mut self.out, text).is_err() {
@@ -75,6 +78,20 @@ impl Json {
     pub fn raw(&mut self, json: &str) {
         self.separate();
         self.out.extend_from_slice(json.as_bytes());
+    }
+
+    /// A value that `write` puts down as JSON.
+    pub fn raw_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.separate();
+        write(&mut self.out);
+    }
+
+    /// `"text"` of what `write` puts down, which must need no escapes: digits, signs, letters.
+    pub fn plain_text_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.separate();
+        self.out.push(b'"');
+        write(&mut self.out);
+        self.out.push(b'"');
     }
 
     /// An integer.

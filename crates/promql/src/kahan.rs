@@ -12,6 +12,7 @@ impl Sum {
         Self { sum: value, lost: 0.0 }
     }
 
+    #[inline]
     pub(crate) fn add(&mut self, term: f64) {
         let total = self.sum + term;
         if total.is_infinite() {

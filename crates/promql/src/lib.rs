@@ -37,7 +37,7 @@ pub use syntax::{
     SequenceValue, SeriesDescription, Signature, StringLiteral, Subquery, Unary, ValueType, VectorSelector,
     format, format_within, parse, parse_selector, parse_series_description,
 };
-pub use text::{format_duration, format_float, parse_duration};
+pub use text::{format_duration, format_float, parse_duration, write_float, write_integer};
 
 /// Settings of the language that rarely change.
 #[derive(Clone, Debug, PartialEq, Eq)]

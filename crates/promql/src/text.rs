@@ -16,6 +16,53 @@ pub fn format_float(value: f64) -> String {
     decimal(value)
 }
 
+/// Greatest whole number whose digits are those of its double for certain, and all shorter decimals with it.
+const DIGITS_EXACT: f64 = 1e15;
+
+/// Appends an integer in decimal digits.
+pub fn write_integer(out: &mut Vec<u8>, mut number: u64) {
+    const LEN_MAX: usize = u64::MAX.ilog10() as usize + 1;
+    let (mut digits, mut len) = ([0; LEN_MAX], 0);
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
+        len += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(LEN_MAX - len..).unwrap_or_default());
+}
+
+/// Appends what [`format_float`] gives. Short decimals, as most measured values are, take a quicker way.
+pub fn write_float(out: &mut Vec<u8>, value: f64) {
+    for (places, power) in [(0, 1.0), (1, 10.0), (2, 100.0), (3, 1000.0)] {
+        let scaled = (value * power).round();
+        if scaled.abs() < DIGITS_EXACT && (scaled / power).to_bits() == value.to_bits() {
+            return write_decimal(out, scaled, places);
+        }
+    }
+    out.extend_from_slice(format_float(value).as_bytes());
+}
+
+/// Appends a whole number of tenths, hundredths or thousandths. With at most fifteen digits no other decimal as short
+/// stands for the same double, so these are the shortest ones.
+fn write_decimal(out: &mut Vec<u8>, scaled: f64, places: u32) {
+    if scaled.is_sign_negative() {
+        out.push(b'-');
+    }
+    let (number, unit) = (scaled.abs() as u64, 10u64.pow(places));
+    write_integer(out, number / unit);
+    if places > 0 {
+        out.push(b'.');
+        let mut place = unit / 10;
+        while place > 0 {
+            out.push(b'0' + (number / place % 10) as u8);
+            place /= 10;
+        }
+    }
+}
+
 /// Go's `%.2g`.
 pub(crate) fn general_two_digits(value: f64) -> String {
     if !value.is_finite() {
@@ -326,6 +373,34 @@ pub(crate) fn is_plain_label(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn check_written(value: f64) {
+        let mut out = Vec::new();
+        write_float(&mut out, value);
+        assert_eq!(String::from_utf8_lossy(&out), format_float(value));
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_written_as_formatted(bits: u64, whole in -2_000_000_000_000_000_000i64.., places in 0..20) {
+            check_written(f64::from_bits(bits));
+            check_written(whole as f64 / 10f64.powi(places));
+            check_written((whole >> 40) as f64 / 10f64.powi(places % 5));
+        }
+    }
+
+    #[test]
+    fn borders_of_the_quick_way_are_written_as_formatted() {
+        for value in [0.0, -0.0, 0.5, 999_999_999_999_999.0, 1e15, 1e15 + 1.0, 99_999_999_999.999, 1e21, -1.1]
+        {
+            check_written(value);
+        }
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, f64::MAX, 5e-324, 0.001]
+        {
+            check_written(value);
+        }
+    }
 
     #[test]
     fn sample_values() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kenning_model::{Histogram, Millis};
-use kenning_promql::{Point, Stats, Value, format_float, histogram_buckets};
+use kenning_promql::{Point, Stats, Value, format_float, histogram_buckets, write_float, write_integer};
 
 use crate::json::Json;
 
@@ -54,7 +54,7 @@ fn write_cost(json: &mut Json, cost: &Cost) {
 
 fn write_result(json: &mut Json, value: &Value) {
     match value {
-        Value::Scalar(time, number) => write_pair(json, *time, &format_float(*number)),
+        Value::Scalar(time, number) => write_number(json, *time, *number),
         Value::String(time, text) => write_pair(json, *time, text),
         Value::Vector(samples) => json.array(|json| {
             for sample in samples {
@@ -63,7 +63,7 @@ fn write_result(json: &mut Json, value: &Value) {
                     match &sample.value {
                         Point::Float(number) => {
                             json.key("value");
-                            write_pair(json, sample.time, &format_float(*number));
+                            write_number(json, sample.time, *number);
                         }
                         Point::Histogram(histogram) => {
                             json.key("histogram");
@@ -90,7 +90,7 @@ fn write_points(json: &mut Json, points: &[(Millis, Point)]) {
         json.key("values").array(|json| {
             for (time, point) in points {
                 if let Point::Float(number) = point {
-                    write_pair(json, *time, &format_float(*number));
+                    write_number(json, *time, *number);
                 }
             }
         });
@@ -108,25 +108,37 @@ fn write_points(json: &mut Json, points: &[(Millis, Point)]) {
 
 fn write_pair(json: &mut Json, time: Millis, text: &str) {
     json.array(|json| {
-        json.raw(&seconds(time));
+        json.raw_with(|out| write_seconds(out, time));
         json.text(text);
     });
 }
 
+fn write_number(json: &mut Json, time: Millis, number: f64) {
+    json.array(|json| {
+        json.raw_with(|out| write_seconds(out, time));
+        json.plain_text_with(|out| write_float(out, number));
+    });
+}
+
 /// Seconds with as many of three decimals as are needed, exact for every millisecond.
-fn seconds(Millis(ms): Millis) -> String {
-    let sign = if ms < 0 { "-" } else { "" };
+fn write_seconds(out: &mut Vec<u8>, Millis(ms): Millis) {
+    if ms < 0 {
+        out.push(b'-');
+    }
     let (whole, part) = (ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000);
-    match part {
-        0 => format!("{sign}{whole}"),
-        part => format!("{sign}{whole}.{}", format!("{part:03}").trim_end_matches('0')),
+    write_integer(out, whole);
+    if part > 0 {
+        let digits = [part / 100, part / 10 % 10, part % 10].map(|digit| b'0' + digit as u8);
+        let zeros = digits.iter().rev().take_while(|digit| **digit == b'0').count();
+        out.push(b'.');
+        out.extend(digits.iter().take(digits.len() - zeros));
     }
 }
 
 /// `[time, {"count","sum","buckets":[[boundary rule, lower, upper, count]]}]`; empty buckets are left out.
 fn write_histogram(json: &mut Json, time: Millis, histogram: &Histogram) {
     json.array(|json| {
-        json.raw(&seconds(time));
+        json.raw_with(|out| write_seconds(out, time));
         json.object(|json| {
             json.key("count").text(&format_float(histogram.count));
             json.key("sum").text(&format_float(histogram.sum));
@@ -154,7 +166,11 @@ mod tests {
 
     #[test]
     fn times_are_exact_seconds() {
-        let check = |ms, expect| assert_eq!(seconds(Millis(ms)), expect);
+        let check = |ms, expect: &str| {
+            let mut out = Vec::new();
+            write_seconds(&mut out, Millis(ms));
+            assert_eq!(String::from_utf8_lossy(&out), expect);
+        };
         check(1_435_781_430_781, "1435781430.781");
         check(1_435_781_430_000, "1435781430");
         check(-1, "-0.001");

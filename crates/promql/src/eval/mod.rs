@@ -40,6 +40,7 @@ pub const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
 
 /// True for [`STALE`] only, no other NaN.
 #[must_use]
+#[inline]
 pub const fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE.to_bits()
 }
@@ -68,6 +69,7 @@ impl Steps {
         (0..self.len).map(move |i| (i, self.at(i)))
     }
 
+    #[inline]
     fn at(self, i: usize) -> i64 {
         self.start.saturating_add(self.step.saturating_mul(i64::try_from(i).unwrap_or(i64::MAX)))
     }

@@ -144,6 +144,7 @@ impl Frame {
     }
 
     /// The range that belongs to an instant.
+    #[inline]
     pub(super) fn range(&self, time: i64) -> (i64, i64) {
         let end = self.when.of(time);
         (end.saturating_sub(self.width), end)

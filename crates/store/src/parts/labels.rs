@@ -182,6 +182,7 @@ impl Regular {
     }
 
     /// The time of a row.
+    #[inline]
     pub(crate) fn at(self, row: usize) -> i64 {
         self.start.wrapping_add(self.step.wrapping_mul(row as i64))
     }
