@@ -1,7 +1,10 @@
 """Shippers of logs."""
 
 import json
+import signal
+import subprocess
 import time
+import urllib.parse
 import urllib.request
 
 from kenning import Server, eventually, lines
@@ -49,3 +52,56 @@ def patterns(server, selector, lines):
 def vector_of_logs(server, query):
     result = server.get("/loki/api/v1/query", query=query, time=time.time_ns() + 10**9)["data"]["result"]
     return int(result[0]["value"][1]) if result else 0
+
+
+def check_tail(options):
+    """`kenning tail` shows the past, then each line once as it is stored, and hears when the server stops."""
+    server = Server(options.kenning)
+    push(server, {"app": "shop"}, [[str(time.time_ns()), "level=warn first"]])
+    command = [options.kenning, "tail", '{app="shop"} | logfmt | level="warn"', "--url", server.url, "--no-labels"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
+        try:
+            shown = [follower.stdout.readline().split(" ", 1)[1]]
+            for i in range(50):
+                push(server, {"app": "shop"}, [[str(time.time_ns()), f"level={'warn' if i % 2 else 'info'} n={i}"]])
+            shown += [follower.stdout.readline().split(" ", 1)[1] for _ in range(25)]
+            assert shown == ["level=warn first\n"] + [f"level=warn n={i}\n" for i in range(1, 50, 2)], shown
+            assert "kenning_tail_open 1" in server.get("/metrics"), "a follower is counted"
+            server.process.send_signal(signal.SIGTERM)
+            words = follower.stderr.read()
+            assert "the server stops (1001)" in words, words
+        finally:
+            follower.kill()
+    server.stop()
+
+
+def check_delete(options):
+    """Lines of a selector with a line filter are gone when the request is answered; the others stay."""
+    with Server(options.kenning, extra=["--set", "web.enable_admin_api=true"]) as server:
+        now = time.time_ns()
+        values = [[str(now - 10**9 + i), f"user={name} paid"] for i, name in enumerate(["ann", "bob", "ann"])]
+        push(server, {"app": "shop"}, values)
+        ask = urllib.parse.urlencode({"query": '{app="shop"} |= "user=ann"', "start": now // 10**9 - 60})
+        request = urllib.request.Request(f"{server.url}/loki/api/v1/delete?{ask}", method="POST")
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            assert reply.status == 204, reply.status
+        assert [line for _, line in lines(server, '{app="shop"}')] == ["user=bob paid"]
+        (listed,) = server.get("/loki/api/v1/delete")
+        assert listed["status"] == "processed" and listed["query"] == '{app="shop"} |= "user=ann"', listed
+
+
+def check_logs_drilldown(options):
+    """What Grafana's Logs Drilldown asks for on its first page."""
+    with Server(options.kenning) as server:
+        now = time.time_ns()
+        push(server, {"service_name": "shop", "pod": "a"}, [[str(now), '{"took":"3ms","user":{"id":7}}', {"trace": "t"}]])
+        api, query = "/ds/loki/loki/api/v1", '{service_name="shop"}'
+        result = server.get(f"{api}/index/volume", query='{service_name=~".+"}', limit=5000)["data"]["result"]
+        assert result[0]["metric"] == {"service_name": "shop"} and result[0]["value"][1] == "30", result
+        labels = server.get(f"{api}/detected_labels", query=query)["detectedLabels"]
+        assert labels == [{"label": "pod", "cardinality": 1}, {"label": "service_name", "cardinality": 1}], labels
+        fields = {field["label"]: field for field in server.get(f"{api}/detected_fields", query=query)["fields"]}
+        assert fields["user_id"]["jsonPath"] == ["user", "id"] and fields["user_id"]["type"] == "int", fields
+        assert fields["trace"]["parsers"] is None and fields["took"]["type"] == "duration", fields
+        assert server.get(f"{api}/detected_field/took/values", query=query)["values"] == ["3ms"]
+        assert server.get(f"{api}/drilldown-limits")["limits"]["volume_enabled"] is True
