@@ -225,7 +225,7 @@ mod tests {
             assert!(asset(&format!("assets/{name}")).is_some(), "{name}");
             referred += 1;
         }
-        assert_eq!(referred, 5, "icon, two styles, theme, app");
+        assert_eq!(referred, 7, "icon, style, styles of three pages, theme, app");
         assert!(!html.contains("http"), "the page must name no other host");
     }
 
