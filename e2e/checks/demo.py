@@ -31,7 +31,7 @@ def check_demo_and_ui(options):
         kenning_sees_itself(server)
         if not (options.ui and shutil.which("node") and shutil.which("chromium")):
             raise Skip("node, ui/node_modules and chromium are needed for the browser part")
-        browser = subprocess.run(["node", "test/e2e.mjs", server.url], cwd=options.ui, timeout=240)
+        browser = subprocess.run(["node", "test/e2e.mjs", server.url], cwd=options.ui, timeout=480)
         assert browser.returncode == 0, "the browser flow failed"
 
 
