@@ -16,6 +16,8 @@ const WAIT_MS = 15_000;
 const given = process.argv[2];
 let failing = false;
 const mock = given ? null : await startMock(0, () => failing);
+/** A demo that has just been started has nothing to draw in the wide steps of an hour. */
+const recently = given ? "now-5m" : "now-1h";
 const origin = new URL(given ?? mock.url).origin;
 const ui = `${(given ?? mock.url).replace(/\/$/, "")}/ui/`;
 
@@ -191,7 +193,7 @@ async function completion(page) {
 
 /** Filters narrow the browser; its list has types and help; only what is near the screen is drawn. */
 async function browseMetrics(page) {
-  await page.goto(`${ui}metrics?from=now-1h`);
+  await page.goto(`${ui}metrics?from=${recently}`);
   await page.locator(".card .u-over").first().waitFor();
   await page.getByRole("button", { name: /^counter/ }).click();
   await page.waitForURL(/kind=counter/);
@@ -210,7 +212,7 @@ async function browseMetrics(page) {
 
 /** One small chart per value; a click on a value filters for it. */
 async function breakDown(page) {
-  await page.goto(`${ui}metrics?metric=http_requests_total&by=status&from=now-1h`);
+  await page.goto(`${ui}metrics?metric=http_requests_total&by=status&from=${recently}`);
   await page.locator(".breakdown .part .u-over").first().waitFor();
   const parts = page.locator(".breakdown .part");
   assert.ok((await parts.count()) >= 2, "a part per status");
@@ -225,7 +227,7 @@ async function breakDown(page) {
 
 /** Two queries, switched, formatted, recalled; the picture's options stand in the URL. */
 async function severalQueries(page) {
-  await page.goto(`${ui}metrics?from=now-1h&q=${encodeURIComponent("sum by(status)(rate(http_requests_total[5m]))")}`);
+  await page.goto(`${ui}metrics?from=${recently}&q=${encodeURIComponent("sum by(status)(rate(http_requests_total[5m]))")}`);
   await page.locator(".legend tbody tr").first().waitFor();
   await page.getByTitle("Format the query").click();
   await page.waitForFunction(() => document.querySelector(".editor textarea").value.includes("by (status)"));
