@@ -1,11 +1,12 @@
 //! The API over the in-memory store: shapes, error bodies, odd paths, GET and POST alike.
 
-use std::future::Future;
-use std::pin::Pin;
+mod common;
+
 use std::sync::Arc;
 
+use common::NoPush;
 use http_body_util::BodyExt;
-use kenning_api::{Api, ApiParts, App, Body, IngestOverview, NoScraping, Push, QueryGate, Readiness, table};
+use kenning_api::{Api, ApiParts, App, Body, IngestOverview, NoScraping, QueryGate, Readiness, table};
 use kenning_model::{
     Attributes, Batch, BatchId, LabelSet, LogBatch, LogRow, MetricBatch, Millis, Nanos, Sample, Severity,
     Span, SpanBatch, SpanId, SpanSource, Store, TenantId, TraceId, Value as Attribute, Write,
@@ -16,17 +17,6 @@ use serde_json::{Value, json};
 
 /// The simulated present, in seconds.
 const NOW: i64 = 1_700_000_000;
-
-struct NoPush;
-
-impl Push for NoPush {
-    fn handle(
-        &self,
-        _: http::Request<Body>,
-    ) -> Pin<Box<dyn Future<Output = Option<http::Response<Body>>> + Send + '_>> {
-        Box::pin(async { None })
-    }
-}
 
 fn store() -> MemoryStore {
     let mut metrics = MetricBatch::default();

@@ -1,16 +1,17 @@
 //! Loki's API over the in-memory store: shapes, parameters, error texts, and `tail` over a socket.
 
+mod common;
+
 use std::convert::Infallible;
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::NoPush;
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use kenning_api::{
-    Api, ApiParts, App, Body, IngestOverview, NoScraping, Push, QueryGate, Readiness, Tails, WebOptions,
+    Api, ApiParts, App, Body, IngestOverview, NoScraping, QueryGate, Readiness, Tails, WebOptions,
 };
 use kenning_model::{
     Batch, BatchId, LabelSet, LogBatch, LogRow, Nanos, Severity, SpanId, Store, TenantId, TraceId, Write,
@@ -23,17 +24,6 @@ use tokio_tungstenite::tungstenite::Message;
 /// The simulated present, in seconds.
 const NOW: i64 = 1_700_000_000;
 const SECOND: i64 = 1_000_000_000;
-
-struct NoPush;
-
-impl Push for NoPush {
-    fn handle(
-        &self,
-        _: http::Request<Body>,
-    ) -> Pin<Box<dyn Future<Output = Option<http::Response<Body>>> + Send + '_>> {
-        Box::pin(async { None })
-    }
-}
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 

@@ -3,15 +3,16 @@
 
 #![allow(clippy::print_stderr)]
 
-use std::future::Future;
+mod common;
+
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use common::NoPush;
 use http_body_util::BodyExt;
 use kenning_api::{
-    Api, ApiParts, App, BlockSummary, Body, IngestOverview, NoScraping, Push, QueryGate, Readiness,
-    ScrapeTarget, Scraping, TargetMetadata, WebOptions,
+    Api, ApiParts, App, BlockSummary, Body, IngestOverview, NoScraping, QueryGate, Readiness, ScrapeTarget,
+    Scraping, TargetMetadata, WebOptions,
 };
 use kenning_model::{
     Batch, BatchId, Exemplar, Histogram, HistogramSample, LabelSet, MetricBatch, MetricKind, MetricMetadata,
@@ -43,17 +44,6 @@ impl Scraping for OneTarget {
     }
     fn reload(&self) -> Result<(), String> {
         Ok(())
-    }
-}
-
-struct NoPush;
-
-impl Push for NoPush {
-    fn handle(
-        &self,
-        _: http::Request<Body>,
-    ) -> Pin<Box<dyn Future<Output = Option<http::Response<Body>>> + Send + '_>> {
-        Box::pin(async { None })
     }
 }
 

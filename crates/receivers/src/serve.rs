@@ -145,12 +145,30 @@ impl Stop {
 /// Serves a listener until `stop`, then lets requests in flight end within [`ConnectionLimits::drain`] and returns.
 ///
 /// `handler` gets every request and the peer's address. Its future runs on the connection's task.
-pub async fn serve<H, F, B>(listener: Box<dyn Listener>, serving: Serving, mut stop: Stop, handler: H)
+pub async fn serve<H, F, B>(listener: Box<dyn Listener>, serving: Serving, stop: Stop, handler: H)
 where
     H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let context = (serving.clone(), stop.clone());
+    let start = move |stream, peer, slot| {
+        let (serving, stop) = context.clone();
+        connection(stream, peer, serving, stop, handler.clone(), slot)
+    };
+    accept_all(listener, serving, stop, start).await;
+}
+
+/// Accepts until `stop` whatever the caps let in, each connection a task of its own, then waits for them to end, for
+/// [`ConnectionLimits::drain`] at most.
+async fn accept_all<F>(
+    listener: Box<dyn Listener>,
+    serving: Serving,
+    mut stop: Stop,
+    start: impl Fn(BoxStream, SocketAddr, Slot) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
     loop {
@@ -158,8 +176,7 @@ where
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     if let Some(slot) = admit(&serving, peer) {
-                        let run = connection(stream, peer, serving.clone(), stop.clone(), handler.clone(), slot);
-                        connections.spawn(run);
+                        connections.spawn(start(stream, peer, slot));
                     }
                 }
                 Err(error) => {

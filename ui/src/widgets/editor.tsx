@@ -106,9 +106,12 @@ export function Editor(props: Props) {
   const problems = useProblems(draft, props.language);
   const { help, onPointerMove, onPointerLeave, atCaret } = useHelp(props.language, area);
 
+  // Keys may come before what was typed is drawn: the box knows the text, a closure may know an older one.
+  const typed = (): string => area.current?.value ?? draft;
   const run = (): void => {
+    asked.current++;
     setPopup(null);
-    props.onRun(draft.trim());
+    props.onRun(typed().trim());
   };
   const ask = async (text: string, caret: number, forced: boolean): Promise<void> => {
     const turn = ++asked.current;
@@ -124,7 +127,7 @@ export function Editor(props: Props) {
   const accept = (item: Suggestion): void => {
     const e = area.current;
     if (!popup || !e) return;
-    const next = completed(draft, popup.proposal, item, e.selectionEnd);
+    const next = completed(e.value, popup.proposal, item, e.selectionEnd);
     // At once, not after the next drawing: who types on must type after the suggestion.
     e.value = next.text;
     e.focus();
@@ -140,7 +143,7 @@ export function Editor(props: Props) {
       run();
     } else if (event.key === " " && event.ctrlKey) {
       event.preventDefault();
-      void ask(draft, area.current?.selectionEnd ?? 0, true);
+      void ask(typed(), area.current?.selectionEnd ?? 0, true);
     } else if (event.key === "Escape") {
       area.current?.blur();
     }

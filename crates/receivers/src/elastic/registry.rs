@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::{Method, StatusCode};
-use kenning_wire::elastic::{ItemError, index_name_problem};
+use kenning_wire::elastic::{ItemError, index_name_problem, matches_wildcards};
 use serde_json::{Map, Value, json};
 
 use super::{Asked, Reply, error, warn};
@@ -413,22 +413,5 @@ fn auto_creates(setting: &Value, index: &str) -> bool {
 
 /// Matches a name with `*` for any characters; `_all` is every name.
 pub(super) fn fits(pattern: &str, name: &str) -> bool {
-    if pattern == "_all" {
-        return true;
-    }
-    let mut parts = pattern.split('*').peekable();
-    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
-            None => return false,
-        }
-    }
-    true
+    pattern == "_all" || matches_wildcards(pattern, name)
 }

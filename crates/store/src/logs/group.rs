@@ -13,6 +13,7 @@ use super::part::{ARRIVAL, LINE, METADATA, SEVERITY, SPAN_ID, TEMPLATE, TIME, TR
 use crate::parts::columns::GroupReader;
 use crate::parts::labels::read_map;
 use crate::parts::{PartError, damaged};
+use crate::scan::prune::field_of;
 use crate::scan::prune::may_match;
 
 /// A set of rows.
@@ -1061,18 +1062,6 @@ struct Truth;
 impl kenning_model::Record for Truth {
     fn any(&self, _: &Field, test: &mut dyn FnMut(kenning_model::ValueRef<'_>) -> bool) -> bool {
         test(kenning_model::ValueRef::Bool(true))
-    }
-}
-
-pub(crate) fn field_of(filter: &Filter) -> Option<&Field> {
-    match filter {
-        Filter::Compare(field, ..)
-        | Filter::OneOf(field, _)
-        | Filter::Matches(field, _)
-        | Filter::Contains(field, _)
-        | Filter::Number(field, ..)
-        | Filter::Exists(field) => Some(field),
-        Filter::All | Filter::And(_) | Filter::Or(_) | Filter::Not(_) => None,
     }
 }
 

@@ -11,7 +11,7 @@ use kenning_model::{
 use memchr::memmem::Finder;
 
 use super::aggregate::{self, NumberCounts, Numbers};
-use super::group::{LogGroup, Parts, Rows, cost, field_of};
+use super::group::{LogGroup, Parts, Rows, cost};
 use super::head::LogRun;
 use super::part::{Wanted, read};
 use crate::parts::PartError;
@@ -19,6 +19,7 @@ use crate::parts::cache::{Opened, PartCache};
 use crate::parts::part::Part;
 use crate::scan::distinct::{Sets, Texts};
 use crate::scan::group::Groups;
+use crate::scan::prune::field_of;
 use crate::scan::prune::{looks_at, may_match, required_traces};
 use crate::scan::top::{Place, Top};
 use crate::scan::work::Work;

@@ -22,7 +22,8 @@ fn only_labels(filter: &Filter) -> bool {
     }
 }
 
-fn field_of(filter: &Filter) -> Option<&Field> {
+/// The field that a filter without parts looks at.
+pub(crate) fn field_of(filter: &Filter) -> Option<&Field> {
     match filter {
         Filter::Compare(field, ..)
         | Filter::OneOf(field, _)

@@ -49,12 +49,13 @@ fn covers(pattern: &[String], path: &[&str]) -> bool {
             covers(rest, path) || covers(pattern, below)
         }
         (Some((word, rest)), None) => word == "**" && rest.is_empty(),
-        (Some((word, rest)), Some((name, below))) => fits(word, name) && covers(rest, below),
+        (Some((word, rest)), Some((name, below))) => matches_wildcards(word, name) && covers(rest, below),
     }
 }
 
 /// Matches a name with `*` for any characters.
-fn fits(pattern: &str, name: &str) -> bool {
+#[must_use]
+pub fn matches_wildcards(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else { return false };
     let mut parts = parts.peekable();

@@ -21,7 +21,7 @@ use crate::records::{Entry, Records};
 
 use action::Head;
 pub use action::{Action, RequestError, index_name_problem};
-pub use filter::FilterPath;
+pub use filter::{FilterPath, matches_wildcards};
 pub use reply::{RefusedRow, Replying, encode_bulk_reply, encode_document_reply, encode_error};
 
 /// Longest id that Elasticsearch takes.
