@@ -4,11 +4,11 @@ use crate::Embedded;
 
 pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
-        path: "assets/app-22XQ4X7Q.js",
+        path: "assets/app-SU5T4YBF.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"67a4c938f7e8499bfe675f2e9eb918b8\"",
+        etag: "\"579a06b10b10cfc7d8ce6eaaaccff89e\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/app-22XQ4X7Q.js"),
+        body: include_bytes!("../../../ui/dist/assets/app-SU5T4YBF.js"),
     },
     Embedded {
         path: "assets/chunk-373ECOIW.js",
@@ -37,13 +37,6 @@ pub(crate) static ASSETS: &[Embedded] = &[
         etag: "\"73d5c69d870b81320dd4331f5e6141ee\"",
         immutable: true,
         body: include_bytes!("../../../ui/dist/assets/chunk-46ALBH6M.js"),
-    },
-    Embedded {
-        path: "assets/chunk-7EKWKAAB.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"33993d17ce8972cd4a5578126f952cb1\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-7EKWKAAB.js"),
     },
     Embedded {
         path: "assets/chunk-7EYYVBQR.js",
@@ -88,13 +81,6 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-FWD2T3ZM.js"),
     },
     Embedded {
-        path: "assets/chunk-GI6KCMEA.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"2571441165263ef36307f5cf25958de6\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-GI6KCMEA.js"),
-    },
-    Embedded {
         path: "assets/chunk-GIY73LGT.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"981181764e702d34023b87e626916f49\"",
@@ -135,6 +121,13 @@ pub(crate) static ASSETS: &[Embedded] = &[
         etag: "\"afa993a6a14735280cf7d1a104917b21\"",
         immutable: true,
         body: include_bytes!("../../../ui/dist/assets/chunk-JZ6R7OPC.js"),
+    },
+    Embedded {
+        path: "assets/chunk-M4WREERC.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"b2d7e537e89f3bc4e4edfeea94ce25bb\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-M4WREERC.js"),
     },
     Embedded {
         path: "assets/chunk-N57KTG4K.js",
@@ -179,11 +172,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-QQJMUYIE.js"),
     },
     Embedded {
-        path: "assets/chunk-S2S7OFYD.js",
+        path: "assets/chunk-S5XPQ5G3.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"4665d26221aa56775d59d7b72094ab96\"",
+        etag: "\"58cf095671289107d0dbfefa05fe9f64\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-S2S7OFYD.js"),
+        body: include_bytes!("../../../ui/dist/assets/chunk-S5XPQ5G3.js"),
     },
     Embedded {
         path: "assets/chunk-TCQ2BIJD.js",
@@ -200,6 +193,13 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-WFFTNAMA.js"),
     },
     Embedded {
+        path: "assets/chunk-WNHALEUI.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"27ae5234a1cfddb6b97864e29f486bf7\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-WNHALEUI.js"),
+    },
+    Embedded {
         path: "assets/chunk-X7RCWX5W.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"6263aee7632165cb82972a210c759546\"",
@@ -207,11 +207,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-X7RCWX5W.js"),
     },
     Embedded {
-        path: "assets/command-4YENKCZP.js",
+        path: "assets/command-OULU56O5.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"ccfd0764746f78ea5b1a03d0464cd169\"",
+        etag: "\"534579074ee9201d823628f7920f8530\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/command-4YENKCZP.js"),
+        body: include_bytes!("../../../ui/dist/assets/command-OULU56O5.js"),
     },
     Embedded {
         path: "assets/exemplars-I46EWVMC.js",
@@ -228,11 +228,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/heatmap-LPBH66AF.js"),
     },
     Embedded {
-        path: "assets/help-3ZBIAS5R.js",
+        path: "assets/help-6OUTZOYM.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"cc01fa6b0e6c7342fce4b7075925557d\"",
+        etag: "\"9c45242058858bda436186488ab2b921\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/help-3ZBIAS5R.js"),
+        body: include_bytes!("../../../ui/dist/assets/help-6OUTZOYM.js"),
     },
     Embedded {
         path: "assets/home-RPNT7JBE.css",
@@ -263,11 +263,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/line-24H6AAWN.js"),
     },
     Embedded {
-        path: "assets/logs-SVU6XBMK.js",
+        path: "assets/logs-7S6DCNYX.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"10f34c723cfd618143741faaf3e69261\"",
+        etag: "\"5fecac7d91f5ebd2da75a86130babc6a\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/logs-SVU6XBMK.js"),
+        body: include_bytes!("../../../ui/dist/assets/logs-7S6DCNYX.js"),
     },
     Embedded {
         path: "assets/logs_fields-BGXRZGE6.js",
@@ -291,11 +291,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/logs_peek-FWMD2IDE.js"),
     },
     Embedded {
-        path: "assets/logs_query-OBUTVW2O.js",
+        path: "assets/logs_query-QM2DU5OB.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"0a6b81d001bd7b20cde135d8d33f4449\"",
+        etag: "\"464822d601f5b3e5e33be86ca99a3373\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/logs_query-OBUTVW2O.js"),
+        body: include_bytes!("../../../ui/dist/assets/logs_query-QM2DU5OB.js"),
     },
     Embedded {
         path: "assets/logs_query_copy-GGP2H2MY.js",
@@ -319,6 +319,13 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/logs_view-CC3NB4YE.js"),
     },
     Embedded {
+        path: "assets/metrics-DQFDIXEN.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"fd1e81b9bcda8c09d7f8996c4a9de705\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/metrics-DQFDIXEN.js"),
+    },
+    Embedded {
         path: "assets/metrics-PER3SGMJ.css",
         content_type: "text/css; charset=utf-8",
         etag: "\"44d0825188e2d82e3b9d760cf649bbfe\"",
@@ -326,32 +333,25 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/metrics-PER3SGMJ.css"),
     },
     Embedded {
-        path: "assets/metrics-UQ3WDTRD.js",
+        path: "assets/metrics_about-QVBQWJ25.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"857db2b44640211a36b97eb310875e72\"",
+        etag: "\"912074151097f4b30bf5f42c3f5441dc\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics-UQ3WDTRD.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_about-QVBQWJ25.js"),
     },
     Embedded {
-        path: "assets/metrics_about-ANQZP4IN.js",
+        path: "assets/metrics_breakdown-B5ERXUKD.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"c0935380a70218cbdedebcabddc26faf\"",
+        etag: "\"3076844bf1ac099d2f298f7b5e4b4281\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_about-ANQZP4IN.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_breakdown-B5ERXUKD.js"),
     },
     Embedded {
-        path: "assets/metrics_breakdown-AKU67BBA.js",
+        path: "assets/metrics_browse-M6A3RSWL.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"8ea7f48af66a65a237decc202f33673e\"",
+        etag: "\"65d728c0003fdc1a373dd06345816a6b\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_breakdown-AKU67BBA.js"),
-    },
-    Embedded {
-        path: "assets/metrics_browse-3ZQV24PQ.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"6ff288c1d6ae328c1c5fa951a6c7d57f\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_browse-3ZQV24PQ.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_browse-M6A3RSWL.js"),
     },
     Embedded {
         path: "assets/metrics_card-JOAHMJVY.js",
@@ -375,11 +375,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/metrics_exemplars-6UF3EVHX.js"),
     },
     Embedded {
-        path: "assets/metrics_explore-L3VJW3VG.js",
+        path: "assets/metrics_explore-4UDF6AAV.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"d8f17ed4f0257ba8b3cdd0d5020868a2\"",
+        etag: "\"f64e0c7fc769285294439fe34b654520\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_explore-L3VJW3VG.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_explore-4UDF6AAV.js"),
     },
     Embedded {
         path: "assets/metrics_filters-5UEYK5YQ.js",
@@ -438,11 +438,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/metrics_part-C5RXQ3HU.js"),
     },
     Embedded {
-        path: "assets/metrics_query-P7LXE54Q.js",
+        path: "assets/metrics_query-YXSDOIHO.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"373f37712958162101faa24c00f495e6\"",
+        etag: "\"5cbf46d83426a56640b798d504c11236\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics_query-P7LXE54Q.js"),
+        body: include_bytes!("../../../ui/dist/assets/metrics_query-YXSDOIHO.js"),
     },
     Embedded {
         path: "assets/metrics_table-4KLO55MM.js",
@@ -517,7 +517,7 @@ pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
         path: "index.html",
         content_type: "text/html; charset=utf-8",
-        etag: "\"1a43911122f4f33997d77ceb5df2f21b\"",
+        etag: "\"0585056a3a70269a5419dcdded97722c\"",
         immutable: false,
         body: include_bytes!("../../../ui/dist/index.html"),
     },
