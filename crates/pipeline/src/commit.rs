@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::intake::{Intake, Job, Refusal};
 use crate::limits::LimitsTable;
+use crate::process::Chain;
 use crate::queue::{GroupMax, Queue};
 use crate::stats::Stats;
 use crate::tap::Tap;
@@ -32,6 +33,8 @@ pub struct PipelineOptions {
     pub group_bytes: usize,
     /// Who hears of what was committed.
     pub taps: Vec<Arc<dyn Tap>>,
+    /// What every batch goes through before limits are looked at.
+    pub processors: Chain,
 }
 
 impl Default for PipelineOptions {
@@ -42,6 +45,7 @@ impl Default for PipelineOptions {
             group_batches: 1024,
             group_bytes: 32 * MIB,
             taps: Vec::new(),
+            processors: Chain::default(),
         }
     }
 }
@@ -92,7 +96,8 @@ impl Pipeline {
         let stats = Stats::new(registry);
         stats.queue_limit_bytes.set(options.queue_bytes as u64);
         let queue = Arc::new(Queue::new(options.queue_bytes));
-        let intake = Intake::new(queue.clone(), clock.clone(), options.limits, stats.clone());
+        let (limits, processors) = (options.limits, options.processors);
+        let intake = Intake::new(queue.clone(), clock.clone(), limits, processors, stats.clone());
         let max = GroupMax { items: options.group_batches.max(1), bytes: options.group_bytes };
         let (done, finished) = oneshot::channel();
         let next_id = store.last_batch_id().0.saturating_add(1);

@@ -15,9 +15,10 @@ use crate::cardinality::{Active, Caps};
 use crate::culprit::Blame;
 use crate::delta::{Totals, Undo};
 use crate::limits::{Limits, LimitsTable};
+use crate::process::{Aftermath, Chain, Origin, Processed, Processor};
 use crate::queue::{PushError, Queue};
 use crate::screen::Screen;
-use crate::stats::{ByCause, ByCulprit, ByReason, ByTenant, Cause, OfTenant, Stats};
+use crate::stats::{ByCause, ByCulprit, ByDrop, ByReason, ByTenant, Cause, OfTenant, Stats};
 use crate::telemetry::{Counter, Gauge, OTHER};
 
 /// Tenants whose rates and series are kept apart; later ones share one account named `other`.
@@ -192,12 +193,17 @@ pub(crate) struct Job {
 #[derive(Clone)]
 pub struct Intake {
     shared: Arc<Shared>,
+    /// The word of the receiver that holds this clone.
+    receiver: &'static str,
+    /// The receiver's own processors.
+    own: Chain,
 }
 
 struct Shared {
     queue: Arc<Queue<Job>>,
     clock: Arc<dyn Clock>,
     limits: LimitsTable,
+    processors: Chain,
     stats: Stats,
     accounts: RwLock<HashMap<TenantId, Arc<Account>>>,
     other: Arc<Account>,
@@ -213,6 +219,23 @@ pub struct Ticket {
     receipt: Receipt,
     /// Totals that go back when the batch is not written.
     undo: Undo,
+    /// What processors want done when it is.
+    aftermath: Aftermath,
+}
+
+/// A batch that processors have been over.
+struct Taken {
+    batch: Batch,
+    /// Per row: its row in the batch that was offered; `None` when rows are where they were.
+    rows: Option<Vec<u32>>,
+}
+
+fn apply_to_all(screen: &Screen<'_>, taken: Taken, rejected: &mut Rejected) -> Batch {
+    screen.apply(taken.batch, rejected)
+}
+
+fn offered_row(rows: Option<&[u32]>, row: usize) -> usize {
+    rows.and_then(|rows| rows.get(row)).map_or(row, |row| *row as usize)
 }
 
 enum TicketState {
@@ -225,11 +248,27 @@ impl Intake {
         queue: Arc<Queue<Job>>,
         clock: Arc<dyn Clock>,
         limits: LimitsTable,
+        processors: Chain,
         stats: Stats,
     ) -> Self {
         let other = Arc::new(Account::new(OTHER, limits.default.clone(), &stats, clock.steady()));
         let accounts = RwLock::default();
-        Self { shared: Arc::new(Shared { queue, clock, limits, stats, accounts, other }) }
+        let shared = Shared { queue, clock, limits, processors, stats, accounts, other };
+        Self { shared: Arc::new(shared), receiver: "", own: Chain::default() }
+    }
+
+    /// The same intake for one kind of receiver, which processors then know.
+    #[must_use]
+    pub fn for_receiver(&self, receiver: &'static str) -> Self {
+        Self { receiver, ..self.clone() }
+    }
+
+    /// The same intake with one more processor of the receiver's own, which runs before those of everyone.
+    #[must_use]
+    pub fn with_processor(&self, processor: Arc<dyn Processor>) -> Self {
+        let mut this = self.clone();
+        this.own.push(processor);
+        this
     }
 
     /// Offers a batch and waits until it is durable and visible.
@@ -252,8 +291,7 @@ impl Intake {
         batch: Batch,
         already_rejected: Rejected,
     ) -> Result<Ticket, Refusal> {
-        let apply = |screen: &Screen<'_>, batch, rejected: &mut Rejected| screen.apply(batch, rejected);
-        self.offer_screened(tenant, batch, already_rejected, None, apply)
+        self.offer_screened(tenant, batch, already_rejected, None, apply_to_all)
     }
 
     /// As [`Self::offer`], with something that is committed if and only if the batch is, though limits may leave nothing
@@ -265,8 +303,7 @@ impl Intake {
         already_rejected: Rejected,
         beside: (TenantId, Batch),
     ) -> Result<Ticket, Refusal> {
-        let apply = |screen: &Screen<'_>, batch, rejected: &mut Rejected| screen.apply(batch, rejected);
-        self.offer_screened(tenant, batch, already_rejected, Some(beside), apply)
+        self.offer_screened(tenant, batch, already_rejected, Some(beside), apply_to_all)
     }
 
     /// As [`Self::offer`], for protocols that answer for each record: also tells which rows of the batch were left out
@@ -278,8 +315,10 @@ impl Intake {
         already_rejected: Rejected,
     ) -> Result<(Ticket, Vec<RefusedRow>), Refusal> {
         let mut rows = Vec::new();
-        let screened = |screen: &Screen<'_>, batch, rejected: &mut Rejected| match batch {
+        let screened = |screen: &Screen<'_>, processed: Taken, rejected: &mut Rejected| match processed.batch
+        {
             Batch::Logs(batch) => Batch::Logs(screen.logs_told(batch, rejected, &mut |row, why| {
+                let row = offered_row(processed.rows.as_deref(), row);
                 rows.push(RefusedRow { row, why: why.to_owned() });
             })),
             other => screen.apply(other, rejected),
@@ -294,33 +333,47 @@ impl Intake {
         batch: Batch,
         already_rejected: Rejected,
         beside: Option<(TenantId, Batch)>,
-        apply: impl FnOnce(&Screen<'_>, Batch, &mut Rejected) -> Batch,
+        apply: impl FnOnce(&Screen<'_>, Taken, &mut Rejected) -> Batch,
     ) -> Result<Ticket, Refusal> {
         let (shared, account, signal) = (&self.shared, self.shared.account(tenant), batch.signal());
         let units = rate_units(&batch);
         let result = account.charge(signal, units, shared.clock.steady()).and_then(|()| {
+            let refund = |refusal| {
+                account.refund(signal, units);
+                refusal
+            };
             let mut rejected = already_rejected;
-            let (batch, undo) = shared.screen(&account, batch, &mut rejected, apply);
+            let (batch, rows, aftermath) = self.process(tenant, batch).map_err(refund)?.into_parts();
+            let taken = Taken { batch, rows };
+            let (batch, undo) = shared.screen(&account, taken, &mut rejected, apply);
             let metrics = MetricCounts::of(&batch);
             let receipt = Receipt { stored: batch.len() as u64, metrics, rejected };
             match shared.enqueue(tenant, batch, beside) {
-                Ok(state) => Ok((state, receipt, undo)),
+                Ok(state) => Ok((state, receipt, undo, aftermath)),
                 Err(refusal) => {
-                    account.refund(signal, units);
                     account.take_back(undo);
-                    Err(refusal)
+                    Err(refund(refusal))
                 }
             }
         });
         match result {
-            Ok((state, receipt, undo)) => {
-                Ok(Ticket { state, account, shared: self.shared.clone(), signal, receipt, undo })
+            Ok((state, receipt, undo, aftermath)) => {
+                let shared = self.shared.clone();
+                Ok(Ticket { state, account, shared, signal, receipt, undo, aftermath })
             }
             Err(refusal) => {
                 shared.count_refusal(&account, signal, &refusal);
                 Err(refusal)
             }
         }
+    }
+
+    fn process(&self, tenant: &TenantId, batch: Batch) -> Result<Processed, Refusal> {
+        let clock = &self.shared.clock;
+        let (now, steady) = (Nanos(clock.unix_nanos()), clock.steady());
+        let origin = Origin { tenant, receiver: self.receiver, now, steady };
+        let own = self.own.process(&origin, Processed::untouched(batch))?;
+        self.shared.processors.process(&origin, own)
     }
 
     /// The pipeline's own counters.
@@ -367,6 +420,8 @@ impl Ticket {
         match outcome {
             Ok(()) => {
                 self.shared.count_receipt(&self.account, self.signal, &self.receipt);
+                self.shared.count_dropped(&self.account, self.signal, &self.aftermath);
+                self.aftermath.run();
                 Ok(self.receipt)
             }
             Err(refusal) => {
@@ -395,11 +450,11 @@ impl Shared {
     fn screen(
         &self,
         account: &Account,
-        mut batch: Batch,
+        mut taken: Taken,
         rejected: &mut Rejected,
-        apply: impl FnOnce(&Screen<'_>, Batch, &mut Rejected) -> Batch,
+        apply: impl FnOnce(&Screen<'_>, Taken, &mut Rejected) -> Batch,
     ) -> (Batch, Undo) {
-        let signal = batch.signal();
+        let signal = taken.batch.signal();
         let active = account.active_of(signal);
         let on_refused = |limit, blame: &Blame| self.refused_series(account, limit, blame);
         let screen = Screen {
@@ -409,13 +464,13 @@ impl Shared {
             active,
             on_refused: &on_refused,
         };
-        let undo = match &mut batch {
+        let undo = match &mut taken.batch {
             Batch::Metrics(metrics) if !metrics.deltas.is_empty() => {
                 account.add_up(metrics, &screen, rejected)
             }
             _ => Undo::default(),
         };
-        let batch = apply(&screen, batch, rejected);
+        let batch = apply(&screen, taken, rejected);
         account.count_active(signal, lock(active).len());
         (batch, undo)
     }
@@ -472,6 +527,13 @@ impl Shared {
         for (reason, count, _) in receipt.rejected.iter() {
             let labels = ByReason { tenant: account.label.clone(), signal, reason };
             self.stats.rejected.with(&labels).add(count);
+        }
+    }
+
+    fn count_dropped(&self, account: &Account, signal: Signal, aftermath: &Aftermath) {
+        for (reason, count) in &aftermath.dropped {
+            let labels = ByDrop { tenant: account.label.clone(), signal, reason: reason.clone() };
+            self.stats.dropped.with(&labels).add(*count);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the pipeline counts about itself.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use kenning_model::{Reason, Signal};
@@ -82,6 +83,24 @@ impl Labels for ByReason {
     }
 }
 
+/// Labels `tenant`, `signal` and `reason`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ByDrop {
+    /// The tenant, or `other`.
+    pub tenant: Arc<str>,
+    /// The signal.
+    pub signal: Signal,
+    /// The processor's reason.
+    pub reason: Cow<'static, str>,
+}
+
+impl Labels for ByDrop {
+    const NAMES: &'static [&'static str] = &["tenant", "signal", "reason"];
+    fn values(&self) -> Vec<String> {
+        vec![self.tenant.to_string(), self.signal.to_string(), self.reason.to_string()]
+    }
+}
+
 /// Labels `tenant`, `limit` and `metric`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ByCulprit {
@@ -125,6 +144,8 @@ pub struct Stats {
     pub stored: Arc<Metric<ByTenant, Counter>>,
     /// Items left out.
     pub rejected: Arc<Metric<ByReason, Counter>>,
+    /// Items left out by processors, as they were told to.
+    pub dropped: Arc<Metric<ByDrop, Counter>>,
     /// Series and streams refused because of their number.
     pub refused_series: Arc<Metric<ByCulprit, Counter>>,
     /// Requests refused as a whole.
@@ -156,6 +177,7 @@ impl Stats {
         Self {
             stored: registry.counter(STORED),
             rejected: registry.counter(REJECTED),
+            dropped: registry.counter(DROPPED),
             refused_series: registry.counter(REFUSED_SERIES),
             refused: registry.counter(REFUSED),
             active: registry.gauge(ACTIVE),
@@ -178,6 +200,11 @@ const STORED: Declaration = Declaration {
 const REJECTED: Declaration = Declaration {
     name: "kenning_ingest_rejected_items_total",
     help: "Samples, log records and spans left out of a request, by reason",
+    unit: "",
+};
+const DROPPED: Declaration = Declaration {
+    name: "kenning_ingest_dropped_items_total",
+    help: "Samples, log records and spans left out by processors as configured, by reason",
     unit: "",
 };
 const REFUSED: Declaration = Declaration {

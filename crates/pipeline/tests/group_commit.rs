@@ -4,9 +4,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use kenning_model::{
-    Batch, BatchId, Block, Expired, Flow, LabelSet, METRIC_NAME, MetricBatch, Millis, Reason, Rejected,
-    Retention, Sample, Scan, ScanError, ScanSummary, Store, TenantId, Write, WriteError,
+    Batch, BatchId, Block, Expired, Flow, LabelSet, LogBatch, LogRow, METRIC_NAME, MetricBatch, Millis,
+    Nanos, Reason, Rejected, Retention, Sample, Scan, ScanError, ScanSummary, Severity, SpanId, Store,
+    TenantId, TraceId, Write, WriteError,
 };
+use kenning_pipeline::process::{Chain, Origin, Processed, Processor};
 use kenning_pipeline::telemetry::{PointValue, Registry};
 use kenning_pipeline::{Drained, Intake, Limits, Pipeline, PipelineOptions, Refusal};
 use kenning_stdx::clock::{Clock, SimClock};
@@ -238,4 +240,63 @@ async fn a_drain_that_takes_too_long_refuses_what_waits() {
     bench.store.set_closed(false);
     assert_eq!(written.wait().await.unwrap().stored, 1);
     assert!(bench.clock.steady() == Duration::ZERO);
+}
+
+/// Leaves out the lines that begin with `-`; counts what it saw when that is durable.
+struct NoDashes(Arc<std::sync::atomic::AtomicU64>);
+
+impl Processor for NoDashes {
+    fn process(&self, origin: &Origin<'_>, mut processed: Processed) -> Result<Processed, Refusal> {
+        assert_eq!(origin.receiver, "test");
+        let Batch::Logs(batch) = &processed.batch else { return Ok(processed) };
+        let (mut kept, mut rows) = (LogBatch::default(), Vec::new());
+        for (place, row) in batch.rows().enumerate() {
+            if !row.line.starts_with('-') {
+                let stream = kept.add_stream(row.stream.clone());
+                kept.push(stream, row);
+                rows.push(place as u32);
+            }
+        }
+        let (seen, counter) = (batch.len() as u64, Arc::clone(&self.0));
+        processed.drop_items("dash", seen - kept.len() as u64);
+        processed.batch = Batch::Logs(kept);
+        processed.set_rows(rows);
+        processed.when_durable(move || _ = counter.fetch_add(seen, std::sync::atomic::Ordering::Relaxed));
+        Ok(processed)
+    }
+}
+
+fn lines(lines: &[&str]) -> LogBatch {
+    let (mut batch, labels) = (LogBatch::default(), LabelSet::from_pairs([("app", "a")]));
+    let stream = batch.add_stream(labels.clone());
+    for line in lines {
+        let (trace_id, span_id, metadata) = (TraceId::NONE, SpanId::NONE, &LabelSet::empty());
+        let (severity, time) = (Severity::UNKNOWN, Nanos(NOW));
+        batch.push(stream, LogRow { stream: &labels, time, severity, trace_id, span_id, line, metadata });
+    }
+    batch
+}
+
+#[tokio::test]
+async fn processors_drop_rows_and_count_what_is_durable_once() {
+    let counter = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let mut processors = Chain::default();
+    processors.push(Arc::new(NoDashes(Arc::clone(&counter))));
+    let limits = Limits { line_bytes: Some(4), ..Limits::default() };
+    let bench = bench(PipelineOptions { processors: processors.clone(), ..limited(limits) });
+    // The second finds nothing more to drop, and rows are still those that were offered.
+    let intake =
+        bench.pipeline.intake().for_receiver("test").with_processor(Arc::new(NoDashes(Arc::default())));
+    bench.store.state.lock().unwrap().next_error = Some(WriteError::Unavailable { detail: "x".into() });
+    let offer =
+        || intake.offer_logs(&tenant(), lines(&["-a", "long line", "b", "-c", "d"]), Rejected::default());
+    let (ticket, refused) = offer().unwrap();
+    assert_eq!(refused.iter().map(|row| row.row).collect::<Vec<_>>(), [1]);
+    assert!(ticket.wait().await.is_err());
+    assert_eq!(counted(&bench.registry, "kenning_ingest_dropped_items_total", ""), 0.0);
+    let (ticket, _) = offer().unwrap();
+    let receipt = ticket.wait().await.unwrap();
+    assert_eq!((receipt.stored, receipt.rejected.total()), (2, 1));
+    assert_eq!(counted(&bench.registry, "kenning_ingest_dropped_items_total", "dash"), 2.0);
+    assert_eq!(counter.load(std::sync::atomic::Ordering::Relaxed), 3);
 }

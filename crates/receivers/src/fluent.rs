@@ -126,7 +126,7 @@ impl FluentService {
         security: FluentSecurity,
         stats: Stats,
     ) -> Self {
-        let ingest = Ingest::new(intake, tenant, budget.clone());
+        let ingest = Ingest::new(intake.for_receiver("fluent"), tenant, budget.clone());
         Self(Arc::new(Inner { ingest, budget, limits, security, stats }))
     }
 

@@ -30,6 +30,11 @@ impl Ingest {
         Self { intake, tenant, limits, budget }
     }
 
+    /// The same for one kind of receiver, which processors then know.
+    pub fn for_receiver(&self, receiver: &'static str) -> Self {
+        Self { intake: self.intake.for_receiver(receiver), ..self.clone() }
+    }
+
     pub fn budget(&self) -> &Budget {
         &self.budget
     }

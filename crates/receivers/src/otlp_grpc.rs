@@ -55,7 +55,12 @@ impl GrpcService {
     pub fn new(intake: Intake, options: PushOptions, stats: Stats) -> Self {
         let PushOptions { tenant, mut body, budget, otlp } = options;
         body.wire_bytes = body.wire_bytes.min(MESSAGE_BYTES_MAX) + FRAME_HEAD_BYTES;
-        Self(Arc::new(Inner { ingest: Ingest::new(intake, tenant, budget), body, otlp, stats }))
+        Self(Arc::new(Inner {
+            ingest: Ingest::new(intake.for_receiver("otlp_grpc"), tenant, budget),
+            body,
+            otlp,
+            stats,
+        }))
     }
 
     /// Answers one call.

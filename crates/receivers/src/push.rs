@@ -253,7 +253,8 @@ impl Inner {
         let limits = self.body_limits(route);
         let received = body::read(body, &limits, self.ingest.budget(), &*clock, awaits_word).await?;
         self.stats.bytes.with(&ByProtocol(route.protocol())).add(received.bytes.len() as u64);
-        self.ingest.run(received, encoding, limits.decoded_bytes, decode).await
+        let ingest = self.ingest.for_receiver(route.protocol());
+        ingest.run(received, encoding, limits.decoded_bytes, decode).await
     }
 }
 

@@ -84,7 +84,7 @@ impl SyslogService {
         utc_offset: i32,
         stats: Stats,
     ) -> Self {
-        let ingest = Ingest::new(intake, tenant, budget.clone());
+        let ingest = Ingest::new(intake.for_receiver("syslog"), tenant, budget.clone());
         Self(Arc::new(Inner { ingest, budget, limits, utc_offset, stats }))
     }
 

@@ -9,7 +9,7 @@
 //! store takes them and no faster. Lines, records, batches, files and open handles are bounded; what is cut, torn or lost
 //! is counted ([`stats`]).
 //!
-//! Absent: what records mean (levels, stamps in lines, redaction): [`source::Stages`] and the pipeline see to that;
+//! Absent: what records mean (levels, stamps in lines, redaction): [`source::FileSource::stages`] and the pipeline see to that;
 //! compressed files (left out, counted); notification by the kernel (files are looked at a few times a second). Lacking
 //! still: a line that ends in no newline waits for it until its file was rotated or removed.
 
@@ -83,12 +83,16 @@ pub struct Tail {
 
 impl Tail {
     /// Reads the positions of a source back. Blocks.
-    pub fn open(mut source: FileSource, context: TailContext) -> Result<Self, OpenTailError> {
+    pub fn open(mut source: FileSource, mut context: TailContext) -> Result<Self, OpenTailError> {
         let loaded = positions::load(&*context.store, &source.name);
         let loaded = loaded.map_err(|cause| OpenTailError { source: source.name.clone(), cause })?;
         if let Some(limit) = context.intake.limits(&context.tenant).line_bytes {
             // Cutting keeps the beginning; the pipeline would refuse the whole record.
             source.line_bytes_max = source.line_bytes_max.min(limit);
+        }
+        context.intake = context.intake.for_receiver("files");
+        if let Some(stages) = &source.stages {
+            context.intake = context.intake.with_processor(Arc::clone(stages));
         }
         let watch = Watch::new(source, Arc::clone(&context.files), &context.stats, loaded);
         Ok(Self { watch, context })
@@ -139,10 +143,15 @@ impl Tail {
         }
     }
 
+    /// Offers once. Stages take their time, so that is done on a thread of its own.
     async fn offer(&self, own: &TenantId, offer: &watch::Offer) -> Result<(), Refusal> {
         let (batch, positions) = (Batch::Logs(offer.batch.clone()), Batch::Logs(offer.positions.clone()));
-        let (intake, tenant) = (&self.context.intake, &self.context.tenant);
-        let ticket = intake.offer_beside(tenant, batch, Rejected::default(), (own.clone(), positions))?;
-        ticket.wait().await.map(drop)
+        let (intake, tenant) = (self.context.intake.clone(), self.context.tenant.clone());
+        let beside = (own.clone(), positions);
+        let work = move || intake.offer_beside(&tenant, batch, Rejected::default(), beside);
+        let offered = tokio::task::spawn_blocking(work).await;
+        let stopping =
+            |_| Refusal::Unavailable { retry_after: PAUSE_MAX, detail: "the node is stopping".to_owned() };
+        offered.map_err(stopping)??.wait().await.map(drop)
     }
 }

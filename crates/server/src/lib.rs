@@ -7,6 +7,7 @@
 mod log_files;
 mod log_ports;
 mod own;
+mod processors;
 mod push;
 mod scrapes;
 mod server;

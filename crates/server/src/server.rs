@@ -36,7 +36,7 @@ use crate::own::{self, StoreMetrics, UpkeepMetrics};
 use crate::push::MainPortPush;
 use crate::scrapes::{self, ScrapeControl};
 use crate::settings::Settings;
-use crate::{log_files, tails, upkeep};
+use crate::{log_files, processors, tails, upkeep};
 
 /// Where the server listens once it does.
 #[derive(Clone, Debug)]
@@ -197,7 +197,8 @@ impl Running {
         let (mut taps, patterns) = start_mining(&settings, &store, &clock, &registry)?;
         let tails = tails::new(&registry);
         taps.push(Arc::new(tails::TailTap(Arc::clone(&tails))));
-        let options = PipelineOptions { taps, ..pipeline_options(&settings) };
+        let processors = processors::chain(&settings, &registry)?;
+        let options = PipelineOptions { taps, processors, ..pipeline_options(&settings) };
         let pipeline = Pipeline::start(Arc::clone(&store), Arc::clone(&clock), options, &registry);
         let pipeline = pipeline.map_err(|error| StartError::new("cannot start the pipeline", error))?;
 

@@ -145,7 +145,7 @@ impl ElasticService {
     /// A service that offers to `intake`.
     #[must_use]
     pub fn new(intake: Intake, options: PushOptions, stats: Stats) -> Self {
-        let ingest = Ingest::new(intake, options.tenant, options.budget);
+        let ingest = Ingest::new(intake.for_receiver("elasticsearch"), options.tenant, options.budget);
         let (registry, seq_no) = (Arc::default(), AtomicU64::new(0));
         Self(Arc::new(Inner { ingest, body: options.body, registry, seq_no, stats }))
     }

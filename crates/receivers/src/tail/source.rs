@@ -1,10 +1,10 @@
 //! What is tailed, and how its bytes are read.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kenning_model::{LabelSet, LogBatch};
+use kenning_model::LabelSet;
+use kenning_pipeline::process::Processor;
 use regex::Regex;
 
 /// Files that are read alike.
@@ -29,7 +29,9 @@ pub struct FileSource {
     /// Bytes of a record; what is beyond is cut off and counted.
     pub line_bytes_max: usize,
     /// What happens to records before they are offered.
-    pub stages: Option<Arc<dyn Stages>>,
+    ///
+    /// Must not keep records for later: they are acknowledged with the batch that they came in.
+    pub stages: Option<Arc<dyn Processor>>,
 }
 
 impl FileSource {
@@ -51,20 +53,6 @@ impl FileSource {
             line_bytes_max: Self::LINE_BYTES_MAX,
             stages: None,
         }
-    }
-}
-
-/// Rewrites records between reading and offering: Promtail's `pipeline_stages`, processors.
-///
-/// Must be deterministic in what it keeps: after a crash the records that were not acknowledged come again.
-pub trait Stages: Send + Sync {
-    /// What becomes of records of one source. What is dropped is counted by whoever drops it.
-    fn run(&self, batch: LogBatch) -> LogBatch;
-}
-
-impl fmt::Debug for dyn Stages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Stages")
     }
 }
 

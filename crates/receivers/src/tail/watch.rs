@@ -137,10 +137,6 @@ impl Watch {
         if batch.is_empty() && self.finished.is_empty() && !is_full {
             return None;
         }
-        let batch = match &self.source.stages {
-            Some(stages) if !batch.is_empty() => stages.run(batch),
-            _ => batch,
-        };
         self.newest = Nanos(wall.0.max(self.newest.0.saturating_add(1)));
         let mut changed = std::mem::take(&mut self.finished);
         let wanted = self.tracked.iter_mut().filter(|file| file.hold.is_none());
