@@ -37,6 +37,10 @@ impl Node {
 impl Pattern {
     /// A pattern for the parser: at least one named capture, each name once, no two captures without text between.
     pub(crate) fn for_parser(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            let expected = "syntax error: unexpected $end, expecting IDENTIFIER or LITERAL";
+            return Err(format!("parse error at line 1, col 1: {expected}"));
+        }
         let pattern = Self::read(text);
         let names: Vec<&str> = pattern.names().collect();
         if names.is_empty() {

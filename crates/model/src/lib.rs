@@ -15,6 +15,7 @@ pub mod keyed;
 mod labels;
 mod logs;
 mod metrics;
+pub mod re2;
 mod reject;
 mod scan;
 mod spans;

@@ -351,7 +351,7 @@ pub enum Literal {
     Bool(bool),
 }
 
-/// A compiled regular expression. Equal when its source is.
+/// A compiled regular expression in Go's dialect ([`crate::re2`]). Equal when its source is.
 #[derive(Clone)]
 pub struct Pattern {
     source: Box<str>,
@@ -386,7 +386,8 @@ impl Pattern {
                 source.len()
             ));
         }
-        let text = if anchored { format!("^(?s:{source})$") } else { source.to_owned() };
+        let inner = crate::re2::to_rust(source)?;
+        let text = if anchored { format!("^(?s:{inner})$") } else { inner.into_owned() };
         let regex = RegexBuilder::new(&text)
             .size_limit(PATTERN_SIZE_MAX)
             .dfa_size_limit(PATTERN_DFA_MAX)

@@ -622,7 +622,8 @@ impl Resolver {
 
     fn label_replace(self, span: SourceSpan, operand: &Expr, texts: [&Expr; 4]) -> Resolved<Vector> {
         let [target, replacement, source, pattern] = texts.map(|expr| text(expr).to_owned());
-        let Ok(regex) = Regex::new(&format!("^(?s:{pattern})$")) else {
+        let regex = kenning_model::re2::to_rust(&pattern).map(|text| Regex::new(&format!("^(?s:{text})$")));
+        let Ok(Ok(regex)) = regex else {
             return failed(span, format!("invalid regular expression in label_replace(): {pattern}"));
         };
         if !is_label(&target) {

@@ -1,5 +1,6 @@
 //! `label_replace`: a label made from another by a regular expression.
 
+use kenning_model::re2;
 use kenning_query::QueryError;
 use regex::Regex;
 
@@ -9,7 +10,8 @@ use crate::syntax::ast::LabelReplace;
 
 impl Evaluator<'_> {
     pub(super) fn label_replace(&mut self, replace: &LabelReplace) -> Result<Matrix, QueryError> {
-        let regex = Regex::new(&format!("^(?:{})$", replace.regex))
+        let regex = re2::to_rust(&replace.regex)
+            .and_then(|regex| Regex::new(&format!("^(?:{regex})$")).map_err(|error| error.to_string()))
             .map_err(|error| execution(replace.span, format!("invalid regex in label_replace: {error}")))?;
         let mut matrix = self.evaluate(&replace.expr)?;
         for series in &mut matrix.series {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use kenning_model::re2;
 use regex::{Regex, RegexBuilder};
 
 use super::{Hints, LineLabels, LineParser};
@@ -19,7 +20,8 @@ pub(super) struct RegexpParser {
 
 impl RegexpParser {
     pub(super) fn new(text: &str) -> Result<Self, String> {
-        let regex = RegexBuilder::new(text)
+        let text = re2::to_rust(text).map_err(|error| format!("error parsing regexp: {error}"))?;
+        let regex = RegexBuilder::new(&text)
             .size_limit(COMPILED_BYTES_MAX)
             .build()
             .map_err(|error| format!("error parsing regexp: {error}"))?;

@@ -3,9 +3,10 @@
 //! Keywords are case-insensitive. Names of functions are keywords only in front of `(`, or of `by (` and
 //! `without (`, so that labels may be called `rate` or `count`.
 
+use kenning_query::text::{duration, quote, size};
 use kenning_query::{Diagnostic, SourceSpan};
 
-use kenning_query::text::{duration, quote, size};
+use super::number;
 
 /// What a token is, with its value.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,17 +41,16 @@ pub(crate) struct Token {
 }
 
 /// Longest first, so that the first match is the right one.
-const OPERATORS: [&str; 29] = [
+const OPERATORS: [&str; 27] = [
     "=~", "!~", "!>", "!=", "|=", "|~", "|>", "==", ">=", "<=", ",", ".", "{", "}", "=", "|", "(", ")", "]",
-    "+", "-", "*", "/", "%", "^", ">", "<", "[", "!",
+    "+", "-", "*", "/", "%", "^", ">", "<",
 ];
 
-const KEYWORDS: [&str; 23] = [
+const KEYWORDS: [&str; 22] = [
     "unwrap",
     "by",
     "without",
     "bool",
-    "label_replace",
     "offset",
     "on",
     "ignoring",
@@ -107,6 +107,9 @@ const FUNCTIONS: [&str; 33] = [
     "label_replace",
 ];
 
+/// Letters of which units of durations are made; `µ` is the micro sign, not the Greek letter.
+const DURATION_UNITS: &str = "nu\u{b5}mshdwy";
+
 const FLAGS: [&str; 2] = ["--strict", "--keep-empty"];
 
 impl Tok {
@@ -131,16 +134,28 @@ impl Tok {
     }
 }
 
-/// All tokens of a query, the last of them [`Tok::End`].
-pub(crate) fn tokens(source: &str) -> Result<Vec<Token>, Diagnostic> {
-    let mut lexer = Lexer { source, at: 0 };
-    let mut out = Vec::new();
+/// A query in tokens.
+#[derive(Debug)]
+pub(crate) struct Lexed {
+    /// The tokens, the last of them [`Tok::End`]. Behind a text that could not be read there is nothing more.
+    pub(crate) tokens: Vec<Token>,
+    /// The first mistake and the place of the token that has it.
+    pub(crate) fault: Option<Diagnostic>,
+}
+
+/// Cuts a query into tokens. Reading goes on behind a mistake where it can, because a mistake of grammar further to the
+/// left is to be told first.
+pub(crate) fn tokens(source: &str) -> Lexed {
+    // A byte order mark is no part of the text.
+    let at = if source.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    let mut lexer = Lexer { source, at, fault: None };
+    let mut tokens = Vec::new();
     loop {
-        let token = lexer.next()?;
+        let token = lexer.next();
         let done = token.tok == Tok::End;
-        out.push(token);
+        tokens.push(token);
         if done {
-            return Ok(out);
+            return Lexed { tokens, fault: lexer.fault };
         }
     }
 }
@@ -148,6 +163,7 @@ pub(crate) fn tokens(source: &str) -> Result<Vec<Token>, Diagnostic> {
 struct Lexer<'a> {
     source: &'a str,
     at: usize,
+    fault: Option<Diagnostic>,
 }
 
 impl<'a> Lexer<'a> {
@@ -155,88 +171,127 @@ impl<'a> Lexer<'a> {
         self.source.get(self.at..).unwrap_or("")
     }
 
-    fn next(&mut self) -> Result<Token, Diagnostic> {
+    fn next(&mut self) -> Token {
         self.skip_space();
         let start = self.at;
         let tok = match self.rest().chars().next() {
             None => Tok::End,
-            Some('"') => self.quoted()?,
-            Some('`') => self.raw()?,
-            Some('[') => self.range()?,
+            Some('"') => self.quoted(),
+            Some('`') => self.raw(),
+            Some('\'') => self.character(),
+            Some('[') => self.range(),
             Some(c) if c.is_ascii_digit() => self.number(),
             Some('.') if self.rest().chars().nth(1).is_some_and(|c| c.is_ascii_digit()) => self.number(),
             Some(c) if c == '_' || c.is_alphabetic() => self.word(),
             Some('-') => self.minus(),
-            Some(_) => self.operator()?,
+            Some(c) => self.operator(c),
         };
-        Ok(Token { tok, span: SourceSpan::new(start, self.at) })
+        Token { tok, span: SourceSpan::new(start, self.at) }
     }
 
+    /// Skips white space and comments: `#` and `//` up to the end of the line, `/*` up to `*/`.
     fn skip_space(&mut self) {
         loop {
             let rest = self.rest();
-            let trimmed = rest.trim_start();
+            let trimmed = rest.trim_start_matches([' ', '\t', '\r', '\n']);
             self.at += rest.len() - trimmed.len();
-            if !trimmed.starts_with('#') {
+            if trimmed.starts_with('#') || trimmed.starts_with("//") {
+                self.at += trimmed.find('\n').unwrap_or(trimmed.len());
+            } else if let Some(body) = trimmed.strip_prefix("/*") {
+                let start = self.at;
+                self.at += body.find("*/").map_or(trimmed.len(), |end| end + 4);
+                if !body.contains("*/") {
+                    self.complain(start, "comment not terminated", "close the comment with */");
+                }
+            } else {
                 return;
             }
-            self.at += trimmed.find('\n').unwrap_or(trimmed.len());
         }
     }
 
-    fn error(&self, start: usize, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::error(SourceSpan::new(start, self.at.max(start)), message)
+    /// Notes a mistake of the token that starts at `start`, unless there is one already.
+    fn complain(&mut self, start: usize, message: impl Into<String>, hint: &str) {
+        if self.fault.is_none() {
+            let span = SourceSpan::new(start, self.at.max(start));
+            self.fault = Some(Diagnostic::error(span, message).with_hint(hint));
+        }
     }
 
-    fn quoted(&mut self) -> Result<Tok, Diagnostic> {
-        let start = self.at;
-        let body = self.rest().get(1..).unwrap_or("");
-        let mut escaped = false;
-        let end = body.find(|c: char| {
-            let stop = (c == '"' && !escaped) || c == '\n';
-            escaped = c == '\\' && !escaped;
-            stop
-        });
-        let Some(end) = end.filter(|end| body.as_bytes().get(*end) == Some(&b'"')) else {
-            return Err(self.error(start, "literal not terminated").with_hint("close the text with \""));
+    /// Notes a mistake behind which there is no telling where the next token starts.
+    fn give_up(&mut self, start: usize, message: impl Into<String>, hint: &str) -> Tok {
+        self.complain(start, message, hint);
+        self.at = self.source.len();
+        Tok::End
+    }
+
+    fn quoted(&mut self) -> Tok {
+        let (start, body) = (self.at, self.rest().get(1..).unwrap_or(""));
+        let hint = "close the text with \" and write \\\\ for a backslash, or put the text into backquotes";
+        let end = match closing(body, '"') {
+            Ok(end) => end,
+            Err(message) => return self.give_up(start, message, hint),
         };
         self.at += end + 2;
-        let text = quote::unescape(body.get(..end).unwrap_or(""));
-        text.map(Tok::Str).ok_or_else(|| {
-            self.error(start, "invalid char escape")
-                .with_hint("write \\\\ for a backslash, or put the text into backquotes")
-        })
+        match quote::unescape(body.get(..end).unwrap_or("")) {
+            Some(text) => Tok::Str(text),
+            None => self.give_up(start, "invalid char escape", hint),
+        }
     }
 
-    fn raw(&mut self) -> Result<Tok, Diagnostic> {
+    fn raw(&mut self) -> Tok {
         let (start, body) = (self.at, self.rest().get(1..).unwrap_or(""));
         let Some(end) = body.find('`') else {
-            return Err(self.error(start, "literal not terminated").with_hint("close the text with `"));
+            return self.give_up(start, "literal not terminated", "close the text with `");
         };
         self.at += end + 2;
-        // Carriage returns vanish from raw literals, as in Go.
-        Ok(Tok::Str(body.get(..end).unwrap_or("").replace('\r', "")))
+        // Carriage returns stay, unlike in Go: Prometheus' unquoting, which Loki uses, keeps them.
+        Tok::Str(body.get(..end).unwrap_or("").to_owned())
     }
 
-    fn range(&mut self) -> Result<Tok, Diagnostic> {
+    /// A Go character, which the grammar has no use for: it is read as the name it is not.
+    fn character(&mut self) -> Tok {
         let (start, body) = (self.at, self.rest().get(1..).unwrap_or(""));
-        let Some(end) = body.find(']') else {
-            self.at = self.source.len();
-            return Err(self.error(start, "missing closing ']' in duration"));
+        let end = match closing(body, '\'') {
+            Ok(end) => end,
+            Err(message) => return self.give_up(start, message, "put texts into \" or `"),
         };
         self.at += end + 2;
-        let text = body.get(..end).unwrap_or("");
-        duration::parse_prometheus(text)
-            .map(Tok::Range)
-            .map_err(|message| self.error(start, message).with_hint("write a duration such as 5m or 1h30m"))
+        let inner = body.get(..end).unwrap_or("");
+        if quote::unescape(inner).is_none_or(|text| text.chars().count() != 1) {
+            self.complain(start, "invalid char literal", "put texts into \" or `");
+        }
+        Tok::Ident(self.source.get(start..self.at).unwrap_or("").to_owned())
+    }
+
+    fn range(&mut self) -> Tok {
+        let (start, body) = (self.at, self.rest().get(1..).unwrap_or(""));
+        let hint = "write a duration such as 5m or 1h30m";
+        let Some(end) = body.find(']') else {
+            return self.give_up(start, "missing closing ']' in duration", hint);
+        };
+        self.at += end + 2;
+        match duration::parse_prometheus(body.get(..end).unwrap_or("")) {
+            Ok(nanos) => Tok::Range(nanos),
+            Err(message) => {
+                let end = self.at;
+                let tok = self.give_up(start, message, hint);
+                self.at = end.max(self.at);
+                tok
+            }
+        }
     }
 
     /// A number with what follows it, if that makes a duration or a size.
     fn number(&mut self) -> Tok {
-        let rest = self.rest();
-        let number_len = number_len(rest);
+        let (start, rest) = (self.at, self.rest());
+        let (number_len, mistake) = number::scan(rest);
+        if let Some(mistake) = mistake {
+            self.at += number_len;
+            self.complain(start, mistake, "write the number in decimal");
+            self.at = start;
+        }
         let tail = rest.get(number_len..).unwrap_or("");
-        if let Some(len) = unit_len(tail, |c| "nuµμmshdwy".contains(c)) {
+        if let Some(len) = unit_len(tail, |c| DURATION_UNITS.contains(c)) {
             let text = rest.get(..number_len + len).unwrap_or("");
             if let Ok(nanos) = duration::parse_prometheus(text).or_else(|_| duration::parse_go(text)) {
                 self.at += text.len();
@@ -264,10 +319,9 @@ impl<'a> Lexer<'a> {
             return Tok::Flag(flag);
         }
         let tail = rest.get(1..).unwrap_or("");
-        if let Some(len) = unit_len(tail, |c| "nuµμmshdwy".contains(c))
+        if let Some(len) = unit_len(tail, |c| DURATION_UNITS.contains(c))
             && let Some(text) = rest.get(..=len)
-            && text.ends_with(|c: char| c.is_alphabetic())
-            && let Ok(nanos) = negative_duration(text)
+            && let Ok(nanos) = duration::parse_go(text)
         {
             self.at += text.len();
             return Tok::Duration(nanos);
@@ -283,35 +337,45 @@ impl<'a> Lexer<'a> {
         self.at += len;
         let lower = word.to_lowercase();
         let named = |names: &[&'static str]| names.iter().find(|name| **name == lower).copied();
-        if let Some(name) = named(&FUNCTIONS).filter(|_| is_call(self.rest())) {
-            return if name == "label_replace" { Tok::Sym(name) } else { Tok::Func(name) };
+        if let Some(name) = named(&FUNCTIONS) {
+            return match is_call(self.rest()) {
+                true if name == "label_replace" => Tok::Sym(name),
+                true => Tok::Func(name),
+                false => Tok::Ident(word.to_owned()),
+            };
         }
-        match named(&KEYWORDS).filter(|name| *name != "label_replace") {
+        match named(&KEYWORDS) {
             Some(keyword) => Tok::Sym(keyword),
             None => Tok::Ident(word.to_owned()),
         }
     }
 
-    fn operator(&mut self) -> Result<Tok, Diagnostic> {
-        let (start, rest) = (self.at, self.rest());
+    /// An operator. A character that is none is a name of its own, as in Loki's lexer.
+    fn operator(&mut self, first: char) -> Tok {
+        let rest = self.rest();
         if let Some(operator) = OPERATORS.iter().find(|op| rest.starts_with(**op)) {
             self.at += operator.len();
-            return Ok(Tok::Sym(operator));
+            return Tok::Sym(operator);
         }
-        self.at += rest.chars().next().map_or(0, char::len_utf8);
-        Err(self.error(
-            start,
-            format!(
-                "syntax error: unexpected character {}",
-                quote::quote(rest.get(..self.at - start).unwrap_or(""))
-            ),
-        ))
+        self.at += first.len_utf8();
+        Tok::Ident(first.to_string())
     }
 }
 
-fn negative_duration(text: &str) -> Result<i64, String> {
-    let positive = text.get(1..).unwrap_or("");
-    duration::parse_prometheus(positive).or_else(|_| duration::parse_go(positive)).map(|nanos| -nanos)
+/// Where the quotation mark stands that ends a text with escapes.
+fn closing(body: &str, mark: char) -> Result<usize, &'static str> {
+    let mut escape = false;
+    for (at, c) in body.char_indices() {
+        match c {
+            c if escape && !(c == mark || "abfnrtv\\01234567xuU".contains(c)) => {
+                return Err("invalid char escape");
+            }
+            '\n' => break,
+            c if c == mark && !escape => return Ok(at),
+            _ => escape = c == '\\' && !escape,
+        }
+    }
+    Err("literal not terminated")
 }
 
 /// True when what follows a function's name makes it one: `(`, or `by (`, or `without (`.
@@ -326,36 +390,6 @@ fn is_call(rest: &str) -> bool {
     })
 }
 
-/// Length of a Go number literal: decimal, or with a base prefix; a hexadecimal one may have a binary exponent.
-fn number_len(text: &str) -> usize {
-    let bytes = text.as_bytes();
-    let digits_from = |from: usize, test: fn(&u8) -> bool| {
-        from + bytes.get(from..).unwrap_or(&[]).iter().take_while(|b| test(b)).count()
-    };
-    let prefix = bytes.get(..2).map(|two| two.to_ascii_lowercase());
-    let decimal: fn(&u8) -> bool = |b| b.is_ascii_digit() || *b == b'_';
-    let (mut end, exponent) = match prefix.as_deref() {
-        Some(b"0x") => {
-            let hex: fn(&u8) -> bool = |b| b.is_ascii_hexdigit() || *b == b'_';
-            let whole = digits_from(2, hex);
-            (if bytes.get(whole) == Some(&b'.') { digits_from(whole + 1, hex) } else { whole }, b'p')
-        }
-        Some(b"0b" | b"0o") => return digits_from(2, decimal),
-        _ => {
-            let whole = digits_from(0, decimal);
-            (if bytes.get(whole) == Some(&b'.') { digits_from(whole + 1, decimal) } else { whole }, b'e')
-        }
-    };
-    if bytes.get(end).is_some_and(|b| b.to_ascii_lowercase() == exponent) {
-        let sign = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
-        let digits = digits_from(end + 1 + sign, decimal);
-        if digits > end + 1 + sign {
-            end = digits;
-        }
-    }
-    end
-}
-
 /// How far a run of digits, points and unit letters goes; `None` when it is empty.
 fn unit_len(text: &str, is_unit: impl Fn(char) -> bool) -> Option<usize> {
     let len = text.find(|c: char| !(c.is_numeric() || c == '.' || is_unit(c))).unwrap_or(text.len());
@@ -367,8 +401,10 @@ mod tests {
     use super::*;
 
     fn check(source: &str, expect: &str) {
-        let names = tokens(source).map(|all| all.iter().map(|t| t.tok.name()).collect::<Vec<_>>().join(" "));
-        assert_eq!(names.unwrap_or_else(|d| d.message), expect, "{source}");
+        let lexed = tokens(source);
+        let names: Vec<String> = lexed.tokens.iter().map(|t| t.tok.name()).collect();
+        let got = lexed.fault.map_or_else(|| names.join(" "), |fault| fault.message);
+        assert_eq!(got, expect, "{source}");
     }
 
     #[test]
@@ -378,6 +414,7 @@ mod tests {
         check("sum bye", "IDENTIFIER IDENTIFIER $end");
         check("{rate=`x`} # y", "{ IDENTIFIER = STRING } $end");
         check("SUM(Rate(", "SUM ( RATE ( $end");
+        check("label_replace ip", "IDENTIFIER IDENTIFIER $end");
     }
 
     #[test]
@@ -388,14 +425,24 @@ mod tests {
         check("-123ms --strict --what", "DURATION FUNCTION_FLAG - - IDENTIFIER $end");
         check("0x1P3 0b01 .5 1e3 1mb", "NUMBER NUMBER NUMBER NUMBER DURATION IDENTIFIER $end");
         check("[5m] [1w2d]", "RANGE RANGE $end");
+        check("1\u{b5}s 1\u{3bc}s", "DURATION NUMBER IDENTIFIER $end");
+    }
+
+    #[test]
+    fn comments() {
+        check("1 // 2\n3 /* 4 */ 5 # 6", "NUMBER NUMBER NUMBER $end");
+        check("1 /* 2", "comment not terminated");
+        check("#\r\n1", "NUMBER $end");
     }
 
     #[test]
     fn what_cannot_be_a_token() {
         check("{a=\"b", "literal not terminated");
+        check("{a=\"b\n\"}", "literal not terminated");
         check("{a=\"\\q\"}", "invalid char escape");
         check("rate(x[5", "missing closing ']' in duration");
-        check("[5x]", "not a valid duration string: \"5x\"");
-        check("?", "syntax error: unexpected character \"?\"");
+        check("[5x]", "unknown unit \"x\" in duration \"5x\"");
+        check("'ab'", "invalid char literal");
+        check("'a' ? \u{a0}", "IDENTIFIER IDENTIFIER IDENTIFIER $end");
     }
 }

@@ -3,6 +3,7 @@
 pub mod ast;
 mod error_text;
 mod lexer;
+mod number;
 mod parser;
 mod pretty;
 mod print;

@@ -8,7 +8,7 @@ use kenning_model::Pattern;
 use kenning_query::{Diagnostic, SourceSpan};
 
 use super::ast::{Expr, LogExpr, MatchOp, Matcher};
-use super::lexer::{Tok, Token, tokens};
+use super::lexer::{Lexed, Tok, Token, tokens};
 
 /// Longest query text, in bytes (Loki's bound).
 pub(crate) const TEXT_BYTES_MAX: usize = 128 << 10;
@@ -34,13 +34,30 @@ fn read(text: &str, must_be_selective: bool) -> Result<Expr, Vec<Diagnostic>> {
         let message = format!("input size too long ({} > {TEXT_BYTES_MAX})", text.len());
         return Err(vec![Diagnostic::error(SourceSpan::default(), message)]);
     }
-    let tokens = tokens(text).map_err(|diagnostic| vec![diagnostic])?;
+    let Lexed { tokens, fault } = tokens(text);
     let mut parser = Parser { tokens, at: 0, depth: 0, problems: Vec::new() };
-    let expr = parser.whole_query().map_err(|diagnostic| vec![diagnostic])?;
+    let expr = match (parser.whole_query(), fault) {
+        (Ok(expr), None) => expr,
+        (Ok(_), Some(fault)) => return Err(vec![fault]),
+        // Whichever mistake stands further to the left. Other mistakes are found where they stand.
+        (Err(error), Some(fault)) if is_grammar(&error) && fault.span.start <= error.span.start => {
+            return Err(vec![fault]);
+        }
+        (Err(error), _) => return Err(vec![error]),
+    };
     if must_be_selective {
         parser.require_selective(&expr);
     }
-    if parser.problems.is_empty() { Ok(expr) } else { Err(parser.problems) }
+    if parser.problems.is_empty() {
+        return Ok(expr);
+    }
+    // Outer mistakes first, then from left to right: the order in which Loki walks the tree.
+    parser.problems.sort_by_key(|(of, _)| (of.start, std::cmp::Reverse(of.end)));
+    Err(parser.problems.into_iter().map(|(_, problem)| problem).collect())
+}
+
+fn is_grammar(error: &Diagnostic) -> bool {
+    error.message.starts_with("syntax error")
 }
 
 type Parsed<T> = Result<T, Diagnostic>;
@@ -50,8 +67,8 @@ struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
-    /// Mistakes of meaning, found while the text went on being readable.
-    problems: Vec<Diagnostic>,
+    /// Mistakes of meaning, found while the text went on being readable, each with the expression that is wrong.
+    problems: Vec<(SourceSpan, Diagnostic)>,
 }
 
 impl Parser {
@@ -122,7 +139,7 @@ impl Parser {
     }
 
     fn problem(&mut self, span: SourceSpan, message: impl Into<String>) {
-        self.problems.push(Diagnostic::error(span, message));
+        self.problems.push((span, Diagnostic::error(span, message)));
     }
 
     /// Runs `inner` one level deeper.
@@ -224,11 +241,11 @@ impl Parser {
             .map(|log| log.span)
             .collect();
         for span in broad {
-            self.problems.push(Diagnostic::error(
+            self.problem(
                 span,
                 "queries require at least one regexp or equality matcher that does not have an empty-compatible \
                  value. For instance, app=~\".*\" does not meet this requirement, but app=~\".+\" will",
-            ));
+            );
         }
     }
 }

@@ -177,13 +177,13 @@ impl Display for LabelFilter {
     }
 }
 
-/// Regular expressions that Loki keeps as such stand in backquotes; those it replaces by literals do not.
+/// Regular expressions that must match and that Loki keeps as such stand in backquotes.
 fn text_filter(f: &mut Formatter<'_>, matcher: &Matcher) -> fmt::Result {
-    let is_regex = matches!(matcher.op, MatchOp::Re | MatchOp::Nre);
-    if is_regex && !super::simplify::is_literal(&matcher.value) && !matcher.value.contains('`') {
-        return write!(f, "{}{}`{}`", matcher.name, matcher.op, matcher.value);
+    let kept = matcher.op == MatchOp::Re && !super::simplify::is_literal(&matcher.value);
+    match kept && !matcher.value.contains('`') {
+        true => write!(f, "{}{}`{}`", matcher.name, matcher.op, matcher.value),
+        false => matcher.fmt(f),
     }
-    matcher.fmt(f)
 }
 
 impl Display for MetricExpr {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use kenning_model::re2;
 use regex::RegexBuilder;
 
 use super::{Scope, decimal};
@@ -25,7 +26,6 @@ const TABLE: &[(&str, Count)] = &[
     ("__line__", (0, 0)),
     ("__timestamp__", (0, 0)),
     ("add", (0, ANY)),
-    ("add1", (1, 1)),
     ("addf", (0, ANY)),
     ("alignLeft", (2, 2)),
     ("alignRight", (2, 2)),
@@ -277,7 +277,8 @@ fn align(count: i64, s: &str, left: bool) -> Called {
 }
 
 fn compile(pattern: &str) -> Result<regex::Regex, String> {
-    RegexBuilder::new(pattern)
+    let pattern = re2::to_rust(pattern).map_err(|error| format!("error parsing regexp: {error}"))?;
+    RegexBuilder::new(&pattern)
         .size_limit(REGEX_BYTES_MAX)
         .build()
         .map_err(|error| format!("error parsing regexp: {error}"))
@@ -376,7 +377,6 @@ fn number_function(name: &str, args: &Args) -> Option<Called> {
     let (a, b) = (args.get(0).to_int(), args.get(1).to_int());
     Some(match name {
         "add" => Ok(Value::Int(ints().fold(0, i64::wrapping_add))),
-        "add1" => Ok(Value::Int(a.wrapping_add(1))),
         "sub" => Ok(Value::Int(a.wrapping_sub(b))),
         "mul" => Ok(Value::Int(ints().fold(1, i64::wrapping_mul))),
         "div" | "mod" if b == 0 => Err("runtime error: integer divide by zero".to_owned()),

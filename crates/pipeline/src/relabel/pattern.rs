@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use kenning_model::re2;
 use regex::{Captures, Regex, RegexBuilder};
 
 /// Largest compiled expression, in bytes.
@@ -23,8 +24,9 @@ impl Pattern {
         let compile = |text: &str| {
             RegexBuilder::new(text).size_limit(COMPILED_BYTES_MAX).nest_limit(NESTING_MAX).build()
         };
-        // Alone first, so that a stray parenthesis cannot close the group around it.
-        let regex = compile(source).and_then(|_| compile(&format!("^(?s:{source})$")));
+        let text = re2::to_rust(source).map_err(|error| format!("error parsing regexp: {error}"))?;
+        // Alone first, so that mistakes are told about what was written.
+        let regex = compile(&text).and_then(|_| compile(&format!("^(?s:{text})$")));
         let regex = regex.map_err(|error| format!("error parsing regexp: {error}"))?;
         Ok(Self { source: source.into(), regex: Arc::new(regex) })
     }

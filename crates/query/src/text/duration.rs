@@ -90,10 +90,17 @@ pub fn parse_prometheus(text: &str) -> Result<i64, String> {
     let invalid = || format!("not a valid duration string: {}", quote(text));
     let (mut rest, mut total, mut units) = (text, 0i64, PROMETHEUS_UNITS.iter());
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(invalid)?;
+        let digits =
+            rest.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits > 0).ok_or_else(invalid)?;
         let (number, after) = rest.split_at(digits);
         let unit_end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_end);
+        if !PROMETHEUS_UNITS.iter().any(|(name, _)| *name == unit) {
+            return match unit {
+                "" => Err(invalid()),
+                _ => Err(format!("unknown unit {} in duration {}", quote(unit), quote(text))),
+            };
+        }
         let (_, scale) = units.find(|(name, _)| *name == unit).ok_or_else(invalid)?;
         let number: i64 = number.parse().map_err(|_| invalid())?;
         let sum = number.checked_mul(*scale).and_then(|ns| total.checked_add(ns));
@@ -135,8 +142,8 @@ fn decimal(whole: u64, fraction: u64, scale: u64) -> String {
     format!("{whole}.{}", format!("{fraction:0width$}").trim_end_matches('0'))
 }
 
-/// Writes a duration as Prometheus' `model.Duration.String` does: whole milliseconds, years, weeks and days only when
-/// nothing is left over.
+/// Writes a duration as Prometheus' `model.Duration.String` does: whole milliseconds, years and weeks only when nothing
+/// is left over.
 #[must_use]
 pub fn format_prometheus(nanos: i64) -> String {
     let (sign, mut ms) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs() / 1_000_000);
@@ -146,7 +153,7 @@ pub fn format_prometheus(nanos: i64) -> String {
     let mut out = sign.to_owned();
     for (index, (unit, scale)) in PROMETHEUS_UNITS.iter().enumerate() {
         let scale = (*scale / 1_000_000) as u64;
-        let exact_only = index < 3;
+        let exact_only = index < 2;
         if ms < scale || exact_only && ms % scale != 0 {
             continue;
         }
@@ -193,7 +200,7 @@ mod tests {
             ("90s", 90 * SECOND, "1m30s"),
             ("12h", 12 * HOUR, "12h"),
             ("10y", 3650 * DAY, "10y"),
-            ("25h", 25 * HOUR, "25h"),
+            ("25h", 25 * HOUR, "1d1h"),
             ("0", 0, "0s"),
         ] {
             assert_eq!(parse_prometheus(text), Ok(nanos), "{text}");

@@ -9,6 +9,10 @@ pub fn parse(text: &str) -> Result<f64, String> {
 }
 
 fn parse_value(text: &str) -> Option<f64> {
+    if text.contains('_') {
+        let separated = separators_separate(text.trim_start_matches(['+', '-']));
+        return if separated { parse_value(&text.replace('_', "")) } else { None };
+    }
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, text.get(1..)?),
         b'+' => (false, text.get(1..)?),
@@ -28,6 +32,22 @@ fn parse_value(text: &str) -> Option<f64> {
         }
     };
     Some(if negative { -value } else { value })
+}
+
+/// True when every underscore stands between two digits, or between a hexadecimal prefix and a digit.
+fn separators_separate(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let (body, hex) = lower.strip_prefix("0x").map_or((lower.as_str(), false), |body| (body, true));
+    let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit() || hex && c.is_ascii_hexdigit());
+    let mut before = hex.then_some('0');
+    let mut chars = body.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '_' && !(is_digit(before) && is_digit(chars.peek().copied())) {
+            return false;
+        }
+        before = Some(c);
+    }
+    true
 }
 
 /// `h.hhhp±d`, the exponent required. Digits beyond the 15th hexadecimal one only move the exponent.
@@ -109,11 +129,13 @@ mod tests {
             ("inf", f64::INFINITY),
             ("-Infinity", f64::NEG_INFINITY),
             ("0x.8p0", 0.5),
+            ("1_000.5_0", 1000.5),
+            ("0x_1p-1", 0.5),
         ] {
             assert_eq!(parse(text), Ok(value), "{text}");
         }
         assert!(parse("NaN").is_ok_and(f64::is_nan));
-        for bad in ["", "x", "0x1A", "0b1", "1_000", "--1", "1e", "+nan", "infx", "0xp1"] {
+        for bad in ["", "x", "0x1A", "0b1", "1__0", "_1", "1_", "1_.5", "--1", "1e", "+nan", "infx", "0xp1"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -200,7 +200,9 @@ fn parse_duration(text: &str) -> Called {
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern)
+    let pattern =
+        kenning_model::re2::to_rust(pattern).map_err(|error| format!("error parsing regexp: {error}"))?;
+    RegexBuilder::new(&pattern)
         .size_limit(REGEX_BYTES_MAX)
         .build()
         .map_err(|error| format!("error parsing regexp: {error}"))

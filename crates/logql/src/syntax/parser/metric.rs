@@ -1,6 +1,7 @@
 //! The grammar of metric queries: aggregations, binary operators, literals.
 
-use kenning_query::SourceSpan;
+use kenning_model::re2;
+use kenning_query::{Diagnostic, SourceSpan};
 use regex::Regex;
 
 use super::super::ast::{
@@ -40,11 +41,11 @@ impl Parser {
 
     fn operand(&mut self) -> Parsed<Expr> {
         match self.peek().clone() {
-            Tok::Sym("{") => self.log_expr().map(Expr::Log),
+            Tok::Sym("{") => self.log_query().map(Expr::Log),
             Tok::Sym("(") => {
                 self.at += 1;
                 let inner = self.expr(0)?;
-                self.expect(")")?;
+                self.close()?;
                 Ok(inner)
             }
             Tok::Sym("label_replace") => self.label_replace().map(Expr::Metric),
@@ -53,6 +54,21 @@ impl Parser {
             Tok::Number(_) | Tok::Sym("+" | "-") => self.literal().map(Expr::Metric),
             _ => Err(self.unexpected(&[])),
         }
+    }
+
+    /// A log query, which cannot unwrap anything.
+    fn log_query(&mut self) -> Parsed<LogExpr> {
+        let log = self.log_expr()?;
+        if self.is_sym("|") {
+            self.at += 1;
+            return Err(self.unexpected(&[]));
+        }
+        Ok(log)
+    }
+
+    /// The parenthesis behind an expression, where operators might follow too.
+    pub(super) fn close(&mut self) -> Parsed<()> {
+        if self.eat(")") { Ok(()) } else { Err(self.unexpected(&[])) }
     }
 
     fn literal(&mut self) -> Parsed<MetricExpr> {
@@ -105,11 +121,24 @@ impl Parser {
         }
     }
 
+    /// The same in front of a range, where a number can be nothing else.
+    fn range_parameter(&mut self) -> Parsed<Option<String>> {
+        match self.peek().clone() {
+            Tok::Number(text) => {
+                self.at += 1;
+                self.expect(",")?;
+                Ok(Some(text))
+            }
+            Tok::Sym("{" | "(") => Ok(None),
+            _ => Err(self.unexpected(&["NUMBER", "{", "("])),
+        }
+    }
+
     fn range_aggregation(&mut self, op: RangeOp) -> Parsed<MetricExpr> {
         let start = self.span();
         self.at += 1;
         self.expect("(")?;
-        let param_text = self.parameter();
+        let param_text = self.range_parameter()?;
         let range = self.log_range()?;
         self.expect(")")?;
         let grouping = self.grouping()?;
@@ -145,42 +174,68 @@ impl Parser {
         }
     }
 
-    /// Lines and their window; the window may stand before or after the pipeline, and parentheses around either.
+    /// Lines and their window. The window may stand in front of the pipeline; parentheses may be around all of it, or
+    /// around the lines alone.
     fn log_range(&mut self) -> Parsed<LogRange> {
-        let (mut range, mut has_window) = self.log_range_part()?;
-        if !has_window {
-            has_window = self.window(&mut range)?;
-            if has_window && range.unwrap.is_none() {
-                range.unwrap = self.unwrap()?;
+        if !self.is_sym("(") {
+            if !self.is_sym("{") {
+                return Err(self.unexpected(&["{", "("]));
             }
+            let lines = self.lines()?;
+            return self.windowed(lines, &["RANGE", "|"]);
         }
-        if has_window { Ok(range) } else { Err(self.unexpected(&[])) }
+        self.nested(|parser| {
+            parser.at += 1;
+            if parser.is_sym("(") {
+                let range = parser.log_range()?;
+                parser.expect(")")?;
+                return Ok(range);
+            }
+            let lines = parser.lines()?;
+            if matches!(parser.peek(), Tok::Range(_)) || !parser.is_sym(")") {
+                let range = parser.windowed(lines, &["RANGE", ")", "|"])?;
+                parser.expect(")")?;
+                return Ok(range);
+            }
+            parser.at += 1;
+            parser.windowed_outside(lines)
+        })
     }
 
-    /// One parenthesized or bare part, and whether it held the window.
-    fn log_range_part(&mut self) -> Parsed<(LogRange, bool)> {
-        if self.is_sym("(") {
-            return self.nested(|parser| {
-                parser.at += 1;
-                let (mut range, mut has_window) = parser.log_range_part()?;
-                if !has_window && matches!(parser.peek(), Tok::Range(_)) {
-                    has_window = parser.window(&mut range)?;
-                    if range.unwrap.is_none() {
-                        range.unwrap = parser.unwrap()?;
-                    }
-                }
-                parser.expect(")")?;
-                Ok((range, has_window))
-            });
+    /// `selector pipeline | unwrap label`, everything behind the selector optional.
+    fn lines(&mut self) -> Parsed<LogRange> {
+        if !self.is_sym("{") {
+            return Err(self.unexpected(&["{", "("]));
         }
         let log = self.log_expr()?;
-        let mut range = LogRange { log, interval: 0, offset: 0, unwrap: self.unwrap()? };
-        let has_window = self.window(&mut range)?;
-        if has_window && range.log.stages.is_empty() && range.unwrap.is_none() {
+        Ok(LogRange { log, interval: 0, offset: 0, unwrap: self.unwrap()? })
+    }
+
+    /// The window, and the pipeline behind it if there was none before. `behind_unwrap` is what may follow an unwrapped
+    /// label.
+    fn windowed(&mut self, mut range: LogRange, behind_unwrap: &[&str]) -> Parsed<LogRange> {
+        if !self.window(&mut range)? {
+            return Err(self.unexpected(if range.unwrap.is_some() { behind_unwrap } else { &[] }));
+        }
+        if range.log.stages.is_empty() && range.unwrap.is_none() {
             range.log = self.rest_of(range.log)?;
             range.unwrap = self.unwrap()?;
         }
-        Ok((range, has_window))
+        Ok(range)
+    }
+
+    /// The window behind the parentheses around the lines; only an unwrapped label may follow it.
+    fn windowed_outside(&mut self, mut range: LogRange) -> Parsed<LogRange> {
+        if !self.window(&mut range)? {
+            return Err(self.unexpected(&["RANGE"]));
+        }
+        if range.log.stages.is_empty() && range.unwrap.is_none() {
+            range.unwrap = self.unwrap()?;
+            if range.unwrap.is_none() && self.eat("|") {
+                return Err(self.unexpected(&["unwrap"]));
+            }
+        }
+        Ok(range)
     }
 
     /// The pipeline behind the window.
@@ -241,7 +296,7 @@ impl Parser {
         self.expect("(")?;
         let param = self.parameter();
         let expr = self.metric_argument()?;
-        self.expect(")")?;
+        self.close()?;
         let grouping = match before {
             Some(grouping) => Some(grouping),
             None => self.grouping()?,
@@ -293,8 +348,11 @@ impl Parser {
         self.expect("(")?;
         let expr = self.metric_argument()?;
         let mut texts = Vec::new();
-        for _ in 0..4 {
-            self.expect(",")?;
+        for index in 0..4 {
+            // Operators might follow the expression too.
+            if !self.eat(",") {
+                return Err(self.unexpected(if index == 0 { &[] } else { &[","] }));
+            }
             texts.push(self.string(&["STRING"])?);
         }
         self.expect(")")?;
@@ -302,8 +360,9 @@ impl Parser {
         let mut texts = texts.into_iter();
         let mut next = || texts.next().unwrap_or_default();
         let (dst, replacement, src, regex) = (next(), next(), next(), next());
-        if let Err(error) = Regex::new(&format!("^(?:{regex})$")) {
-            let reason = error.to_string();
+        let compiled = re2::to_rust(&regex)
+            .and_then(|regex| Regex::new(&format!("^(?:{regex})$")).map_err(|error| error.to_string()));
+        if let Err(reason) = compiled {
             let reason = reason.lines().last().unwrap_or("").trim_start_matches("error: ");
             self.problem(span, format!("invalid regex in label_replace: error parsing regexp: {reason}"));
         }
@@ -326,12 +385,8 @@ impl Parser {
             _ => return Ok((matching, return_bool)),
         };
         self.at += 1;
-        // A parenthesis here may also open the right operand; only a list of names is the modifier's.
-        let names = matches!(
-            (self.peek_nth(1), self.peek_nth(2)),
-            (Tok::Sym(")"), _) | (Tok::Ident(_), Tok::Sym("," | ")"))
-        );
-        if names && self.eat("(") {
+        // A parenthesis here never opens the right operand.
+        if self.eat("(") {
             matching.include = self.label_list()?;
         }
         Ok((matching, return_bool))
@@ -370,13 +425,11 @@ impl Parser {
         match leg {
             Expr::Log(log) => {
                 let kind = if log.stages.is_empty() { "MatchersExpr" } else { "PipelineExpr" };
-                self.problem(
-                    log.span,
-                    format!(
-                        "unexpected type for {side} leg of binary operation ({}): *syntax.{kind}",
-                        op.text()
-                    ),
+                let message = format!(
+                    "unexpected type for {side} leg of binary operation ({}): *syntax.{kind}",
+                    op.text()
                 );
+                self.problems.push((span, Diagnostic::error(log.span, message)));
                 MetricExpr::Literal(f64::NAN)
             }
             Expr::Metric(MetricExpr::Literal(value)) if op.is_set() => {

@@ -1,5 +1,6 @@
 //! The grammar of pipelines: line filters, parsers, label filters and formatters.
 
+use kenning_model::re2;
 use kenning_query::Diagnostic;
 use regex::Regex;
 
@@ -65,7 +66,11 @@ impl Parser {
     }
 
     fn piped_stage(&mut self) -> Parsed<StageKind> {
-        let Tok::Sym(keyword) = *self.peek() else { return self.label_filter_stage() };
+        let keyword = match *self.peek() {
+            Tok::Sym(keyword) => keyword,
+            Tok::Ident(_) => return self.label_filter_stage(),
+            _ => return Err(self.unexpected(&[])),
+        };
         if keyword == "(" {
             return self.label_filter_stage();
         }
@@ -182,6 +187,9 @@ impl Parser {
         };
         let mut filters = Vec::new();
         while self.eat("|") {
+            if !matches!(self.peek(), Tok::Ident(_) | Tok::Sym("(")) {
+                return Err(self.unexpected(&["IDENTIFIER", "("]));
+            }
             filters.push(self.label_filter(Binding::Open)?);
         }
         Ok(Some(Unwrap { label, conversion, filters }))
@@ -222,11 +230,11 @@ impl Parser {
     fn one_label_filter(&mut self) -> Parsed<LabelFilter> {
         if self.eat("(") {
             let filter = self.label_filter(Binding::Open)?;
-            self.expect(")")?;
+            self.close()?;
             return Ok(filter);
         }
         let start = self.span();
-        let name = self.ident(&[])?;
+        let name = self.ident(&["IDENTIFIER", "("])?;
         let Tok::Sym(symbol) = *self.peek() else { return Err(self.unexpected(&[])) };
         let (text_op, compare) = match symbol {
             "=" => (Some(MatchOp::Eq), Some(CompareOp::Eq)),
@@ -257,9 +265,12 @@ impl Parser {
 
     fn numeric_filter(&mut self, name: String, op: CompareOp) -> Parsed<LabelFilter> {
         let span = self.span();
-        let negative = self.is_sym("-") && matches!(self.peek_nth(1), Tok::Number(_));
-        if negative || self.is_sym("+") && matches!(self.peek_nth(1), Tok::Number(_)) {
+        let negative = self.is_sym("-");
+        if negative || self.is_sym("+") {
             self.at += 1;
+            if !matches!(self.peek(), Tok::Number(_)) {
+                return Err(self.unexpected(&["NUMBER"]));
+            }
         }
         let filter = match self.peek() {
             Tok::Duration(nanos) => LabelFilter::Duration { name, op, nanos: *nanos },
@@ -299,12 +310,30 @@ fn line_op(tok: &Tok) -> Option<LineOp> {
 
 /// The rules of the regexp parser: named groups, each name once.
 fn check_regexp(text: &str) -> Result<(), String> {
-    let regex = Regex::new(text).map_err(|error| {
+    let rust = re2::to_rust(text).map_err(|error| format!("error parsing regexp: {error}"))?;
+    let regex = Regex::new(&rust).map_err(|error| {
         let reason = error.to_string();
+        if let Some(name) = repeated_name(text).filter(|_| reason.contains("duplicate capture group name")) {
+            return format!("duplicate extracted label name '{name}'");
+        }
         format!("error parsing regexp: {}", reason.lines().last().unwrap_or("").trim_start_matches("error: "))
     })?;
     if regex.capture_names().flatten().next().is_none() {
         return Err("at least one named capture must be supplied".to_owned());
     }
     Ok(())
+}
+
+/// The name of a group that a regular expression has twice.
+fn repeated_name(regex: &str) -> Option<&str> {
+    let mut seen: Vec<&str> = Vec::new();
+    for part in regex.split("(?").skip(1) {
+        let name = part.trim_start_matches('P').strip_prefix('<').and_then(|name| name.split_once('>'));
+        let Some((name, _)) = name else { continue };
+        if seen.contains(&name) {
+            return Some(name);
+        }
+        seen.push(name);
+    }
+    None
 }
