@@ -200,7 +200,7 @@ impl Tokens {
                     .position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r'))?;
                 let value = rest.get(..len)?;
                 let is_null = value == b"null";
-                (is_null || value == b"true" || value == b"false" || is_number(value)).then_some(())?;
+                (is_null || is_bare_value(value)).then_some(())?;
                 self.push(key, parent, at..at + len, !is_null)?;
                 Some(at + len)
             }
@@ -339,6 +339,12 @@ fn array_end(text: &[u8], mut at: usize) -> Option<usize> {
         }
         at += 1;
     }
+}
+
+/// True for what JSON writes without quotes and parsers show: numbers, `true`, `false`.
+#[must_use]
+pub fn is_bare_value(text: &[u8]) -> bool {
+    is_number(text) || text == b"true" || text == b"false"
 }
 
 fn is_number(text: &[u8]) -> bool {

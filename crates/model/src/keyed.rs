@@ -73,6 +73,7 @@ impl Hasher for KeyedHasher {
         self.0 = keyed_pair(self.0, keyed_hash(bytes));
     }
 
+    #[inline]
     fn write_u64(&mut self, n: u64) {
         self.0 = n;
     }

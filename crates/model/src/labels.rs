@@ -88,13 +88,22 @@ impl LabelSet {
         self.0.hash
     }
 
+    /// True when both are clones of one set; equal sets need not be.
+    #[inline]
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Number of labels.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.ends.len() / 2
     }
 
     /// True without labels.
+    #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.ends.is_empty()
@@ -114,6 +123,7 @@ impl LabelSet {
     }
 
     /// The pairs in order of names.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         let text: &str = &self.0.text;
         let mut start = 0;
@@ -145,6 +155,7 @@ impl Default for LabelSet {
 }
 
 impl PartialEq for LabelSet {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
             || (self.0.hash == other.0.hash && self.0.ends == other.0.ends && self.0.text == other.0.text)

@@ -25,7 +25,7 @@ mod time;
 pub use attributes::{Attributes, AttributesBuilder, Value, ValueRef};
 pub use batch::{Batch, Signal};
 pub use buckets::{BucketWriter, buckets, merged_index};
-pub use fields::{LineSyntax, PlainFields, Token, Tokens, field_of_line, number_of};
+pub use fields::{LineSyntax, PlainFields, Token, Tokens, field_of_line, is_bare_value, number_of};
 pub use histogram::{BucketSpan, CounterReset, Histogram};
 pub use ids::{InvalidTenant, SpanId, TenantId, TraceId};
 pub use labels::{LabelSet, LabelSetBuilder, METRIC_NAME};

@@ -78,6 +78,7 @@ pub struct TextColumn {
 
 impl TextColumn {
     /// Appends a text. A column holds at most 4 GiB; text beyond that is left out as an empty row.
+    #[inline]
     pub fn push(&mut self, text: &str) {
         if u32::try_from(self.text.len() + text.len()).is_ok() {
             self.text.push_str(text);
@@ -86,6 +87,7 @@ impl TextColumn {
     }
 
     /// The text of a row; empty when there is no such row.
+    #[inline]
     #[must_use]
     pub fn get(&self, row: usize) -> &str {
         let start =
@@ -180,6 +182,9 @@ pub struct LogRow<'a> {
 }
 
 impl LogBatch {
+    /// Bytes of a record beside its line and its metadata.
+    pub const ROW_BYTES: usize = 4 + 8 + 1 + 16 + 8 + 4;
+
     /// Adds a stream and gives its index. The caller adds each label set once.
     pub fn add_stream(&mut self, labels: LabelSet) -> u32 {
         let index = self.streams.len() as u32;
@@ -199,6 +204,7 @@ impl LogBatch {
     }
 
     /// The record in row `row`.
+    #[inline]
     #[must_use]
     pub fn row(&self, row: usize) -> Option<LogRow<'_>> {
         Some(LogRow {
@@ -241,7 +247,7 @@ impl LogBatch {
         self.streams.iter().map(LabelSet::heap_bytes).sum::<usize>()
             + self.metadata.iter().map(|m| if m.is_empty() { 8 } else { m.heap_bytes() + 8 }).sum::<usize>()
             + self.line.text_bytes()
-            + self.len() * (4 + 8 + 1 + 16 + 8 + 4)
+            + self.len() * Self::ROW_BYTES
     }
 }
 

@@ -8,7 +8,7 @@ use kenning_stdx::vfs::Vfs;
 
 use crate::heads::{Heads, TenantHead};
 use crate::logs;
-use crate::logs::head::LogRun;
+use crate::logs::part::{Arrivals, Source};
 use crate::metrics::exemplars;
 use crate::metrics::head::MetricHead;
 use crate::metrics::histograms::HistogramWriter;
@@ -109,9 +109,8 @@ fn write_exemplars(
 fn write_logs(tenant: &TenantId, head: &TenantHead, output: &mut Output<'_>) -> Result<(), PartError> {
     for range in partitions(head.logs.times()) {
         let runs = head.logs.runs().iter().filter(|run| run.range.overlaps(range));
-        let rows = runs.flat_map(LogRun::rows);
-        let rows = rows.filter(|(row, _)| range.contains(row.time)).collect();
-        output.put(tenant, logs::part::write(rows)?)?;
+        let sources = runs.map(|run| Source { batch: &run.batch, arrivals: Arrivals::From(run.first) });
+        output.put(tenant, logs::part::write(&sources.collect::<Vec<_>>(), range)?)?;
     }
     Ok(())
 }

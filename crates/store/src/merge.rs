@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kenning_model::{Exemplar, LabelSet, LogBatch, LogRow, Nanos, SpanBatch, SpanRow, TimeRange};
+use kenning_model::{Exemplar, LabelSet, LogBatch, Nanos, SpanBatch, SpanRow, TimeRange};
 use kenning_stdx::vfs::Vfs;
 
 use crate::catalog::Catalog;
+use crate::logs::part::{Arrivals, Source};
 use crate::metrics::exemplars;
 use crate::metrics::histograms::{self, HistogramWriter};
 use crate::metrics::samples::{self, SampleWriter};
@@ -155,6 +156,9 @@ fn merge_exemplars(parts: &[Arc<Part>]) -> Result<Option<Draft>, PartError> {
     exemplars::write(&rows)
 }
 
+/// Bits of a record's place in its part: far more than records of one part.
+const ARRIVAL_BITS: u32 = 44;
+
 /// Numbers rows anew: part by part, within a part by their old number.
 fn renumber<T>(batches: &[(usize, T, Vec<u64>)]) -> Vec<Vec<u64>> {
     let mut places: Vec<(usize, u64, usize, usize)> = Vec::new();
@@ -172,19 +176,19 @@ fn renumber<T>(batches: &[(usize, T, Vec<u64>)]) -> Vec<Vec<u64>> {
 }
 
 fn merge_logs(parts: &[Arc<Part>]) -> Result<Option<Draft>, PartError> {
-    let mut batches: Vec<(usize, LogBatch, Vec<u64>)> = Vec::new();
-    for (at, part) in parts.iter().enumerate() {
+    let mut batches: Vec<(LogBatch, Vec<u64>)> = Vec::new();
+    for (part, number) in parts.iter().zip(0u64..) {
         read(part, |reader| {
-            logs::part::read_all(reader, |batch, arrivals| batches.push((at, batch, arrivals)))
+            logs::part::read_all(reader, |batch, mut arrivals| {
+                // Part by part, within a part by their old place.
+                arrivals.iter_mut().for_each(|place| *place |= number << ARRIVAL_BITS);
+                batches.push((batch, arrivals));
+            })
         })?;
     }
-    let numbers = renumber(&batches);
-    let rows = batches
-        .iter()
-        .zip(&numbers)
-        .flat_map(|((_, batch, _), numbers)| batch.rows().zip(numbers.iter().copied()));
-    let rows: Vec<(LogRow<'_>, u64)> = rows.collect();
-    logs::part::write(rows)
+    let sources = batches.iter();
+    let sources = sources.map(|(batch, places)| Source { batch, arrivals: Arrivals::Each(places) });
+    logs::part::write(&sources.collect::<Vec<_>>(), TimeRange::ALL)
 }
 
 fn merge_spans(parts: &[Arc<Part>]) -> Result<Option<Draft>, PartError> {

@@ -272,6 +272,11 @@ impl<'a> LogGroup<'a> {
         self.times.as_ref().and_then(|times| times.values().get(row)).copied().unwrap_or(Nanos(0))
     }
 
+    /// The place of a row among those of its time, once places were read where there are ties.
+    pub(crate) fn arrival(&self, row: usize) -> u64 {
+        self.arrivals.as_ref().and_then(|places| places.values().get(row)).copied().unwrap_or(0)
+    }
+
     /// The places of some rows in the order of arrival.
     pub(crate) fn arrivals(&mut self, of: &Rows) -> Result<&[u64], PartError> {
         let reader = &self.reader;
@@ -613,6 +618,17 @@ impl<'a> LogGroup<'a> {
     /// The rows among some, all with a value in a column, whose value passes.
     fn of_cells(&mut self, leaf: &Filter, column: u16, of: &Rows) -> Result<Rows, PartError> {
         let mut found = Rows::none(self.rows);
+        if of.is_empty() {
+            return Ok(found);
+        }
+        if let Some(values) = self.group.values_of(column) {
+            let mut passes = values.iter().map(|(text, _)| leaf.matches(&Text(text)));
+            match passes.next() {
+                Some(true) if passes.all(|passes| passes) => return Ok(of.clone()),
+                Some(false) if passes.all(|passes| !passes) => return Ok(found),
+                _ => {}
+            }
+        }
         let (cells, kind) = self.cells(column, of)?;
         match cells {
             Cells::Dictionary { texts, codes, .. } => {
@@ -717,6 +733,11 @@ impl<'a> LogGroup<'a> {
         let kind =
             self.index.columns.get(usize::from(column)).ok_or_else(|| damaged("a field is missing"))?;
         if of.is_empty() || !kind.may_contain(needle) {
+            return Ok(found);
+        }
+        if let Some(values) = self.group.values_of(column)
+            && !values.iter().any(|(text, _)| finder.find(text.as_bytes()).is_some())
+        {
             return Ok(found);
         }
         let grams = self.group.grams.iter().find(|(of, _)| *of == GramColumn::Field(column));

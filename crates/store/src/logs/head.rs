@@ -1,9 +1,10 @@
 //! Recent log records in memory, in batches in the order of arrival.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use kenning_model::{LabelSet, LogBatch, LogRow, Nanos, TimeRange};
+use kenning_model::keyed::Prehashed;
+use kenning_model::{LabelSet, LogBatch, Nanos, TimeRange};
 
 /// Small batches are joined until they have so many records: a batch of one record costs ten times the record.
 const JOINED_ROWS_MAX: usize = 1024;
@@ -17,10 +18,24 @@ pub(crate) struct LogRun {
     pub(crate) range: TimeRange,
 }
 
-impl LogRun {
-    /// The records and their places in the order of arrival.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = (LogRow<'_>, u64)> {
-        (self.first..).zip(0..self.batch.len()).filter_map(|(place, at)| Some((self.batch.row(at)?, place)))
+/// Label sets that records share, however many batches they came in: the sets of a batch are copies of its own.
+#[derive(Debug, Default)]
+struct Known(HashSet<LabelSet, Prehashed>);
+
+/// Most sets that [`Known`] holds; further ones are not shared.
+const KNOWN_MAX: usize = 64 << 10;
+
+impl Known {
+    /// Replaces a set by the one that is known; gives the bytes that are held for it from now on.
+    fn share(&mut self, set: &mut LabelSet) -> usize {
+        if let Some(known) = self.0.get(set) {
+            set.clone_from(known);
+            return 0;
+        }
+        if self.0.len() < KNOWN_MAX {
+            self.0.insert(set.clone());
+        }
+        set.heap_bytes()
     }
 }
 
@@ -29,7 +44,9 @@ impl LogRun {
 pub(crate) struct LogHead {
     runs: Vec<LogRun>,
     /// Streams of the last run, which small batches join.
-    joined: HashMap<LabelSet, u32>,
+    joined: HashMap<LabelSet, u32, Prehashed>,
+    streams: Known,
+    metadata: Known,
     rows: u64,
     bytes: usize,
 }
@@ -43,23 +60,28 @@ impl LogHead {
         let fits = |run: &LogRun| run.batch.len() + batch.len() <= JOINED_ROWS_MAX;
         match self.runs.last_mut() {
             Some(run) if fits(run) && !self.joined.is_empty() => {
-                let held = run.batch.heap_bytes();
                 // A scan that still reads the run keeps its own copy.
-                join(Arc::make_mut(&mut run.batch), &mut self.joined, batch);
+                let own = Arc::make_mut(&mut run.batch);
+                let (held, streams, rows) = (column_bytes(own), own.streams.len(), own.len());
+                join(own, &mut self.joined, batch);
                 run.range =
                     TimeRange { start: run.range.start.min(range.start), end: run.range.end.max(range.end) };
-                self.bytes += run.batch.heap_bytes().saturating_sub(held);
+                self.bytes += column_bytes(own).saturating_sub(held);
+                self.bytes += share(&mut self.streams, own.streams.iter_mut().skip(streams));
+                self.bytes += share(&mut self.metadata, own.metadata.iter_mut().skip(rows));
             }
             _ => {
                 self.joined.clear();
-                let own = if batch.len() < JOINED_ROWS_MAX {
+                let mut own = if batch.len() < JOINED_ROWS_MAX {
                     let mut own = LogBatch::default();
                     join(&mut own, &mut self.joined, batch);
                     own
                 } else {
                     batch.clone()
                 };
-                self.bytes += own.heap_bytes() + size_of::<LogRun>();
+                self.bytes += column_bytes(&own) + size_of::<LogRun>();
+                self.bytes += share(&mut self.streams, own.streams.iter_mut());
+                self.bytes += share(&mut self.metadata, own.metadata.iter_mut());
                 self.runs.push(LogRun { batch: Arc::new(own), first: before, range });
             }
         }
@@ -88,9 +110,33 @@ impl LogHead {
     }
 }
 
+/// Bytes of a batch but for what its label sets hold.
+fn column_bytes(batch: &LogBatch) -> usize {
+    batch.line.text_bytes()
+        + batch.streams.len() * size_of::<LabelSet>()
+        + batch.len() * (LogBatch::ROW_BYTES + size_of::<LabelSet>())
+}
+
+/// Has sets share memory with those that are known; gives the bytes that are held for them from now on.
+fn share<'a>(known: &mut Known, sets: impl Iterator<Item = &'a mut LabelSet>) -> usize {
+    let (mut bytes, mut before): (usize, Option<(LabelSet, LabelSet)>) = (0, None);
+    for set in sets {
+        match &before {
+            // Neighbours are mostly one set already.
+            Some((from, to)) if from.is_same(set) => set.clone_from(to),
+            _ => {
+                let from = set.clone();
+                bytes += known.share(set);
+                before = Some((from, set.clone()));
+            }
+        }
+    }
+    bytes
+}
+
 /// Appends records one by one. A record of a stream that the batch does not hold is kept out here as everywhere, but
 /// takes its place in the order of arrival.
-fn join(to: &mut LogBatch, streams: &mut HashMap<LabelSet, u32>, from: &LogBatch) {
+fn join(to: &mut LogBatch, streams: &mut HashMap<LabelSet, u32, Prehashed>, from: &LogBatch) {
     for row in from.rows() {
         let stream = match streams.get(row.stream) {
             Some(stream) => *stream,

@@ -12,7 +12,13 @@ use super::kind::Kind;
 use crate::parts::{PartError, damaged};
 
 /// Where the index stands in the footer.
-pub(crate) const INDEX_KEY: &str = "kenning.logs";
+pub(crate) const INDEX_KEY: &str = "kenning.logs.3";
+
+/// Where that of parts of version 2 stands.
+pub(crate) const INDEX_KEY_2: &str = "kenning.logs";
+
+/// Steps that times of runs are rounded to, in the span of a row group, as a power of two.
+const TIME_STEPS_LOG2: u32 = 14;
 
 /// Rows of a page of every column.
 pub(crate) const PAGE_ROWS: usize = 8192;
@@ -57,12 +63,26 @@ pub(crate) struct Slot {
 }
 
 /// The index of a row group.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct GroupIndex {
     pub(crate) runs: Vec<Run>,
+    /// From the earliest to the latest of the runs' times.
+    pub(crate) time: TimeRange,
+    /// False when no two rows have the same time, so that nobody need ask which came first.
+    pub(crate) has_ties: bool,
     /// Per column of texts that is not a dictionary, and for the column of whole lines: the grams of each page.
     pub(crate) grams: Vec<(GramColumn, Vec<Grams>)>,
+    /// Of columns with few different values, as places in [`LogIndex::columns`]: each value and how many rows have it.
+    pub(crate) values: Vec<(u16, Values)>,
 }
+
+/// The different values of a column in a row group and how many rows have each.
+pub(crate) type Values = Vec<(Box<str>, u32)>;
+
+/// Most different values of a column that an index lists ...
+pub(crate) const VALUES_MAX: usize = 64;
+/// ... and most bytes of one of them.
+pub(crate) const VALUE_BYTES_MAX: usize = 64;
 
 /// A column with grams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,11 +101,28 @@ pub(crate) struct Run {
     /// First row in the group.
     pub(crate) start: usize,
     pub(crate) rows: usize,
+    /// Holds the times of its rows; may be a little wider.
     pub(crate) time: TimeRange,
     pub(crate) line_bytes: u64,
 }
 
 impl GroupIndex {
+    pub(crate) fn new(
+        runs: Vec<Run>,
+        grams: Vec<(GramColumn, Vec<Grams>)>,
+        values: Vec<(u16, Values)>,
+        has_ties: bool,
+    ) -> Self {
+        let start = runs.iter().map(|run| run.time.start).min().unwrap_or(Nanos(0));
+        let end = runs.iter().map(|run| run.time.end).max().unwrap_or(start);
+        Self { runs, grams, values, has_ties, time: TimeRange { start, end } }
+    }
+
+    /// The values of a column, when they are listed.
+    pub(crate) fn values_of(&self, column: u16) -> Option<&[(Box<str>, u32)]> {
+        self.values.iter().find(|(of, _)| *of == column).map(|(_, values)| values.as_slice())
+    }
+
     /// Rows of the group.
     pub(crate) fn rows(&self) -> usize {
         self.runs.last().map_or(0, |run| run.start + run.rows)
@@ -219,12 +256,10 @@ impl LogIndex {
         let mut out = Encoder::default();
         out.signed(self.tick);
         out.size(self.streams.len());
+        let mut before = &LabelSet::empty();
         for stream in &self.streams {
-            out.size(stream.len());
-            stream.iter().for_each(|(name, value)| {
-                out.text(name);
-                out.text(value);
-            });
+            encode_set(stream, before, &mut out);
+            before = stream;
         }
         out.size(self.columns.len());
         self.columns.iter().for_each(|kind| kind.encode(&mut out));
@@ -243,19 +278,25 @@ impl LogIndex {
         out.into_bytes()
     }
 
-    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, PartError> {
+    pub(crate) fn decode(bytes: &Bytes, form: Form) -> Result<Self, PartError> {
         let mut decoder = Decoder::new(bytes);
-        Self::take(bytes, &mut decoder).ok_or_else(|| damaged("the index of a part of logs is malformed"))
+        Self::take(bytes, &mut decoder, form)
+            .ok_or_else(|| damaged("the index of a part of logs is malformed"))
     }
 
-    fn take(bytes: &Bytes, from: &mut Decoder<'_>) -> Option<Self> {
+    fn take(bytes: &Bytes, from: &mut Decoder<'_>, form: Form) -> Option<Self> {
         let tick = from.signed().filter(|tick| *tick > 0)?;
+        let (mut before, mut held) = (LabelSet::empty(), 0);
         let streams = list(from, |from| {
-            let mut builder = LabelSetBuilder::new();
-            for _ in 0..from.size()? {
-                builder.set(from.text()?, from.text()?);
-            }
-            Some(builder.build())
+            let set = match form {
+                Form::Second => whole_set(from)?,
+                Form::Third => decode_set(&before, from)?,
+            };
+            // Few bytes can stand for many.
+            held += set.heap_bytes();
+            (held <= STREAM_BYTES_MAX).then_some(())?;
+            before = set.clone();
+            Some(set)
         })?;
         let columns = list(from, Kind::decode)?;
         let templates = list(from, |from| Template::decode(from, columns.len()))?;
@@ -263,7 +304,7 @@ impl LogIndex {
             0 => None,
             _ => Some(list(from, |from| Some(Box::from(from.text()?)))?),
         };
-        let groups = list(from, |from| GroupIndex::decode(bytes, from, streams.len()))?;
+        let groups = list(from, |from| GroupIndex::decode(bytes, from, streams.len(), form))?;
         Some(Self { tick, streams, columns, templates, metadata_names, groups })
     }
 
@@ -284,6 +325,66 @@ impl LogIndex {
         self.streams.iter().map(LabelSet::heap_bytes).sum::<usize>()
             + self.groups.iter().map(of_groups).sum::<usize>()
     }
+}
+
+/// Forms of the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// That of parts of version 2, which is read only.
+    Second,
+    Third,
+}
+
+/// Bytes that the streams of a part may take in memory.
+const STREAM_BYTES_MAX: usize = 1 << 30;
+
+const SAME_PAIR: u8 = 0;
+const SAME_NAME: u8 = 1;
+const NEW_PAIR: u8 = 2;
+
+/// Appends a set as what differs from the one before.
+fn encode_set(set: &LabelSet, before: &LabelSet, out: &mut Encoder) {
+    out.size(set.len());
+    let mut others = before.iter();
+    for (name, value) in set.iter() {
+        match others.next() {
+            Some(pair) if pair == (name, value) => out.byte(SAME_PAIR),
+            Some((same, _)) if same == name => {
+                out.byte(SAME_NAME);
+                out.text(value);
+            }
+            _ => {
+                out.byte(NEW_PAIR);
+                out.text(name);
+                out.text(value);
+            }
+        }
+    }
+}
+
+fn decode_set(before: &LabelSet, from: &mut Decoder<'_>) -> Option<LabelSet> {
+    let count = from.size()?;
+    let mut pairs = Vec::with_capacity(from.capacity(count));
+    let mut others = before.iter();
+    for _ in 0..count {
+        let same = others.next();
+        pairs.push(match from.byte()? {
+            SAME_PAIR => same?,
+            SAME_NAME => (same?.0, from.text()?),
+            NEW_PAIR => (from.text()?, from.text()?),
+            _ => return None,
+        });
+    }
+    let set = LabelSet::from_borrowed(&mut pairs);
+    (set.len() == count).then_some(set)
+}
+
+fn whole_set(from: &mut Decoder<'_>) -> Option<LabelSet> {
+    let mut builder = LabelSetBuilder::new();
+    for _ in 0..from.size()? {
+        builder.set(from.text()?, from.text()?);
+    }
+    Some(builder.build())
 }
 
 /// A list with its length in front.
@@ -324,14 +425,21 @@ impl Template {
 
 impl GroupIndex {
     fn encode(&self, out: &mut Encoder) {
+        out.byte(u8::from(self.has_ties));
+        let base = self.time.start;
+        out.signed(base.0);
+        let span = self.time.end.0.wrapping_sub(base.0).cast_unsigned();
+        out.varint(span);
         out.size(self.runs.len());
+        let steps = |time: Nanos| time.0.wrapping_sub(base.0).cast_unsigned();
         let mut stream = 0;
         for run in &self.runs {
             out.size((run.stream - stream) as usize);
             stream = run.stream;
             out.size(run.rows);
-            out.signed(run.time.start.0);
-            out.varint(run.time.end.0.wrapping_sub(run.time.start.0).cast_unsigned());
+            let start = steps(run.time.start) / step_of(span);
+            out.varint(start);
+            out.varint(steps(run.time.end).div_ceil(step_of(span)).saturating_sub(start));
             out.varint(run.line_bytes);
         }
         out.size(self.grams.len());
@@ -346,16 +454,42 @@ impl GroupIndex {
                 out.chunk(&grams.bits);
             }
         }
+        out.size(self.values.len());
+        for (column, values) in &self.values {
+            out.size(usize::from(*column));
+            out.size(values.len());
+            for (value, rows) in values {
+                out.text(value);
+                out.varint(u64::from(*rows));
+            }
+        }
     }
 
-    fn decode(bytes: &Bytes, from: &mut Decoder<'_>, streams: usize) -> Option<Self> {
+    fn decode(bytes: &Bytes, from: &mut Decoder<'_>, streams: usize, form: Form) -> Option<Self> {
+        let has_ties = form == Form::Second || from.byte()? != 0;
+        let times = match form {
+            Form::Second => None,
+            Form::Third => Some((from.signed()?, from.varint()?)),
+        };
         let (mut stream, mut start) = (0u32, 0usize);
         let runs = list(from, |from| {
             stream = stream.checked_add(from.index()?).filter(|stream| (*stream as usize) < streams)?;
             let rows = from.size()?;
-            let first = from.signed()?;
-            let last = first.wrapping_add(from.varint()?.cast_signed());
-            let time = TimeRange { start: Nanos(first), end: Nanos(last) };
+            let time = match times {
+                None => {
+                    let first = from.signed()?;
+                    let last = first.wrapping_add(from.varint()?.cast_signed());
+                    TimeRange { start: Nanos(first), end: Nanos(last) }
+                }
+                Some((base, span)) => {
+                    let first = from.varint()?;
+                    let at = |steps: u64| {
+                        let offset = steps.saturating_mul(step_of(span)).min(span);
+                        Nanos(base.wrapping_add(offset.cast_signed()))
+                    };
+                    TimeRange { start: at(first), end: at(first.checked_add(from.varint()?)?) }
+                }
+            };
             let run = Run { stream, start, rows, time, line_bytes: from.varint()? };
             start = start.checked_add(rows)?;
             Some(run)
@@ -373,8 +507,20 @@ impl GroupIndex {
             })?;
             Some((column, pages))
         })?;
-        Some(Self { runs, grams })
+        let values = match form {
+            Form::Second => Vec::new(),
+            Form::Third => list(from, |from| {
+                let column = u16::try_from(from.size()?).ok()?;
+                Some((column, list(from, |from| Some((Box::from(from.text()?), from.index()?)))?))
+            })?,
+        };
+        Some(Self::new(runs, grams, values, has_ties))
     }
+}
+
+/// Nanoseconds that times of runs are rounded to, outwards.
+fn step_of(span: u64) -> u64 {
+    (span >> TIME_STEPS_LOG2) + 1
 }
 
 #[cfg(test)]
@@ -434,15 +580,54 @@ mod tests {
                 end: "}".into(),
             }],
             metadata_names: Some(vec!["n".into()]),
-            groups: vec![GroupIndex {
-                runs: vec![run],
-                grams: vec![(GramColumn::Field(0), vec![builder.finish()])],
-            }],
+            groups: vec![GroupIndex::new(
+                vec![run],
+                vec![(GramColumn::Field(0), vec![builder.finish()])],
+                vec![(1, vec![("one".into(), 3), ("".into(), 1)])],
+                true,
+            )],
         };
         let bytes = Bytes::from(index.encode());
-        assert_eq!(LogIndex::decode(&bytes).unwrap(), index);
+        assert_eq!(LogIndex::decode(&bytes, Form::Third).unwrap(), index);
         for len in 0..bytes.len() {
-            assert!(LogIndex::decode(&bytes.slice(..len)).is_err(), "{len}");
+            assert!(LogIndex::decode(&bytes.slice(..len), Form::Third).is_err(), "{len}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn runs_come_back_with_times_that_hold_theirs(
+            times in vec((any::<i64>(), 0i64..1 << 40), 1..20),
+            near in any::<bool>(),
+        ) {
+            let at = |start: i64| if near { start >> 24 } else { start };
+            let run = |(place, (start, len)): (usize, &(i64, i64))| Run {
+                stream: 0,
+                start: place,
+                rows: 1,
+                time: TimeRange { start: Nanos(at(*start)), end: Nanos(at(*start).saturating_add(*len)) },
+                line_bytes: 3,
+            };
+            let group = GroupIndex::new(times.iter().enumerate().map(run).collect(), Vec::new(), Vec::new(), false);
+            let index = LogIndex {
+                tick: 1,
+                streams: vec![LabelSet::empty()],
+                groups: vec![group],
+                ..LogIndex::default()
+            };
+            let read = LogIndex::decode(&Bytes::from(index.encode()), Form::Third).unwrap();
+            for (own, read) in index.groups[0].runs.iter().zip(&read.groups[0].runs) {
+                prop_assert!(read.time.start <= own.time.start && read.time.end >= own.time.end);
+                prop_assert_eq!((own.stream, own.start, own.rows), (read.stream, read.start, read.rows));
+            }
+            prop_assert_eq!(index.groups[0].time, read.groups[0].time);
+        }
+
+        #[test]
+        fn sets_come_back(sets in vec(vec(("[a-c]{1,2}", "[x-z]{1,3}"), 0..4), 1..8)) {
+            let sets: Vec<LabelSet> = sets.into_iter().map(LabelSet::from_pairs).collect();
+            let index = LogIndex { tick: 1, streams: sets, ..LogIndex::default() };
+            prop_assert_eq!(LogIndex::decode(&Bytes::from(index.encode()), Form::Third).unwrap(), index);
         }
     }
 }

@@ -1,19 +1,21 @@
-//! Parts of log records, sorted by stream and time.
+//! Parts of log records: row groups that follow each other in time, inside sorted by stream and time. What is newest lies
+//! close together, however many streams there are.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
+use kenning_model::keyed::Prehashed;
 use kenning_model::{Field, Filter, LabelSet, LogBatch, LogRow, Nanos, Severity, SpanId, TimeRange, TraceId};
 use parquet::basic::Encoding;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 
-use super::aggregate::NumberMap;
 use super::group::{LogGroup, Parts};
-use super::index::{GroupIndex, INDEX_KEY, LogIndex, PAGE_ROWS, Run};
+use super::index::{Form, GroupIndex, INDEX_KEY, INDEX_KEY_2, LogIndex, PAGE_ROWS, Run};
 use super::kind::Kind;
 use super::plan::{Filled, Filler, Plan, PlannedColumn};
 use crate::delete::Hidden;
 use crate::parts::columns::{
-    Column, GroupReader, Layout, TableReader, TableWriter, VERSION_FIELDS, Values, spread, text_of,
+    Column, GroupReader, Layout, TableReader, TableWriter, VERSION_LOGS, Values, spread, text_of,
 };
 use crate::parts::labels::{SeriesRun, map_columns, on_first_rows, read_map, read_runs};
 use crate::parts::part::Draft;
@@ -58,35 +60,160 @@ pub(super) const TEMPLATE: usize = 11;
 /// Names of structured metadata that an index lists at most.
 const METADATA_NAMES_MAX: usize = 256;
 
-/// A record and its place in the order of arrival.
-pub(crate) type Arrived<'a> = (LogRow<'a>, u64);
+/// Records on their way into a part.
+pub(crate) struct Source<'a> {
+    pub(crate) batch: &'a LogBatch,
+    pub(crate) arrivals: Arrivals<'a>,
+}
 
-/// Writes records in any order as one part.
-pub(crate) fn write(mut rows: Vec<Arrived<'_>>) -> Result<Option<Draft>, PartError> {
-    let start = rows.iter().map(|(row, _)| row.time).min();
-    let end = rows.iter().map(|(row, _)| row.time).max();
-    let (Some(start), Some(end)) = (start, end) else { return Ok(None) };
-    let (streams, numbers) = sort_rows(&mut rows)?;
-    rank_arrivals(&mut rows);
-    let plan = Plan::new(rows.iter().map(|(row, _)| row.line));
-    let (tick, unit) = tick_of(rows.iter().map(|(row, _)| row.time));
+/// Places in the order of arrival; no two records of a part have the same.
+pub(crate) enum Arrivals<'a> {
+    /// That of the first record; the others follow.
+    From(u64),
+    /// Of each record.
+    Each(&'a [u64]),
+}
+
+impl Source<'_> {
+    fn arrival(&self, row: usize) -> u64 {
+        match self.arrivals {
+            Arrivals::From(first) => first + row as u64,
+            Arrivals::Each(each) => each.get(row).copied().unwrap_or(0),
+        }
+    }
+}
+
+/// A record and its place among those of its time.
+type Arrived<'a> = (LogRow<'a>, u64);
+
+/// Where a record is. Compares by time, then by arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    time: Nanos,
+    arrival: u64,
+    source: u32,
+    row: u32,
+}
+
+/// Writes the records of a range as one part. Row groups follow each other in time; inside, records are sorted by stream
+/// and time.
+pub(crate) fn write(sources: &[Source<'_>], range: TimeRange) -> Result<Option<Draft>, PartError> {
+    let mut places = places_in(sources, range);
+    let (Some(first), Some(last)) = (places.first(), places.last()) else { return Ok(None) };
+    let time = TimeRange { start: first.time, end: last.time };
+    rank_arrivals(&mut places);
+    let streams = Streams::of(sources, &places)?;
+    let row = |place: &Place| sources.get(place.source as usize)?.batch.row(place.row as usize);
+    let line = |place: &Place| row(place).map_or("", |row| row.line);
+    let plan = Plan::new(places.iter().map(line));
+    let (tick, unit) = tick_of(places.iter().map(|place| place.time));
     let mut table = new_table(&plan, unit)?;
     let mut index = LogIndex {
         tick,
-        streams: streams.iter().map(|labels| (*labels).clone()).collect(),
+        streams: streams.sets.iter().map(|labels| (*labels).clone()).collect(),
         columns: plan.columns.iter().map(|column| column.kind.clone()).collect(),
         templates: plan.templates.clone(),
-        metadata_names: metadata_names(&rows),
+        metadata_names: metadata_names(places.iter().filter_map(row)),
         groups: Vec::new(),
     };
-    for range in group_ranges(&rows) {
-        if let (Some(rows), Some(numbers)) = (rows.get(range.clone()), numbers.get(range)) {
-            index.groups.push(write_group(&mut table, rows, numbers, &streams, &plan, tick)?);
-        }
+    for range in group_ranges(places.iter().map(|place| line(place).len())) {
+        let mut order: Vec<(u32, &Place)> = places
+            .get(range)
+            .into_iter()
+            .flatten()
+            .map(|place| (streams.rank(sources, place), place))
+            .collect();
+        // Stable: times and arrivals are in order already.
+        order.sort_by_key(|(rank, _)| *rank);
+        let rows: Vec<Arrived<'_>> =
+            order.iter().filter_map(|(_, place)| Some((row(place)?, place.arrival))).collect();
+        let numbers: Vec<i32> = order.iter().map(|(rank, _)| rank.cast_signed()).collect();
+        index.groups.push(write_group(&mut table, &rows, &numbers, &streams.sets, &plan, tick)?);
     }
     table.append(INDEX_KEY, &index.encode())?;
-    let (rows, time) = (rows.len() as u64, TimeRange { start, end });
-    Ok(Some(Draft { table: PartTable::Logs, written: table.finish()?, rows, time }))
+    Ok(Some(Draft { table: PartTable::Logs, written: table.finish()?, rows: places.len() as u64, time }))
+}
+
+/// The records of a range in the order of time and arrival.
+fn places_in(sources: &[Source<'_>], range: TimeRange) -> Vec<Place> {
+    let mut places = Vec::with_capacity(sources.iter().map(|source| source.batch.len()).sum());
+    for (source, number) in sources.iter().zip(0u32..) {
+        for (at, time) in source.batch.time.iter().enumerate().filter(|(_, time)| range.contains(**time)) {
+            // A record of a stream that its batch does not hold is kept out here as everywhere.
+            if source.batch.row(at).is_some() {
+                places.push(Place {
+                    time: *time,
+                    arrival: source.arrival(at),
+                    source: number,
+                    row: at as u32,
+                });
+            }
+        }
+    }
+    places.sort_unstable();
+    places
+}
+
+/// Replaces places in the order of arrival, which matter only between rows of one time, by the places among those: they
+/// are nearly all zero.
+fn rank_arrivals(places: &mut [Place]) {
+    let (mut before, mut rank) = (None, 0);
+    for place in places {
+        rank = if before == Some(place.time) { rank + 1 } else { 0 };
+        before = Some(place.time);
+        place.arrival = rank;
+    }
+}
+
+/// The streams of a part.
+struct Streams<'a> {
+    /// In order, each once.
+    sets: Vec<&'a LabelSet>,
+    /// Per source and stream of its batch the place in `sets`.
+    ranks: Vec<Vec<u32>>,
+}
+
+impl<'a> Streams<'a> {
+    /// The streams that records are of. Equal label sets are found by their hashes and compared only once.
+    fn of(sources: &[Source<'a>], places: &[Place]) -> Result<Self, PartError> {
+        let mut used: Vec<Vec<bool>> =
+            sources.iter().map(|source| vec![false; source.batch.streams.len()]).collect();
+        for place in places {
+            let stream =
+                sources.get(place.source as usize).and_then(|s| s.batch.stream.get(place.row as usize));
+            let used = used.get_mut(place.source as usize);
+            if let Some(used) = used.zip(stream).and_then(|(used, stream)| used.get_mut(*stream as usize)) {
+                *used = true;
+            }
+        }
+        let mut known: HashMap<&LabelSet, u32, Prehashed> = HashMap::default();
+        let mut ranks: Vec<Vec<u32>> = Vec::with_capacity(sources.len());
+        for (source, used) in sources.iter().zip(&used) {
+            let number = |(set, used): (&'a LabelSet, &bool)| {
+                let next = known.len() as u32;
+                if *used { *known.entry(set).or_insert(next) } else { 0 }
+            };
+            ranks.push(source.batch.streams.iter().zip(used).map(number).collect());
+        }
+        let mut order: Vec<(&LabelSet, u32)> = known.into_iter().collect();
+        order.sort_unstable();
+        i32::try_from(order.len()).map_err(|_| damaged("a part has too many streams"))?;
+        let mut moved = vec![0u32; order.len()];
+        for ((_, number), rank) in order.iter().zip(0u32..) {
+            moved.get_mut(*number as usize).into_iter().for_each(|slot| *slot = rank);
+        }
+        for rank in ranks.iter_mut().flatten() {
+            *rank = moved.get(*rank as usize).copied().unwrap_or(0);
+        }
+        Ok(Self { sets: order.into_iter().map(|(set, _)| set).collect(), ranks })
+    }
+
+    fn rank(&self, sources: &[Source<'_>], place: &Place) -> u32 {
+        let source = place.source as usize;
+        let stream = sources.get(source).and_then(|source| source.batch.stream.get(place.row as usize));
+        let rank = stream.and_then(|stream| self.ranks.get(source)?.get(*stream as usize));
+        rank.copied().unwrap_or(0)
+    }
 }
 
 fn new_table(plan: &Plan, unit: &str) -> Result<TableWriter, PartError> {
@@ -109,7 +236,7 @@ fn new_table(plan: &Plan, unit: &str) -> Result<TableWriter, PartError> {
         bounded: &["time"],
         blooms: &[("trace_id", GROUP_ROWS)],
     };
-    TableWriter::with_pages(&layout, PAGE_ROWS, VERSION_FIELDS)
+    TableWriter::with_pages(&layout, PAGE_ROWS, VERSION_LOGS)
 }
 
 /// Nanoseconds of the longest unit that all times are whole numbers of, and its name in a schema.
@@ -119,26 +246,10 @@ fn tick_of(times: impl Iterator<Item = Nanos> + Clone) -> (i64, &'static str) {
     units.into_iter().find(|(tick, _)| fits(tick)).unwrap_or((1, "NANOS"))
 }
 
-/// Replaces places in the order of arrival, which matter only between rows of one time, by the places among those: they
-/// are nearly all zero.
-fn rank_arrivals(rows: &mut [Arrived<'_>]) {
-    let mut order: Vec<(Nanos, u64, usize)> =
-        rows.iter().enumerate().map(|(at, (row, arrival))| (row.time, *arrival, at)).collect();
-    order.sort_unstable();
-    let (mut before, mut rank) = (None, 0);
-    for (time, _, at) in order {
-        rank = if before == Some(time) { rank + 1 } else { 0 };
-        before = Some(time);
-        if let Some((_, arrival)) = rows.get_mut(at) {
-            *arrival = rank;
-        }
-    }
-}
-
-fn metadata_names(rows: &[Arrived<'_>]) -> Option<Vec<Box<str>>> {
+fn metadata_names<'a>(rows: impl Iterator<Item = LogRow<'a>>) -> Option<Vec<Box<str>>> {
     let mut names = std::collections::BTreeSet::new();
     let mut before: Option<&LabelSet> = None;
-    for (row, _) in rows.iter().filter(|(row, _)| !row.metadata.is_empty()) {
+    for row in rows.filter(|row| !row.metadata.is_empty()) {
         if before != Some(row.metadata) {
             names.extend(row.metadata.iter().map(|(name, _)| name));
             before = Some(row.metadata);
@@ -172,56 +283,17 @@ fn runs_of(rows: &[Arrived<'_>], numbers: &[i32]) -> Vec<Run> {
     runs
 }
 
-/// Sorts rows by stream, time and arrival; gives the streams in order and each row's place among them. Label sets are
-/// compared once per stream and batch, not once per row.
-fn sort_rows<'a>(rows: &mut Vec<Arrived<'a>>) -> Result<(Vec<&'a LabelSet>, Vec<i32>), PartError> {
-    let mut by_place: NumberMap<usize, u32> = NumberMap::default();
-    let mut sets: Vec<&LabelSet> = Vec::new();
-    let place = |(row, _): &Arrived<'a>| {
-        *by_place.entry(std::ptr::from_ref(row.stream).addr()).or_insert_with(|| {
-            sets.push(row.stream);
-            sets.len() as u32 - 1
-        })
-    };
-    let places: Vec<u32> = rows.iter().map(place).collect();
-    let mut order: Vec<u32> = (0..sets.len() as u32).collect();
-    let set = |at: &u32| sets.get(*at as usize).copied();
-    order.sort_by_key(set);
-    let (mut streams, mut ranks) = (Vec::new(), vec![0u32; sets.len()]);
-    for at in &order {
-        if streams.last().copied() != set(at) {
-            streams.extend(set(at));
-        }
-        if let Some(rank) = ranks.get_mut(*at as usize) {
-            *rank = streams.len() as u32 - 1;
-        }
-    }
-    i32::try_from(streams.len()).map_err(|_| damaged("a part has too many streams"))?;
-    let rank = |place: &u32| ranks.get(*place as usize).copied().unwrap_or(0);
-    let mut keys: Vec<(u32, Nanos, u64, u32)> = places
-        .iter()
-        .zip(rows.iter())
-        .zip(0u32..)
-        .map(|((place, (row, arrival)), at)| (rank(place), row.time, *arrival, at))
-        .collect();
-    keys.sort_unstable();
-    let numbers = keys.iter().map(|(rank, ..)| rank.cast_signed()).collect();
-    let sorted = keys.iter().filter_map(|(.., at)| rows.get(*at as usize).copied()).collect();
-    *rows = sorted;
-    Ok((streams, numbers))
-}
-
-/// Cuts rows into row groups, by number and by bytes of lines.
-fn group_ranges(rows: &[Arrived<'_>]) -> Vec<Range<usize>> {
-    let (mut ranges, mut start, mut bytes) = (Vec::new(), 0, 0);
-    for (at, (row, _)) in rows.iter().enumerate() {
+/// Cuts rows into row groups, by number and by the lengths of their lines.
+fn group_ranges(lines: impl ExactSizeIterator<Item = usize>) -> Vec<Range<usize>> {
+    let (mut ranges, mut start, mut bytes, rows) = (Vec::new(), 0, 0, lines.len());
+    for (at, line) in lines.enumerate() {
         if at - start == GROUP_ROWS || (bytes >= GROUP_LINE_BYTES && at > start) {
             ranges.push(start..at);
             (start, bytes) = (at, 0);
         }
-        bytes += row.line.len();
+        bytes += line;
     }
-    ranges.push(start..rows.len());
+    ranges.push(start..rows);
     ranges
 }
 
@@ -240,7 +312,7 @@ fn write_group(
     let span = |id: SpanId| (!id.is_none()).then(|| FixedLenByteArray::from(id.0.to_vec()));
     let mut filler = Filler::new(plan);
     rows.iter().for_each(|(row, _)| filler.add(row.line));
-    let Filled { lines, templates, fields, grams } = filler.finish();
+    let Filled { lines, templates, fields, grams, values } = filler.finish();
     let own = [
         Column::required(Values::I32(numbers.to_vec())),
         keys,
@@ -257,13 +329,19 @@ fn write_group(
     ];
     let columns: Vec<Column> = own.into_iter().chain(fields).collect();
     table.write_group(&columns)?;
-    Ok(GroupIndex { runs: runs_of(rows, numbers), grams })
+    let has_ties = rows.iter().any(|(_, arrival)| *arrival > 0);
+    Ok(GroupIndex::new(runs_of(rows, numbers), grams, values, has_ties))
 }
 
 /// The index of a part; none for parts of version 1, whose lines are whole.
 pub(crate) fn index_of(reader: &TableReader) -> Result<Option<LogIndex>, PartError> {
-    let Some(bytes) = reader.appended(INDEX_KEY)? else { return Ok(None) };
-    let index = LogIndex::decode(&bytes)?;
+    let index = match reader.appended(INDEX_KEY)? {
+        Some(bytes) => LogIndex::decode(&bytes, Form::Third)?,
+        None => match reader.appended(INDEX_KEY_2)? {
+            Some(bytes) => LogIndex::decode(&bytes, Form::Second)?,
+            None => return Ok(None),
+        },
+    };
     if index.groups.len() == reader.groups() {
         Ok(Some(index))
     } else {

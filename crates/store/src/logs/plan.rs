@@ -4,14 +4,18 @@
 
 use std::collections::HashMap;
 use std::collections::HashSet;
-use std::collections::hash_map::{DefaultHasher, Entry};
-use std::hash::{Hash, Hasher};
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::ops::Range;
 
 use bytes::Bytes;
-use kenning_model::{LineSyntax, Tokens};
+use kenning_model::keyed::{Prehashed, keyed_hash};
+use kenning_model::{LineSyntax, Tokens, is_bare_value};
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 
-use super::index::{GramBuilder, GramColumn, Grams, PAGE_ROWS, Slot, Template};
+use super::index::{
+    self, GramBuilder, GramColumn, Grams, PAGE_ROWS, Slot, Template, VALUE_BYTES_MAX, VALUES_MAX,
+};
 use super::kind::{Guess, Kind};
 use crate::parts::columns::{Column, Values};
 
@@ -29,6 +33,11 @@ const SAMPLE_RUN: usize = 32;
 const SAMPLE_OF: usize = 256;
 /// Rows of parts all of whose lines are looked at.
 const SAMPLED_WHOLE: usize = 32 << 10;
+
+/// Templates, those of most lines first, whose lines are cut by comparing them with the template.
+const STENCILS_MAX: usize = 64;
+/// So many of them are tried on a line that is not like the one before.
+const STENCILS_TRIED: u32 = 4;
 
 /// Places of values in the key of a template.
 const VISIBLE: u8 = 1;
@@ -93,12 +102,94 @@ impl Cutter {
     }
 }
 
+/// Bytes that lines with a template do not hold: marks in keys of templates, and the first byte of what stands for lost
+/// text.
+fn is_unusual(line: &[u8]) -> bool {
+    memchr::memchr3(VISIBLE, HIDDEN, 0xef, line).is_some()
+}
+
+/// How the value of a slot is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// Between quotes.
+    Quoted,
+    /// Without, in JSON.
+    Bare,
+    /// Without, in logfmt.
+    Word,
+}
+
+/// Cuts lines of a known template without reading them as JSON or logfmt: where a line has the template's text between
+/// its values, and values that are written as its own are, reading it would end the same. A property test holds it to
+/// [`Cutter`].
+#[derive(Debug)]
+struct Stencil<'t> {
+    template: &'t Template,
+    written: Vec<Written>,
+}
+
+impl<'t> Stencil<'t> {
+    /// `None` where a value must be read to be understood: arrays, nulls, escapes, empty texts.
+    fn new(template: &'t Template) -> Option<Self> {
+        let nexts = template.slots.iter().skip(1).map(|slot| &slot.before).chain([&template.end]);
+        let written = |(slot, next): (&Slot, &Box<str>)| {
+            slot.name.as_ref()?;
+            Some(match template.syntax {
+                _ if slot.before.ends_with('"') && next.starts_with('"') => Written::Quoted,
+                LineSyntax::Json => Written::Bare,
+                LineSyntax::Logfmt => Written::Word,
+            })
+        };
+        let written = template.slots.iter().zip(nexts).map(written).collect::<Option<Vec<_>>>()?;
+        (template.is_plain && !written.is_empty()).then_some(Self { template, written })
+    }
+
+    /// Finds the values of a line of the template; false for other lines, and for some that would need a closer look.
+    fn cut(&self, line: &str, values: &mut Vec<Range<usize>>) -> bool {
+        let text = line.as_bytes();
+        values.clear();
+        let mut at = 0;
+        for (slot, written) in self.template.slots.iter().zip(&self.written) {
+            let Some(rest) = text.get(at..).and_then(|rest| rest.strip_prefix(slot.before.as_bytes())) else {
+                return false;
+            };
+            at += slot.before.len();
+            let Some(len) = written.len(rest) else { return false };
+            values.push(at..at + len);
+            at += len;
+        }
+        text.get(at..) == Some(self.template.end.as_bytes()) && !is_unusual(text)
+    }
+}
+
+impl Written {
+    /// Bytes of the value at the start of `rest`.
+    fn len(self, rest: &[u8]) -> Option<usize> {
+        let len = match self {
+            Self::Quoted => {
+                let end = memchr::memchr2(b'"', b'\\', rest)?;
+                (rest.get(end) == Some(&b'"')).then_some(end)?
+            }
+            Self::Bare => {
+                let is_end = |b: &u8| matches!(b, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r');
+                let end = rest.iter().position(is_end)?;
+                rest.get(..end).is_some_and(is_bare_value).then_some(end)?
+            }
+            Self::Word => {
+                let is_end = |b: &u8| *b <= b' ' || matches!(b, b'=' | b'"');
+                rest.iter().position(is_end).unwrap_or(rest.len())
+            }
+        };
+        (len > 0).then_some(len)
+    }
+}
+
 /// What is known of a column while templates are gathered.
 #[derive(Default)]
 struct Gathered {
     path: String,
     guess: Guess,
-    values: HashSet<u64>,
+    values: HashSet<u64, Prehashed>,
 }
 
 struct Seen {
@@ -166,9 +257,7 @@ impl Gathering {
             let Some(column) = self.columns.get_mut(usize::from(slot.column)) else { continue };
             column.guess.add(value);
             if column.values.len() <= DICTIONARY_MAX {
-                let mut hasher = DefaultHasher::new();
-                value.hash(&mut hasher);
-                column.values.insert(hasher.finish());
+                column.values.insert(keyed_hash(value.as_bytes()));
             }
         }
     }
@@ -270,6 +359,12 @@ impl PlannedColumn {
 pub(crate) struct Filler<'p> {
     plan: &'p Plan,
     cutter: Cutter,
+    /// Of the templates of most lines, by number.
+    stencils: Vec<Option<Stencil<'p>>>,
+    /// The template of the line before.
+    before: u32,
+    /// Where the values of the line at hand are.
+    values: Vec<Range<usize>>,
     last: Option<(Vec<u8>, Option<u32>)>,
     rows: usize,
     templates: Vec<Option<i32>>,
@@ -294,6 +389,21 @@ impl Texts {
         self.ends.push(self.buffer.len());
         self.definition.resize(row, 0);
         self.definition.push(1);
+    }
+
+    /// The different texts and how many rows have each, when they are few.
+    fn list(&self, kind: &Kind) -> Option<index::Values> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let values =
+            starts.zip(&self.ends).map(|(start, end)| self.buffer.get(start..*end).unwrap_or_default());
+        Tally::of(values).list(|value| match kind {
+            Kind::Hex { .. } => {
+                let mut text = String::new();
+                super::kind::push_hex(value, &mut text);
+                Some(text.into())
+            }
+            _ => std::str::from_utf8(value).ok().map(Box::from),
+        })
     }
 
     /// The grams of texts; of hex digits those of whole values.
@@ -346,6 +456,37 @@ pub(crate) struct Filled {
     pub(crate) templates: Column,
     pub(crate) fields: Vec<Column>,
     pub(crate) grams: Vec<(GramColumn, Vec<Grams>)>,
+    pub(crate) values: Vec<(u16, index::Values)>,
+}
+
+/// Counts the different values of a column; `None` once they are too many to list.
+struct Tally<T>(Option<HashMap<T, u32, Prehashed>>);
+
+impl<T: Hash + Eq> Tally<T> {
+    fn of(values: impl Iterator<Item = T>) -> Self {
+        let mut counts: HashMap<T, u32, Prehashed> = HashMap::default();
+        let mut values = values.peekable();
+        while let Some(value) = values.next() {
+            // Neighbours are mostly of one stream and alike.
+            let mut rows = 1;
+            while values.next_if_eq(&value).is_some() {
+                rows += 1;
+            }
+            *counts.entry(value).or_insert(0) += rows;
+            if counts.len() > VALUES_MAX {
+                return Self(None);
+            }
+        }
+        Self(Some(counts))
+    }
+
+    /// The list, in order of texts.
+    fn list(self, text: impl Fn(&T) -> Option<Box<str>>) -> Option<index::Values> {
+        let texts = self.0?.into_iter().map(|(value, rows)| Some((text(&value)?, rows)));
+        let mut list = texts.collect::<Option<index::Values>>()?;
+        list.sort_unstable();
+        list.iter().all(|(text, _)| text.len() <= VALUE_BYTES_MAX).then_some(list)
+    }
 }
 
 impl<'p> Filler<'p> {
@@ -359,6 +500,9 @@ impl<'p> Filler<'p> {
         Self {
             plan,
             cutter: Cutter::default(),
+            stencils: plan.templates.iter().take(STENCILS_MAX).map(Stencil::new).collect(),
+            before: 0,
+            values: Vec::new(),
             last: None,
             rows: 0,
             templates: Vec::new(),
@@ -373,8 +517,7 @@ impl<'p> Filler<'p> {
     pub(crate) fn add(&mut self, line: &str) {
         let row = self.rows;
         self.rows += 1;
-        let template = self.cutter.cut(line).then(|| self.template()).flatten();
-        let template = template.filter(|number| self.parse(*number, line));
+        let template = self.find(line).filter(|number| self.parse(*number, line));
         self.templates.push(template.map(|number| number as i32));
         match template {
             Some(number) => self.place(row, number, line),
@@ -382,11 +525,36 @@ impl<'p> Filler<'p> {
         }
     }
 
+    /// The template of a line and the places of its values.
+    fn find(&mut self, line: &str) -> Option<u32> {
+        let (stencils, values) = (&self.stencils, &mut self.values);
+        let mut fits = |number: u32| {
+            let stencil = stencils.get(number as usize).and_then(Option::as_ref);
+            stencil.is_some_and(|stencil| stencil.cut(line, values))
+        };
+        let before = self.before;
+        let tried = (0..STENCILS_TRIED).filter(|number| *number != before);
+        if let Some(number) = std::iter::once(before).chain(tried).find(|number| fits(*number)) {
+            self.before = number;
+            return Some(number);
+        }
+        let number = self.cutter.cut(line).then(|| self.template()).flatten()?;
+        self.values.clear();
+        self.values.extend(self.cutter.tokens.fields.iter().map(|field| field.value.clone()));
+        self.before = number;
+        Some(number)
+    }
+
+    fn value<'l>(line: &'l str, range: &Range<usize>) -> &'l str {
+        line.get(range.clone()).unwrap_or("")
+    }
+
     /// Puts the values of the line just parsed into their columns.
     fn place(&mut self, row: usize, template: u32, line: &str) {
         let slots = self.plan.templates.get(template as usize).map_or(&[][..], |template| &template.slots);
         let (mut numbers, mut bytes) = (self.numbers.iter(), self.bytes.as_slice());
-        for (slot, value) in slots.iter().zip(self.cutter.values(line)) {
+        for (slot, value) in slots.iter().zip(&self.values) {
+            let value = Self::value(line, value);
             let place = usize::from(slot.column);
             let kind = self.plan.columns.get(place).map(|column| &column.kind);
             match (self.columns.get_mut(place), kind) {
@@ -425,7 +593,8 @@ impl<'p> Filler<'p> {
         self.numbers.clear();
         self.bytes.clear();
         let slots = plan.templates.get(template as usize).map_or(&[][..], |template| &template.slots);
-        slots.iter().zip(self.cutter.values(line)).all(|(slot, value)| {
+        slots.iter().zip(&self.values).all(|(slot, value)| {
+            let value = Self::value(line, value);
             match plan.columns.get(usize::from(slot.column)).map(|column| &column.kind) {
                 Some(Kind::Text) => true,
                 Some(kind @ Kind::Hex { .. }) => kind.unhex_into(value.as_bytes(), &mut self.bytes),
@@ -445,13 +614,25 @@ impl<'p> Filler<'p> {
         let lines = self.lines.finish(rows, &Kind::Text);
         let templates = Column::optional(self.templates.into_iter(), Values::I32);
         let mut fields = Vec::with_capacity(self.columns.len());
-        for (place, (column, planned)) in self.columns.into_iter().zip(&self.plan.columns).enumerate() {
+        let mut listed = Vec::new();
+        for ((place, column), planned) in (0u16..).zip(self.columns).zip(&self.plan.columns) {
+            let kind = &planned.kind;
+            let list = match &column {
+                _ if !planned.is_dictionary => None,
+                Filling::Texts(texts) => texts.list(kind),
+                Filling::Numbers { values, .. } => Tally::of(values.iter().copied()).list(|number| {
+                    let mut text = String::new();
+                    kind.format(*number, &mut text);
+                    Some(text.into())
+                }),
+            };
+            listed.extend(list.map(|list| (place, list)));
             fields.push(match column {
                 Filling::Texts(texts) => {
                     if !planned.is_dictionary {
-                        grams.push((GramColumn::Field(place as u16), texts.grams(&planned.kind)));
+                        grams.push((GramColumn::Field(place), texts.grams(kind)));
                     }
-                    texts.finish(rows, &planned.kind)
+                    texts.finish(rows, kind)
                 }
                 Filling::Numbers { values, mut definition } => {
                     definition.resize(rows, 0);
@@ -459,6 +640,68 @@ impl<'p> Filler<'p> {
                 }
             });
         }
-        Filled { lines, templates, fields, grams }
+        Filled { lines, templates, fields, grams, values: listed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// Lines that are alike, and some that only look so.
+    fn line() -> impl Strategy<Value = String> {
+        let value = prop_oneof![
+            Just("\"x\"".to_owned()),
+            "\"[a-c \\\\=\u{fffd}\u{1}]{0,3}\"",
+            "-?[0-9]{1,3}(\\.[0-9]{1,2})?",
+            Just("true".to_owned()),
+            Just("null".to_owned()),
+            Just("[1]".to_owned()),
+            Just("{\"n\":1}".to_owned()),
+            "[a-c1]{0,3}",
+        ];
+        let spaces = prop_oneof![Just(""), Just(""), Just(" ")];
+        (vec((value, spaces), 1..4), any::<bool>()).prop_map(|(values, is_json)| {
+            let pairs = values.iter().zip(["a", "b", "c"]);
+            match is_json {
+                true => {
+                    let pairs: Vec<String> =
+                        pairs.map(|((value, space), key)| format!("\"{key}\":{space}{value}")).collect();
+                    format!("{{{}}}", pairs.join(","))
+                }
+                false => {
+                    let pairs: Vec<String> =
+                        pairs.map(|((value, space), key)| format!("{key}={value}{space}")).collect();
+                    pairs.join(" ")
+                }
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_stencil_cuts_as_the_reader_does(lines in vec(line(), 1..12)) {
+            let mut cutter = Cutter::default();
+            for model in &lines {
+                if !cutter.cut(model) {
+                    continue;
+                }
+                let columns: Vec<u16> = (0..cutter.tokens.fields.len() as u16).collect();
+                let (template, key) = (cutter.template(model, &columns), cutter.key.clone());
+                let Some(stencil) = Stencil::new(&template) else { continue };
+                let mut values = Vec::new();
+                for line in &lines {
+                    if stencil.cut(line, &mut values) {
+                        prop_assert!(cutter.cut(line), "{} as {}", line, model);
+                        prop_assert_eq!(&cutter.key, &key, "{} as {}", line, model);
+                        let read: Vec<_> = cutter.tokens.fields.iter().map(|field| field.value.clone()).collect();
+                        prop_assert_eq!(&values, &read);
+                    }
+                }
+                prop_assert!(stencil.cut(model, &mut values), "{}", model);
+            }
+        }
     }
 }

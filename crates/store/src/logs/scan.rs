@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kenning_model::{
     Agg, Block, DistinctOf, Field, Filter, Flow, Group, LabelSet, LineSyntax, LogBatch, LogRow, Nanos, Order,
-    PlainFields, Record, Scan, ScanError, ScanSummary, Severity, Shape, SpanId, TraceId, ValueRef, number_of,
+    PlainFields, Record, Scan, ScanError, ScanSummary, Severity, Shape, SpanId, TimeRange, TraceId, ValueRef,
+    number_of,
 };
 use memchr::memmem::Finder;
 
@@ -43,9 +44,34 @@ struct Kept {
     metadata: LabelSet,
 }
 
+/// A record that may be in an answer.
+enum Pick {
+    Here(Box<Kept>),
+    /// In a part; read only once it is known to be in the answer.
+    There(Spot),
+}
+
+/// Where a record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Spot {
+    /// The id of the part.
+    part: u64,
+    group: usize,
+    row: usize,
+}
+
+/// A row group on its way through a scan.
+#[derive(Clone, Copy)]
+struct At {
+    part: u64,
+    /// The part's order.
+    order: u64,
+    group: usize,
+}
+
 /// What becomes of the records that pass.
 enum Collector<'a> {
-    Rows(Top<Kept>),
+    Rows(Top<Pick>),
     Groups(Groups<'a>, NumberCounts, &'a Group),
     Numbers(Numbers, &'a [Field], &'a Field),
     Streams(Sets, &'a DistinctOf),
@@ -75,7 +101,7 @@ impl<'a> Collector<'a> {
             Self::Rows(top) if top.excludes(&place) => Ok(()),
             Self::Rows(top) => {
                 let bytes = ENTRY_BYTES + size_of::<Kept>() + row.line.len() + row.metadata.heap_bytes();
-                top.add(place, bytes, Kept::of(row), work)
+                top.add(place, bytes, Pick::Here(Box::new(Kept::of(row))), work)
             }
             Self::Groups(groups, ..) => groups.add(row.time, row.line.len(), record, work),
             Self::Numbers(numbers, by, of) => match number_of(&record.text_of(of)) {
@@ -90,8 +116,17 @@ impl<'a> Collector<'a> {
         }
     }
 
-    fn excludes(&self, part: &Part) -> bool {
-        matches!(self, Self::Rows(top) if top.excludes_range(part.info.time))
+    /// True when no row stamped in this range would be in the answer.
+    fn excludes(&self, range: TimeRange) -> bool {
+        matches!(self, Self::Rows(top) if top.excludes_range(range))
+    }
+
+    /// The part of a range that rows of the answer can still be in.
+    fn narrowed(&self, range: TimeRange) -> TimeRange {
+        match self {
+            Self::Rows(top) => top.narrowed(range),
+            _ => range,
+        }
     }
 
     /// Takes over what another worker collected.
@@ -134,7 +169,7 @@ impl<'a> Collector<'a> {
         &mut self,
         group: &mut LogGroup<'_>,
         rows: &Rows,
-        order: u64,
+        at: At,
         work: &mut Work<'_>,
     ) -> Result<(), PartError> {
         match self {
@@ -144,19 +179,19 @@ impl<'a> Collector<'a> {
             Self::Numbers(numbers, by, of) if aggregate::is_gatherable(by) => {
                 numbers.add_group(by, of, group, rows, work)
             }
-            Self::Rows(top) => {
-                let arrivals = group.arrivals(rows)?.to_vec();
-                let times = group.times(rows)?;
-                let place = |row: usize| {
-                    let arrival = arrivals.get(row).copied().unwrap_or(0);
-                    ((times.get(row).copied().unwrap_or(Nanos(0)), order, arrival), row)
-                };
-                let best = top.best(rows.iter().map(place).collect());
-                let mut kept = Rows::none(group.rows);
-                best.iter().for_each(|(_, row)| kept.insert(*row));
-                self.add_each(group, &kept, order, work)
+            Self::Rows(top) if work.scan.limit.is_some() => {
+                group.times(rows)?;
+                if group.group.has_ties {
+                    group.arrivals(rows)?;
+                }
+                let place = |row: usize| ((group.time(row), at.order, group.arrival(row)), row);
+                for (place, row) in top.best(rows.iter().map(place).collect()) {
+                    let spot = Spot { part: at.part, group: at.group, row };
+                    top.add(place, ENTRY_BYTES + size_of::<Pick>(), Pick::There(spot), work)?;
+                }
+                Ok(())
             }
-            _ => self.add_each(group, rows, order, work),
+            _ => self.add_each(group, rows, at.order, work),
         }
     }
 
@@ -170,11 +205,13 @@ impl<'a> Collector<'a> {
         let parts = self.parts();
         group.times(rows)?;
         group.prepare(rows, parts)?;
-        let arrivals = group.arrivals(rows)?.to_vec();
+        if group.group.has_ties {
+            group.arrivals(rows)?;
+        }
         let mut line = String::new();
         group.for_each_run(rows, |_, labels, at| {
             let row = group.row(at, labels, parts, &mut line)?;
-            let place = (row.time, order, arrivals.get(at).copied().unwrap_or(0));
+            let place = (row.time, order, group.arrival(at));
             Ok(self.add(&row, &row, place, work)?)
         })
     }
@@ -228,7 +265,7 @@ pub(crate) fn scan_logs(
         Order::NewestFirst => view.parts.sort_by_key(|part| std::cmp::Reverse(part.info.time.end)),
     }
     scan_parts(&view.parts, view.open, &mut collector, work)?;
-    finish(collector, work, sink)
+    finish(collector, &view, work, sink)
 }
 
 /// Most threads of one scan.
@@ -248,7 +285,7 @@ fn scan_parts<'a>(
     let workers = cores.min(WORKERS_MAX).min(parts.len()).min((rows / WORKER_ROWS) as usize);
     if workers < 2 {
         return parts.iter().try_for_each(|part| {
-            if collector.excludes(part) { Ok(()) } else { scan_part(part, open, collector, work) }
+            if collector.excludes(part.info.time) { Ok(()) } else { scan_part(part, open, collector, work) }
         });
     }
     let next = AtomicUsize::new(0);
@@ -280,7 +317,7 @@ fn scan_next<'a>(
 ) -> Result<(Collector<'a>, ScanSummary), ScanError> {
     let mut own = Collector::new(work.scan);
     while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
-        if !own.excludes(part) {
+        if !own.excludes(part.info.time) {
             scan_part(part, open, &mut own, &mut work)?;
         }
     }
@@ -293,27 +330,37 @@ fn scan_part(
     collector: &mut Collector<'_>,
     work: &mut Work<'_>,
 ) -> Result<(), ScanError> {
+    let name = &part.info.name;
     work.read_open(part, cache, |work, open| match open.log_index()? {
         Some(index) => {
-            for (at, group) in index.groups.iter().enumerate() {
+            let mut order: Vec<usize> = (0..index.groups.len()).collect();
+            if work.scan.order == Order::NewestFirst {
+                order.reverse();
+            }
+            for at in order {
                 work.check()?;
+                let Some(group) = index.groups.get(at) else { continue };
+                if !group.time.overlaps(work.scan.time) || collector.excludes(group.time) {
+                    continue;
+                }
                 let mut group = LogGroup::new(open.group(at)?, &index, group)?;
-                scan_group(&mut group, part.info.name.order, collector, work)?;
+                let at = At { part: name.id, order: name.order, group: at };
+                scan_group(&mut group, at, collector, work)?;
             }
             Ok(())
         }
-        None => scan_whole_lines(open, part.info.name.order, collector, work),
+        None => scan_whole_lines(open, name.order, collector, work),
     })
 }
 
 fn scan_group(
     group: &mut LogGroup<'_>,
-    order: u64,
+    at: At,
     collector: &mut Collector<'_>,
     work: &mut Work<'_>,
 ) -> Result<(), PartError> {
     let scan = work.scan;
-    let candidates = group.in_range(scan.time, &scan.filter)?;
+    let candidates = group.in_range(collector.narrowed(scan.time), &scan.filter)?;
     if candidates.is_empty() {
         return Ok(());
     }
@@ -322,8 +369,72 @@ fn scan_group(
     let held = group.heap_bytes();
     work.charge(held)?;
     if !rows.is_empty() {
-        collector.add_group(group, &rows, order, work)?;
+        collector.add_group(group, &rows, at, work)?;
     }
+    work.refund(held);
+    Ok(())
+}
+
+/// Reads the records of an answer that were left in their parts. Those of a part that cannot be read are missing.
+fn fetch(
+    picks: Vec<Pick>,
+    parts: &[Arc<Part>],
+    cache: &PartCache,
+    work: &mut Work<'_>,
+) -> Result<Vec<Kept>, ScanError> {
+    let mut kept: Vec<Option<Kept>> = Vec::with_capacity(picks.len());
+    let mut spots: Vec<(Spot, usize)> = Vec::new();
+    for (pick, place) in picks.into_iter().zip(0..) {
+        kept.push(match pick {
+            Pick::Here(own) => Some(*own),
+            Pick::There(spot) => {
+                spots.push((spot, place));
+                None
+            }
+        });
+    }
+    spots.sort_unstable();
+    for of_part in spots.chunk_by(|(a, _), (b, _)| a.part == b.part) {
+        let id = of_part.first().map(|(spot, _)| spot.part);
+        let Some(part) = parts.iter().find(|part| Some(part.info.name.id) == id) else { continue };
+        work.read_open(part, cache, |work, open| {
+            let Some(index) = open.log_index()? else { return Ok(()) };
+            for of_group in of_part.chunk_by(|(a, _), (b, _)| a.group == b.group) {
+                work.check()?;
+                let at = of_group.first().map_or(0, |(spot, _)| spot.group);
+                let Some(group) = index.groups.get(at) else { continue };
+                let group = LogGroup::new(open.group(at)?, &index, group)?;
+                fetch_group(group, of_group, &mut kept, work)?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(kept.into_iter().flatten().collect())
+}
+
+/// Reads the records of one row group; `spots` are in the order of rows.
+fn fetch_group(
+    mut group: LogGroup<'_>,
+    spots: &[(Spot, usize)],
+    kept: &mut [Option<Kept>],
+    work: &mut Work<'_>,
+) -> Result<(), PartError> {
+    let mut rows = Rows::none(group.rows);
+    spots.iter().for_each(|(spot, _)| rows.insert(spot.row));
+    group.times(&rows)?;
+    group.prepare(&rows, Parts::ALL)?;
+    let held = group.heap_bytes();
+    work.charge(held)?;
+    let (mut line, mut places) = (String::new(), spots.iter());
+    group.for_each_run(&rows, |_, labels, at| {
+        let row = Kept::of(&group.row(at, labels, Parts::ALL, &mut line)?);
+        work.charge(ENTRY_BYTES + size_of::<Kept>() + row.line.len() + row.metadata.heap_bytes())?;
+        let slot = places.next().and_then(|(_, place)| kept.get_mut(*place));
+        if let Some(slot) = slot {
+            *slot = Some(row);
+        }
+        Ok(())
+    })?;
     work.refund(held);
     Ok(())
 }
@@ -521,12 +632,13 @@ impl Record for Labels<'_> {
 
 fn finish(
     collector: Collector<'_>,
+    view: &LogView<'_>,
     work: &mut Work<'_>,
     sink: &mut dyn FnMut(Block) -> Flow,
 ) -> Result<(), ScanError> {
     let limit = work.scan.limit;
     match collector {
-        Collector::Rows(top) => emit_rows(&top.finish(), work, sink),
+        Collector::Rows(top) => emit_rows(&fetch(top.finish(), &view.parts, view.open, work)?, work, sink),
         Collector::Groups(mut groups, numbers, spec) => {
             numbers.finish(&mut groups, spec, work)?;
             work.emit(groups.finish(), None, Block::Groups, sink)

@@ -44,8 +44,10 @@ const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 const VERSION_KEY: &str = "kenning.part";
 /// The version that this program writes, but for logs.
 const VERSION: &str = "1";
-/// The version of parts of logs with columns of fields.
-pub(crate) const VERSION_FIELDS: &str = "2";
+/// The version of parts of logs: row groups follow each other in time.
+pub(crate) const VERSION_LOGS: &str = "3";
+/// All versions that this program reads.
+const VERSIONS: [&str; 3] = [VERSION, "2", VERSION_LOGS];
 /// Bytes of a page whose rows are counted; no page of lines reaches it.
 const PAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -334,10 +336,9 @@ impl TableReader {
             pair.and_then(|pair| pair.value.as_deref())
         };
         let version = value_of(VERSION_KEY).unwrap_or("none");
-        if version != VERSION && version != VERSION_FIELDS {
+        if !VERSIONS.contains(&version) {
             // Not damage: the program that wrote it reads it, so it stays where it is.
-            let reason =
-                format!("it has format {version}, this program knows {VERSION} and {VERSION_FIELDS}");
+            let reason = format!("it has format {version}, this program knows {}", VERSIONS.join(", "));
             return Err(PartError::Io(std::io::Error::new(std::io::ErrorKind::Unsupported, reason)));
         }
         let sums = value_of(SUMS_KEY).ok_or_else(|| damaged("the checksums are missing"))?;

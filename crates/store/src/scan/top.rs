@@ -35,6 +35,15 @@ impl<T> Top<T> {
         self.excludes(&best)
     }
 
+    /// The part of a range that rows among the first can still be in.
+    pub(crate) fn narrowed(&self, range: TimeRange) -> TimeRange {
+        match (&self.worst, self.order) {
+            (None, _) => range,
+            (Some((time, ..)), Order::OldestFirst) => TimeRange { end: range.end.min(*time), ..range },
+            (Some((time, ..)), Order::NewestFirst) => TimeRange { start: range.start.max(*time), ..range },
+        }
+    }
+
     fn before(&self, a: &Place, b: &Place) -> bool {
         match self.order {
             Order::OldestFirst => a < b,
