@@ -131,8 +131,8 @@ struct Stencil<'t> {
 impl<'t> Stencil<'t> {
     /// `None` where a value must be read to be understood: arrays, nulls, escapes, empty texts.
     fn new(template: &'t Template) -> Option<Self> {
-        let nexts = template.slots.iter().skip(1).map(|slot| &slot.before).chain([&template.end]);
-        let written = |(slot, next): (&Slot, &Box<str>)| {
+        let nexts = template.slots.iter().skip(1).map(|slot| &*slot.before).chain([&*template.end]);
+        let written = |(slot, next): (&Slot, &str)| {
             slot.name.as_ref()?;
             Some(match template.syntax {
                 _ if slot.before.ends_with('"') && next.starts_with('"') => Written::Quoted,
