@@ -7,8 +7,10 @@
 pub(crate) mod blocks;
 pub(crate) mod cache;
 pub(crate) mod columns;
+pub(crate) mod deltas;
 pub(crate) mod labels;
 pub(crate) mod name;
+pub(crate) mod numbers;
 pub(crate) mod part;
 pub(crate) mod partition;
 

@@ -8,7 +8,9 @@ use parquet::basic::Encoding;
 
 use super::{SeriesList, Span};
 use crate::parts::columns::{Column, GroupReader, Layout, TableReader, TableWriter, Values};
+use crate::parts::deltas::Repeats;
 use crate::parts::labels::{MapBuilder, SeriesRun, read_runs};
+use crate::parts::numbers;
 use crate::parts::part::Draft;
 use crate::parts::{PartError, PartTable, damaged};
 
@@ -172,7 +174,8 @@ pub(crate) fn all_runs(group: &GroupReader<'_>) -> Result<Vec<SeriesRun>, PartEr
 /// The times of these runs' rows, deleted ones too, one list per run.
 pub(crate) fn times(group: &GroupReader<'_>, runs: &[&SeriesRun]) -> Result<Vec<Vec<Millis>>, PartError> {
     let ranges = joined(runs.iter().map(|run| run.rows.clone()));
-    let times = group.column_rows(TIME, &ranges)?.into_i64()?;
+    let mut times = Vec::new();
+    numbers::integers(group, TIME, &ranges, &mut times)?;
     let mut times = times.into_iter().map(Millis);
     Ok(runs.iter().map(|run| times.by_ref().take(run.rows.len()).collect()).collect())
 }
@@ -208,8 +211,7 @@ pub(crate) fn samples_in(
     let (start, end) = millis_in(range);
     let wanted = append_times(group, runs, (start, end), flat)?;
     let ranges = joined(wanted.iter().cloned());
-    let read = |column| group.column_rows(column, &ranges);
-    append_values(&read(SCALE)?, &read(VALUE_I)?, &read(VALUE_F)?, &mut flat.values)?;
+    append_values(group, &ranges, &mut flat.values)?;
     if flat.values.len() != flat.times.len() {
         return Err(damaged("a value column is short"));
     }
@@ -233,8 +235,9 @@ fn append_times(
     let decoded = match irregular.is_empty() {
         true => Vec::new(),
         false => {
-            let rows = joined(irregular.iter().map(|run| run.rows.clone()));
-            group.column_rows(TIME, &rows)?.into_i64()?
+            let (rows, mut times) = (joined(irregular.iter().map(|run| run.rows.clone())), Vec::new());
+            numbers::integers(group, TIME, &rows, &mut times)?;
+            times
         }
     };
     let (mut rest, mut wanted) = (decoded.as_slice(), Vec::with_capacity(runs.len()));
@@ -259,47 +262,52 @@ fn append_times(
     Ok(wanted)
 }
 
-/// Appends values, which stand as scaled integers or as doubles.
+/// Appends the values of rows, which stand as scaled integers or as doubles.
 fn append_values(
-    scale: &Column,
-    integer: &Column,
-    double: &Column,
+    group: &GroupReader<'_>,
+    ranges: &[Range<usize>],
     values: &mut Vec<f64>,
 ) -> Result<(), PartError> {
-    let (is_integer, is_double) = (&integer.definition, &double.definition);
-    let is_apart = is_integer.len() == is_double.len()
-        && is_integer.iter().zip(is_double).all(|(i, d)| (*i > 0) != (*d > 0));
-    if scale.definition != *is_integer || !is_apart {
+    let (mut scales, mut integers, mut doubles) = (Repeats::default(), Vec::new(), Vec::new());
+    let is_scaled = numbers::integers(group, SCALE, ranges, &mut scales)?;
+    let is_integer = numbers::integers(group, VALUE_I, ranges, &mut integers)?;
+    if is_scaled != is_integer {
+        return Err(damaged("a sample has a scale without a value or a value without its scale"));
+    }
+    if is_integer.is_full() {
+        // No row is left that could have a double.
+        return append_scaled(&scales, &integers, values);
+    }
+    let is_double = numbers::doubles(group, VALUE_F, ranges, &mut doubles)?;
+    let is_apart = |((i, rows), (d, doubles)): (&(bool, usize), &(bool, usize))| i != d && rows == doubles;
+    if is_integer.0.len() != is_double.0.len() || !is_integer.0.iter().zip(&is_double.0).all(is_apart) {
         return Err(damaged("a sample has no value or two"));
     }
-    let (Values::I32(scales), Values::I64(integers), Values::F64(doubles)) =
-        (&scale.values, &integer.values, &double.values)
-    else {
-        return Err(damaged("a value column has an unexpected type"));
-    };
-    let short = || damaged("a value column is short");
-    let (mut scales, mut integers, mut doubles) =
-        (scales.as_slice(), integers.as_slice(), doubles.as_slice());
-    values.reserve(is_integer.len());
-    for kind in is_integer.chunk_by(|a, b| a == b) {
-        if kind.first().is_none_or(|level| *level == 0) {
-            let (these, after) = doubles.split_at_checked(kind.len()).ok_or_else(short)?;
-            doubles = after;
-            values.extend_from_slice(these);
-            continue;
-        }
-        let (of_kind, after) = scales.split_at_checked(kind.len()).ok_or_else(short)?;
-        scales = after;
-        // A series has one scale, so that runs of one scale are long.
-        for equal in of_kind.chunk_by(|a, b| a == b) {
-            let (these, after) = integers.split_at_checked(equal.len()).ok_or_else(short)?;
-            integers = after;
-            let scale = equal.first().and_then(|scale| u8::try_from(*scale).ok());
-            match scale.ok_or_else(|| damaged("a sample has no value or two"))? {
-                // Dividing by one changes no bit.
-                0 => values.extend(these.iter().map(|integer| *integer as f64)),
-                scale => values.extend(these.iter().map(|integer| decimal::decode(*integer, scale))),
-            }
+    let mut scaled = Vec::with_capacity(integers.len());
+    append_scaled(&scales, &integers, &mut scaled)?;
+    let (mut scaled, mut doubles) = (scaled.as_slice(), doubles.as_slice());
+    for (is_integer, rows) in &is_integer.0 {
+        let from = if *is_integer { &mut scaled } else { &mut doubles };
+        let (these, after) =
+            from.split_at_checked(*rows).ok_or_else(|| damaged("a value column is short"))?;
+        *from = after;
+        values.extend_from_slice(these);
+    }
+    Ok(())
+}
+
+/// Appends scaled integers. A series has one scale, so that stretches of one scale are long.
+fn append_scaled(scales: &Repeats, integers: &[i64], values: &mut Vec<f64>) -> Result<(), PartError> {
+    let mut rest = integers;
+    values.reserve(integers.len());
+    for (scale, rows) in &scales.0 {
+        let (these, after) =
+            rest.split_at_checked(*rows).ok_or_else(|| damaged("a value column is short"))?;
+        rest = after;
+        match u8::try_from(*scale).map_err(|_| damaged("a sample has no value or two"))? {
+            // Dividing by one changes no bit.
+            0 => values.extend(these.iter().map(|integer| *integer as f64)),
+            scale => values.extend(these.iter().map(|integer| decimal::decode(*integer, scale))),
         }
     }
     Ok(())

@@ -1,7 +1,6 @@
 //! Scans of samples, exemplars and metadata over heads and parts.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ops::Range;
 use std::sync::Arc;
 
 use kenning_model::{
@@ -23,8 +22,9 @@ use crate::scan::prune::SeriesFilter;
 use crate::scan::work::Work;
 use crate::scan::{BLOCK_LEN_MAX, ENTRY_BYTES};
 
-/// Most samples of one block, unless a single series has more.
-const BLOCK_SAMPLES_MAX: usize = 64 << 10;
+/// Most samples of one block, unless a single series has more: few enough to stay in the processor's cache while they
+/// are looked at.
+const BLOCK_SAMPLES_MAX: usize = 16 << 10;
 
 type Sink<'a> = &'a mut dyn FnMut(Block) -> Flow;
 
@@ -39,8 +39,11 @@ pub(crate) struct SampleView<'a> {
 
 /// What one part or head has of a series.
 enum Piece<'a> {
-    /// Positions in the columns of the source.
-    Floats(Range<usize>),
+    /// A run of the source's row groups: the group, and the position among those of its runs that are wanted.
+    Run {
+        group: usize,
+        at: usize,
+    },
     Histograms(Vec<(Millis, Histogram)>),
     Head(&'a Series),
 }
@@ -49,13 +52,14 @@ enum Piece<'a> {
 struct Source<'a> {
     /// In label order once [`Source::sort`] was called.
     pieces: Vec<(LabelSet, Piece<'a>)>,
-    flat: Flat,
     is_sorted: bool,
+    /// Where the runs are.
+    runs: Option<Runs>,
 }
 
 impl<'a> Source<'a> {
     fn new(pieces: Vec<(LabelSet, Piece<'a>)>, is_sorted: bool) -> Self {
-        Self { pieces, flat: Flat::default(), is_sorted }
+        Self { pieces, is_sorted, runs: None }
     }
 
     fn sort(&mut self) {
@@ -79,10 +83,10 @@ pub(crate) fn scan_samples(
         Shape::Rows | Shape::Columns | Shape::Group(_) | Shape::Grid { .. } | Shape::Numbers { .. } => {
             let mut sources: Vec<Source<'_>> = Vec::new();
             for part in &view.samples {
-                sources.push(gather_part(part, view.open, work, gather_samples)?);
+                sources.push(choose_runs(part, view.open, work)?);
             }
             for part in &view.histograms {
-                sources.push(gather_part(part, view.open, work, gather_histograms)?);
+                sources.push(gather_histograms_of(part, view.open, work)?);
             }
             for head in &view.heads {
                 let pieces = head.iter().map(|series| (series.labels.clone(), Piece::Head(series)));
@@ -94,35 +98,169 @@ pub(crate) fn scan_samples(
     }
 }
 
-/// Takes the rows of one row group that a scan asks for.
-type Gather =
-    fn(&GroupReader<'_>, &[&SeriesRun], &mut Source<'static>, &mut Work<'_>) -> Result<(), PartError>;
-
-/// What a part has for a scan. What was read before damage was met stays.
-fn gather_part(
+/// The series of a part of samples that a scan asks for. Their rows are read when the scan gets to them.
+fn choose_runs(
     part: &Arc<Part>,
     cache: &PartCache,
     work: &mut Work<'_>,
-    gather: Gather,
+) -> Result<Source<'static>, ScanError> {
+    let mut source = Source::new(Vec::new(), true);
+    let mut groups = Vec::new();
+    let Some(open) = work.open(part, cache)? else { return Ok(source) };
+    let is_whole = work.read_opened(part, &open, |work, open| {
+        for_series(open, work, |index, series, work| {
+            let wanted = choose(series, work);
+            work.charge(wanted.len() * ENTRY_BYTES)?;
+            source.is_sorted &= series.is_sorted;
+            for (at, run) in wanted.iter().filter_map(|at| series.runs.get(*at)).enumerate() {
+                if at == 0 {
+                    source.is_sorted &= source.pieces.last().is_none_or(|(last, _)| *last <= run.labels);
+                }
+                source.pieces.push((run.labels.clone(), Piece::Run { group: groups.len(), at }));
+            }
+            groups.push(WantedGroup { index, series: Arc::clone(series), wanted, loaded: None });
+            Ok(())
+        })
+    })?;
+    cache.trim();
+    if !is_whole {
+        // The file was set aside: nothing more can be read of it.
+        return Ok(Source::new(Vec::new(), true));
+    }
+    source.runs = Some(Runs { part: Arc::clone(part), open, groups, is_sorted: source.is_sorted });
+    Ok(source)
+}
+
+/// What a part of histograms has for a scan. What was read before damage was met stays.
+fn gather_histograms_of(
+    part: &Arc<Part>,
+    cache: &PartCache,
+    work: &mut Work<'_>,
 ) -> Result<Source<'static>, ScanError> {
     let mut source = Source::new(Vec::new(), true);
     work.read_open(part, cache, |work, open| {
-        for index in 0..open.groups() {
-            let group = open.group(index)?;
-            if !samples::may_overlap(&group, work.scan.time) {
-                continue;
-            }
-            let series = series_of(open, index, &group, work)?;
-            let chosen = choose(&series, work);
+        for_series(open, work, |index, series, work| {
+            let chosen: Vec<_> =
+                choose(series, work).into_iter().filter_map(|at| series.runs.get(at)).collect();
             if let Some(first) = chosen.first() {
                 let follows = source.pieces.last().is_none_or(|(last, _)| *last <= first.labels);
                 source.is_sorted &= series.is_sorted && follows;
-                gather(&group, &chosen, &mut source, work)?;
+                gather_histograms(&open.group(index)?, &chosen, &mut source, work)?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     })?;
     Ok(source)
+}
+
+/// Hands the series of every row group that can have rows in the range to `see`.
+fn for_series(
+    open: &Opened,
+    work: &mut Work<'_>,
+    mut see: impl FnMut(usize, &Arc<GroupSeries>, &mut Work<'_>) -> Result<(), PartError>,
+) -> Result<(), PartError> {
+    for index in 0..open.groups() {
+        let group = open.group(index)?;
+        if samples::may_overlap(&group, work.scan.time) {
+            let series = series_of(open, index, &group, work)?;
+            see(index, &series, work)?;
+        }
+    }
+    Ok(())
+}
+
+/// The runs of a part that a scan asks for. Row groups are decoded one by one as the scan gets to them, and let go
+/// when it gets to the next: a scan holds little however many rows it looks at.
+struct Runs {
+    part: Arc<Part>,
+    /// As it was when the scan began: what is deleted meanwhile is still seen, all of it.
+    open: Opened,
+    groups: Vec<WantedGroup>,
+    /// The scan gets to the groups in their order and never back.
+    is_sorted: bool,
+}
+
+struct WantedGroup {
+    /// Among the part's groups.
+    index: usize,
+    series: Arc<GroupSeries>,
+    /// Positions among the series.
+    wanted: Vec<usize>,
+    /// None until the scan gets there, and once the part turned out to be damaged.
+    loaded: Option<LoadedRuns>,
+}
+
+/// Decoded runs.
+#[derive(Default)]
+struct LoadedRuns {
+    flat: Flat,
+    /// Where the samples of each run end.
+    ends: Vec<usize>,
+    charged: usize,
+}
+
+impl Runs {
+    /// The samples of a run in the range of the scan.
+    fn samples(
+        &mut self,
+        (group, at): (usize, usize),
+        work: &mut Work<'_>,
+    ) -> Result<(&[i64], &[f64]), ScanError> {
+        if self.groups.get(group).is_some_and(|wanted| wanted.loaded.is_none()) {
+            self.load(group, work)?;
+        }
+        let loaded = self.groups.get(group).and_then(|wanted| wanted.loaded.as_ref());
+        let Some(LoadedRuns { flat, ends, .. }) = loaded else { return Ok((&[], &[])) };
+        let start = at.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
+        let rows = start..ends.get(at).copied().unwrap_or(start);
+        Ok((flat.times.get(rows.clone()).unwrap_or_default(), flat.values.get(rows).unwrap_or_default()))
+    }
+
+    fn load(&mut self, group: usize, work: &mut Work<'_>) -> Result<(), ScanError> {
+        let mut loaded = LoadedRuns::default();
+        if let (true, Some(before)) = (self.is_sorted, group.checked_sub(1))
+            && let Some(done) = self.groups.get_mut(before).and_then(|before| before.loaded.take())
+        {
+            work.refund(done.charged);
+            loaded = done.emptied();
+        }
+        let Some(wanted) = self.groups.get_mut(group) else { return Ok(()) };
+        let is_whole = work.read_opened(&self.part, &self.open, |work, open| {
+            wanted.load(open, &mut loaded, work)?;
+            wanted.loaded = Some(loaded);
+            Ok(())
+        })?;
+        if !is_whole {
+            // What was handed out before damage was met stays: every row of it was verified.
+            self.groups.clear();
+        }
+        Ok(())
+    }
+}
+
+impl LoadedRuns {
+    /// The room for other samples.
+    fn emptied(mut self) -> Self {
+        self.flat.times.clear();
+        self.flat.values.clear();
+        Self { charged: 0, ..self }
+    }
+}
+
+impl WantedGroup {
+    fn load(&self, open: &Opened, loaded: &mut LoadedRuns, work: &mut Work<'_>) -> Result<(), PartError> {
+        let runs: Vec<_> = self.wanted.iter().filter_map(|at| self.series.runs.get(*at)).collect();
+        let rows: usize = runs.iter().map(|run| run.rows.len()).sum();
+        let space = rows.saturating_mul(samples::ROW_BYTES);
+        work.check()?;
+        work.charge(space)?;
+        work.summary.rows += rows as u64;
+        loaded.ends = samples::samples_in(&open.group(self.index)?, &runs, work.scan.time, &mut loaded.flat)?;
+        work.refund(space);
+        loaded.charged = loaded.flat.times.len() * samples::FLAT_BYTES;
+        work.charge(loaded.charged)?;
+        Ok(())
+    }
 }
 
 /// The series of a row group; reading them the first time takes space for their columns.
@@ -140,46 +278,18 @@ fn series_of(
     })
 }
 
-/// The series that pass the filter.
-fn choose<'a>(series: &'a GroupSeries, work: &Work<'_>) -> Vec<&'a SeriesRun> {
+/// The positions of the series that pass the filter.
+fn choose(series: &GroupSeries, work: &Work<'_>) -> Vec<usize> {
     let filter = SeriesFilter::new(&work.scan.filter);
     let mut chosen = Vec::new();
     for metric in &series.metrics {
         let runs = series.runs.get(metric.clone()).unwrap_or_default();
         if runs.first().is_some_and(|run| filter.passes_name(&run.labels)) {
-            chosen.extend(runs.iter().filter(|run| filter.passes_rest(&run.labels)));
+            let passing = runs.iter().enumerate().filter(|(_, run)| filter.passes_rest(&run.labels));
+            chosen.extend(passing.map(|(at, _)| metric.start + at));
         }
     }
     chosen
-}
-
-fn gather_samples(
-    group: &GroupReader<'_>,
-    runs: &[&SeriesRun],
-    source: &mut Source<'static>,
-    work: &mut Work<'_>,
-) -> Result<(), PartError> {
-    let rows: usize = runs.iter().map(|run| run.rows.len()).sum();
-    let space = rows.saturating_mul(samples::ROW_BYTES);
-    work.check()?;
-    work.charge(space)?;
-    work.summary.rows += rows as u64;
-    let mut start = source.flat.times.len();
-    let ends = samples::samples_in(group, runs, work.scan.time, &mut source.flat)?;
-    for (run, end) in runs.iter().zip(ends) {
-        if start == end {
-            continue;
-        }
-        work.charge(ENTRY_BYTES + (end - start) * samples::FLAT_BYTES)?;
-        // A series that reaches over the border of two row groups goes on.
-        match source.pieces.last_mut().filter(|(labels, _)| *labels == run.labels) {
-            Some((_, Piece::Floats(floats))) => floats.end = end,
-            _ => source.pieces.push((run.labels.clone(), Piece::Floats(start..end))),
-        }
-        start = end;
-    }
-    work.refund(space);
-    Ok(())
 }
 
 fn gather_histograms(
@@ -242,16 +352,24 @@ pub(crate) fn sort_histograms(histograms: &mut Vec<(Millis, Histogram)>) -> u64 
 fn emit_series(sources: Vec<Source<'_>>, work: &mut Work<'_>, sink: Sink<'_>) -> Result<(), ScanError> {
     let mut left = work.scan.limit.unwrap_or(usize::MAX);
     let mut sources: Vec<_> =
-        sources.into_iter().map(|source| (source.pieces.into_iter().peekable(), source.flat)).collect();
+        sources.into_iter().map(|source| (source.pieces.into_iter().peekable(), source.runs)).collect();
     let mut out = Out { in_columns: work.scan.shape == Shape::Columns, ..Out::default() };
     while left > 0 {
         let first =
             sources.iter_mut().filter_map(|(pieces, _)| pieces.peek().map(|(labels, _)| labels)).min();
         let Some(labels) = first.cloned() else { break };
         let mut histograms = Vec::new();
-        for (pieces, flat) in &mut sources {
+        for (pieces, runs) in &mut sources {
             while let Some((_, piece)) = pieces.next_if(|(of, _)| *of == labels) {
-                out.add(piece, flat, &mut histograms, work);
+                match (piece, &mut *runs) {
+                    (Piece::Run { group, at }, Some(runs)) => {
+                        let (times, values) = runs.samples((group, at), work)?;
+                        out.add_floats(times, values);
+                    }
+                    (Piece::Run { .. }, None) => {}
+                    (Piece::Histograms(list), _) => histograms.extend(list),
+                    (Piece::Head(series), _) => out.add_head(series, &mut histograms, work),
+                }
             }
         }
         if !out.finish(labels, histograms) {
@@ -283,32 +401,23 @@ struct Out {
 }
 
 impl Out {
-    /// Adds to the series that is being put together, whose floats are the tail of the columns.
-    fn add(
-        &mut self,
-        piece: Piece<'_>,
-        flat: &Flat,
-        histograms: &mut Vec<(Millis, Histogram)>,
-        work: &mut Work<'_>,
-    ) {
+    /// Adds floats to the series that is being put together, whose floats are the tail of the columns.
+    fn add_floats(&mut self, times: &[i64], values: &[f64]) {
+        self.columns.times.extend_from_slice(times);
+        self.columns.values.extend_from_slice(values);
+    }
+
+    /// As [`Self::add_floats`], from a series of a head.
+    fn add_head(&mut self, series: &Series, histograms: &mut Vec<(Millis, Histogram)>, work: &mut Work<'_>) {
+        let range = work.scan.time;
+        let (start, end) = samples::millis_in(range);
+        work.summary.rows += (series.floats.len() + series.histograms.len()) as u64;
         let SeriesColumns { times, values, .. } = &mut self.columns;
-        match piece {
-            Piece::Floats(rows) => {
-                times.extend_from_slice(flat.times.get(rows.clone()).unwrap_or_default());
-                values.extend_from_slice(flat.values.get(rows).unwrap_or_default());
-            }
-            Piece::Histograms(list) => histograms.extend(list),
-            Piece::Head(series) => {
-                let range = work.scan.time;
-                let (start, end) = samples::millis_in(range);
-                work.summary.rows += (series.floats.len() + series.histograms.len()) as u64;
-                for (time, value) in series.floats.iter().filter(|(time, _)| (start..=end).contains(time)) {
-                    times.push(time);
-                    values.push(value);
-                }
-                histograms.extend(series.histograms_in(range).cloned());
-            }
+        for (time, value) in series.floats.iter().filter(|(time, _)| (start..=end).contains(time)) {
+            times.push(time);
+            values.push(value);
         }
+        histograms.extend(series.histograms_in(range).cloned());
     }
 
     /// Ends the series; false when it has no samples. A float and a histogram at one time are one sample too many: the
@@ -353,7 +462,15 @@ impl Out {
         if self.columns.labels.is_empty() {
             return;
         }
-        let columns = std::mem::take(&mut self.columns);
+        // The next block will be about as long.
+        let (series, samples) = (self.columns.labels.len(), self.columns.times.len());
+        let room = SeriesColumns {
+            labels: Vec::with_capacity(series),
+            ends: Vec::with_capacity(series),
+            times: Vec::with_capacity(samples),
+            values: Vec::with_capacity(samples),
+        };
+        let columns = std::mem::replace(&mut self.columns, room);
         match (self.in_columns, self.blocks.last_mut()) {
             (true, _) => self.blocks.push(Block::Columns(columns)),
             (false, Some(Block::Series(rows))) => rows.extend(columns.into_rows()),
@@ -397,7 +514,8 @@ fn distinct_series(view: &SampleView<'_>, work: &mut Work<'_>) -> Result<Sets, S
                     continue;
                 }
                 let series = series_of(open, index, &group, work)?;
-                let mut chosen = choose(&series, work);
+                let mut chosen: Vec<_> =
+                    choose(&series, work).into_iter().filter_map(|at| series.runs.get(at)).collect();
                 chosen.retain(|run| !sets.contains(&run.labels));
                 retain_in_range(&group, &mut chosen, work)?;
                 chosen.iter().try_for_each(|run| sets.add(&run.labels, work))?;

@@ -43,7 +43,7 @@ const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// Where the version of a part's format stands in the footer.
 const VERSION_KEY: &str = "kenning.part";
 /// The version that this program writes, but for logs.
-const VERSION: &str = "1";
+pub(crate) const VERSION: &str = "1";
 /// The version of parts of logs: row groups follow each other in time.
 pub(crate) const VERSION_LOGS: &str = "3";
 /// All versions that this program reads.
@@ -80,6 +80,19 @@ pub(crate) struct Column {
     pub(crate) values: Values,
     pub(crate) definition: Vec<i16>,
     pub(crate) repetition: Vec<i16>,
+}
+
+impl Values {
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::I32(values) => values.len(),
+            Self::I64(values) => values.len(),
+            Self::F64(values) => values.len(),
+            Self::Bytes(values) => values.len(),
+            Self::Fixed(values) => values.len(),
+        }
+    }
 }
 
 impl Column {
@@ -449,6 +462,18 @@ impl GroupReader<'_> {
             return Err(damaged("a column is missing"));
         }
         Ok(self.group.get_column_page_reader(index)?)
+    }
+
+    /// True when rows of a column may be without a value.
+    pub(crate) fn is_optional(&self, index: usize) -> bool {
+        let column = self.metadata().columns().get(index);
+        column.is_some_and(|column| column.column_descr().max_def_level() > 0)
+    }
+
+    /// True when all pages of a column are known to be in one encoding.
+    pub(crate) fn is_all_encoded(&self, index: usize, encoding: Encoding) -> bool {
+        let mask = self.metadata().columns().get(index).and_then(|column| column.page_encoding_stats_mask());
+        mask.is_some_and(|mask| mask.is_only(encoding))
     }
 
     /// True when a column has a dictionary.

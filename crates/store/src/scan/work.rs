@@ -81,16 +81,35 @@ impl<'a> Work<'a> {
         cache: &PartCache,
         read: impl FnOnce(&mut Self, &Opened) -> Result<(), PartError>,
     ) -> Result<(), ScanError> {
-        self.check()?;
-        let done = cache.open(part).and_then(|open| {
-            let before = open.bytes_read();
-            let done = read(self, &open);
-            self.summary.bytes += open.bytes_read() - before;
-            done
-        });
-        let done = self.finish_part(part, done);
+        if let Some(open) = self.open(part, cache)? {
+            self.read_opened(part, &open, read)?;
+        }
         cache.trim();
-        done
+        Ok(())
+    }
+
+    /// Opens a part that stays open for later scans; `None` when it cannot be read, which the summary then says.
+    pub(crate) fn open(&mut self, part: &Arc<Part>, cache: &PartCache) -> Result<Option<Opened>, ScanError> {
+        self.check()?;
+        match cache.open(part) {
+            Ok(open) => Ok(Some(open)),
+            Err(error) => self.finish_part(part, Err(error)).map(|()| None),
+        }
+    }
+
+    /// As [`Self::read_open`], with a part that this scan has opened before. False when damage was met.
+    pub(crate) fn read_opened(
+        &mut self,
+        part: &Arc<Part>,
+        open: &Opened,
+        read: impl FnOnce(&mut Self, &Opened) -> Result<(), PartError>,
+    ) -> Result<bool, ScanError> {
+        let before = open.bytes_read();
+        let done = read(self, open);
+        self.summary.bytes += open.bytes_read() - before;
+        let is_whole = done.is_ok();
+        self.finish_part(part, done)?;
+        Ok(is_whole)
     }
 
     fn finish_part(&mut self, part: &Arc<Part>, done: Result<(), PartError>) -> Result<(), ScanError> {
