@@ -12,16 +12,26 @@ impl Sum {
         Self { sum: value, lost: 0.0 }
     }
 
+    /// The sum that [`Self::parts`] took apart.
+    #[inline]
+    pub(crate) const fn from_parts(sum: f64, lost: f64) -> Self {
+        Self { sum, lost }
+    }
+
+    /// What was added up, and what rounding took away from it.
+    #[inline]
+    pub(crate) const fn parts(self) -> (f64, f64) {
+        (self.sum, self.lost)
+    }
+
     #[inline]
     pub(crate) fn add(&mut self, term: f64) {
+        // Without branches: which of the two is greater is as good as random in sums of many series.
         let total = self.sum + term;
-        if total.is_infinite() {
-            self.lost = 0.0;
-        } else if self.sum.abs() >= term.abs() {
-            self.lost += (self.sum - total) + term;
-        } else {
-            self.lost += (term - total) + self.sum;
-        }
+        let is_small = self.sum.abs() >= term.abs();
+        let (great, small) = if is_small { (self.sum, term) } else { (term, self.sum) };
+        let lost = self.lost + ((great - total) + small);
+        self.lost = if total.is_infinite() { 0.0 } else { lost };
         self.sum = total;
     }
 

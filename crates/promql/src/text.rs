@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use kenning_query::text::float::scientific;
 pub(crate) use kenning_query::text::float::{general, plain as decimal};
 
 /// A sample's value as Prometheus's HTTP API writes it: shortest digits that read back the same, an exponent below
@@ -11,56 +12,47 @@ pub(crate) use kenning_query::text::float::{general, plain as decimal};
 pub fn format_float(value: f64) -> String {
     let magnitude = value.abs();
     if magnitude != 0.0 && magnitude.is_finite() && !(1e-6..1e21).contains(&magnitude) {
-        return exponent_form(&format!("{value:e}"));
+        return scientific(value);
     }
     decimal(value)
 }
 
-/// Greatest whole number whose digits are those of its double for certain, and all shorter decimals with it.
-const DIGITS_EXACT: f64 = 1e15;
+/// Whole numbers below this are their own shortest digits.
+const WHOLE_EXACT: f64 = 1e15;
 
 /// Appends an integer in decimal digits.
 pub fn write_integer(out: &mut Vec<u8>, mut number: u64) {
     const LEN_MAX: usize = u64::MAX.ilog10() as usize + 1;
-    let (mut digits, mut len) = ([0; LEN_MAX], 0);
+    let (mut digits, mut start) = ([b'0'; LEN_MAX], LEN_MAX);
     for place in digits.iter_mut().rev() {
         *place = b'0' + (number % 10) as u8;
         number /= 10;
-        len += 1;
+        start -= 1;
         if number == 0 {
             break;
         }
     }
-    out.extend_from_slice(digits.get(LEN_MAX - len..).unwrap_or_default());
+    out.extend_from_slice(digits.get(start..).unwrap_or_default());
 }
 
-/// Appends what [`format_float`] gives. Short decimals, as most measured values are, take a quicker way.
+/// Appends what [`format_float`] gives.
 pub fn write_float(out: &mut Vec<u8>, value: f64) {
-    for (places, power) in [(0, 1.0), (1, 10.0), (2, 100.0), (3, 1000.0)] {
-        let scaled = (value * power).round();
-        if scaled.abs() < DIGITS_EXACT && (scaled / power).to_bits() == value.to_bits() {
-            return write_decimal(out, scaled, places);
+    if value.abs() < WHOLE_EXACT {
+        let whole = value as i64;
+        // Minus zero has a sign that its whole number has not.
+        if (whole as f64).to_bits() == value.to_bits() {
+            if whole < 0 {
+                out.push(b'-');
+            }
+            return write_integer(out, whole.unsigned_abs());
+        }
+        let mut buffer = zmij::Buffer::new();
+        let digits = buffer.format_finite(value);
+        if !digits.contains('e') {
+            return out.extend_from_slice(digits.strip_suffix(".0").unwrap_or(digits).as_bytes());
         }
     }
     out.extend_from_slice(format_float(value).as_bytes());
-}
-
-/// Appends a whole number of tenths, hundredths or thousandths. With at most fifteen digits no other decimal as short
-/// stands for the same double, so these are the shortest ones.
-fn write_decimal(out: &mut Vec<u8>, scaled: f64, places: u32) {
-    if scaled.is_sign_negative() {
-        out.push(b'-');
-    }
-    let (number, unit) = (scaled.abs() as u64, 10u64.pow(places));
-    write_integer(out, number / unit);
-    if places > 0 {
-        out.push(b'.');
-        let mut place = unit / 10;
-        while place > 0 {
-            out.push(b'0' + (number / place % 10) as u8);
-            place /= 10;
-        }
-    }
 }
 
 /// Go's `%.2g`.

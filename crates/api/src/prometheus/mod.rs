@@ -105,8 +105,7 @@ impl Data {
     fn into_body(self) -> Vec<u8> {
         Json::build(|json| {
             json.key("status").text("success");
-            // The parts were written by `Json`, so they are UTF-8.
-            json.key("data").raw(&String::from_utf8_lossy(&self.json));
+            json.key("data").raw_with(|out| out.extend_from_slice(&self.json));
             for (key, list) in [("warnings", &self.warnings), ("infos", &self.infos)] {
                 if !list.is_empty() {
                     json.key(key).texts(list);

@@ -153,7 +153,7 @@ impl Evaluator<'_> {
             if let Some(drops) = drops.get_mut(*group) {
                 *drops |= column.drop_name && !column.is_blank();
             }
-            cells.add(*group, column.points.iter().map(|point| point.as_ref().and_then(Point::float)));
+            cells.add_points(*group, &column.points);
         }
         let columns = groups.labels.iter().zip(drops).enumerate().map(|(group, (labels, drop_name))| {
             Column { labels: labels.clone(), drop_name, points: cells.points(group) }
@@ -169,7 +169,7 @@ impl Evaluator<'_> {
         if self.options.plain {
             return Ok(None);
         }
-        let Some(leaf) = self.leaf(&plan.operand, steps) else { return Ok(None) };
+        let Some(leaf) = self.leaf(&plan.operand) else { return Ok(None) };
         let Some(cells) = Cells::new(&plan.op, steps.len) else { return Ok(None) };
         let before = (self.stats, self.notes.clone(), self.memory, self.missing.len());
         let mut fold =

@@ -22,10 +22,10 @@ pub(super) enum Row<'a> {
 
 impl Evaluator<'_> {
     /// The vector as a leaf, if it is one.
-    pub(super) fn leaf<'a>(&self, vector: &'a Vector, steps: Steps) -> Option<Leaf<'a>> {
+    pub(super) fn leaf<'a>(&self, vector: &'a Vector) -> Option<Leaf<'a>> {
         match vector {
             Vector::Selector(selector) if !selector.smoothed => Some(Leaf::Instant(selector)),
-            Vector::OverRange(call) => self.range_leaf(call, steps),
+            Vector::OverRange(call) => self.range_leaf(call),
             _ => None,
         }
     }

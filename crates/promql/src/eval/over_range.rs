@@ -9,7 +9,7 @@ use super::leaf::{Leaf, Row};
 use super::over_time as over;
 use super::rate;
 use super::select::{Flat, Given, Loaded, within};
-use super::sliding::{self, Rows};
+use super::sliding::{self, Rows, Windows};
 use super::{Column, Evaluated, Evaluator, Point, Steps, is_stale};
 use crate::Series;
 use crate::annotation::Annotations;
@@ -302,7 +302,7 @@ impl Evaluator<'_> {
 
     pub(super) fn over_range(&mut self, call: &OverRange, steps: Steps) -> Evaluated<Vec<Column>> {
         if !self.options.plain
-            && let Some(leaf) = self.range_leaf(call, steps)
+            && let Some(leaf) = self.range_leaf(call)
         {
             return self.columns_of(&leaf, steps);
         }
@@ -361,9 +361,11 @@ impl Evaluator<'_> {
     }
 
     /// The call as a leaf whose rows come without columns in between.
-    pub(super) fn range_leaf<'a>(&self, call: &'a OverRange, steps: Steps) -> Option<Leaf<'a>> {
+    pub(super) fn range_leaf<'a>(&self, call: &'a OverRange) -> Option<Leaf<'a>> {
         let frame = Frame::new(&call.range, self.options.lookback_ms);
-        Rows::new(call.function, frame, steps)?;
+        if !Rows::exist(call.function, frame) {
+            return None;
+        }
         match call.range.source {
             RangeSource::Selector { .. } => Some(Leaf::Range(call)),
             RangeSource::Subquery { .. } => None,
@@ -384,34 +386,46 @@ impl Evaluator<'_> {
         let (first, last) = (frame.range(steps.start).0, frame.range(steps.last()).1);
         let drop_name = !call.function.keeps_name();
         let (mut row, mut cleaned, mut checked) = (Vec::new(), Cleaned::default(), LabelSet::empty());
-        self.load_given(filter, *resets, (first.saturating_add(1), last), &mut |this, given| match given {
-            Given::Flat(flat) => {
-                let (times, values) = cleaned.without_markers(flat);
-                let found = rows.fill(times, values, &mut row);
-                this.stats.samples += found.samples;
-                if found.values == 0 {
-                    return Ok(());
-                }
-                if call.function.is_for_counters() && checked.metric_name() != flat.labels.metric_name() {
-                    this.check_counter(flat.labels, call.span);
-                    // Remarks are by metric, unless labels say what a series is.
-                    if !this.options.type_and_unit_labels {
-                        checked = flat.labels.clone();
+        let bytes = steps.len.saturating_mul(Windows::BYTES);
+        self.charge(bytes)?;
+        let done =
+            self.load_given(
+                filter,
+                *resets,
+                (first.saturating_add(1), last),
+                &mut |this, given| match given {
+                    Given::Flat(flat) => {
+                        let (times, values) = cleaned.without_markers(flat);
+                        let found = rows.fill(times, values, &mut row);
+                        this.stats.samples += found.samples;
+                        if found.values == 0 {
+                            return Ok(());
+                        }
+                        if call.function.is_for_counters()
+                            && checked.metric_name() != flat.labels.metric_name()
+                        {
+                            this.check_counter(flat.labels, call.span);
+                            // Remarks are by metric, unless labels say what a series is.
+                            if !this.options.type_and_unit_labels {
+                                checked = flat.labels.clone();
+                            }
+                        }
+                        each(this, Row::Floats { labels: flat.labels, drop_name, values: &row })
                     }
-                }
-                each(this, Row::Floats { labels: flat.labels, drop_name, values: &row })
-            }
-            Given::Loaded(mut one) => {
-                let bytes = one.bytes();
-                one.drop_stale();
-                if !this.options.start_timestamps {
-                    one.forget_starts();
-                }
-                let column = this.range_column(call, &one, &[], steps)?;
-                this.release(bytes);
-                column.map_or(Ok(()), |column| each(this, Row::Column(column)))
-            }
-        })
+                    Given::Loaded(mut one) => {
+                        let bytes = one.bytes();
+                        one.drop_stale();
+                        if !this.options.start_timestamps {
+                            one.forget_starts();
+                        }
+                        let column = this.range_column(call, &one, &[], steps)?;
+                        this.release(bytes);
+                        column.map_or(Ok(()), |column| each(this, Row::Column(column)))
+                    }
+                },
+            );
+        self.release(bytes);
+        done
     }
 
     fn windows(

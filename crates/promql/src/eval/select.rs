@@ -9,8 +9,8 @@ use kenning_query::{LimitKind, QueryError, SourceSpan};
 
 use super::leaf::{Leaf, Row};
 use super::rate::{interpolate, interpolate_histograms};
-use super::sliding::Found;
-use super::{Column, Evaluated, Evaluator, Point, STALE, Steps, is_stale};
+use super::sliding::Windows;
+use super::{Column, Evaluated, Evaluator, Point, Steps, is_stale};
 use crate::histogram::{WideError, annotate_resets, mark_resets};
 use crate::plan::{Resets, Selector};
 
@@ -50,25 +50,6 @@ impl Flat<'_> {
             starts: Vec::new(),
             histogram_starts: Vec::new(),
         }
-    }
-
-    /// The value at each instant of a grid, [`STALE`] where there is none.
-    fn fill(self, when: impl Fn(i64) -> i64, lookback: i64, steps: Steps, row: &mut Vec<f64>) -> Found {
-        row.clear();
-        let (mut next, mut found) = (0, Found::default());
-        row.extend(steps.iter().map(|(_, time)| {
-            let time = when(time);
-            while self.times.get(next).is_some_and(|t| *t <= time) {
-                next += 1;
-            }
-            let latest = next.checked_sub(1).and_then(|at| self.times.get(at).zip(self.values.get(at)));
-            let latest = latest.filter(|(t, _)| **t > time.saturating_sub(lookback));
-            let value = latest.map_or(STALE, |(_, value)| *value);
-            found.values += usize::from(!is_stale(value));
-            value
-        }));
-        found.samples = found.values as u64;
-        found
     }
 }
 
@@ -271,10 +252,16 @@ impl Evaluator<'_> {
         each: &mut dyn FnMut(&mut Self, Row<'_>) -> Evaluated<()>,
     ) -> Evaluated<()> {
         let (lookback, span) = (self.options.lookback_ms, self.selected(selector, steps));
-        let mut row = Vec::new();
-        self.load_given(&selector.filter, selector.resets, span, &mut |this, given| match given {
+        let bytes = steps.len.saturating_mul(Windows::BYTES);
+        self.charge(bytes)?;
+        let ranges = steps.iter().map(|(_, time)| {
+            let end = selector.when.of(time);
+            (end.saturating_sub(lookback), end)
+        });
+        let (mut windows, mut row) = (Windows::new(ranges), Vec::new());
+        let done = self.load_given(&selector.filter, selector.resets, span, &mut |this, given| match given {
             Given::Flat(flat) => {
-                let found = flat.fill(|time| selector.when.of(time), lookback, steps, &mut row);
+                let found = windows.latest(flat.times, flat.values, &mut row);
                 this.stats.samples += found.samples;
                 if found.values == 0 {
                     return Ok(());
@@ -285,7 +272,9 @@ impl Evaluator<'_> {
                 let column = this.instant_column(one, selector, steps, &|latest| latest.point)?;
                 column.map_or(Ok(()), |column| each(this, Row::Column(column)))
             }
-        })
+        });
+        self.release(bytes);
+        done
     }
 
     /// From when to when samples of a selector can matter.

@@ -82,20 +82,74 @@ pub fn general(value: f64) -> String {
     if let Some(text) = special(value) {
         return text.to_owned();
     }
-    let scientific = format!("{value:e}");
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if value != 0.0 && !(-4..6).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{mantissa}e{sign}{:02}", exponent.abs());
-    }
-    format!("{value}")
+    let shortest = Shortest::of(value);
+    let is_short = value == 0.0 || (-4..6).contains(&shortest.exponent);
+    if is_short { shortest.plain() } else { shortest.scientific() }
 }
 
 /// Writes the shortest decimal text without an exponent (`strconv.FormatFloat(value, 'f', -1, 64)`).
 #[must_use]
 pub fn plain(value: f64) -> String {
-    special(value).map_or_else(|| format!("{value}"), str::to_owned)
+    special(value).map_or_else(|| Shortest::of(value).plain(), str::to_owned)
+}
+
+/// Writes the shortest decimal text with an exponent of at least two digits
+/// (`strconv.FormatFloat(value, 'e', -1, 64)`).
+#[must_use]
+pub fn scientific(value: f64) -> String {
+    special(value).map_or_else(|| Shortest::of(value).scientific(), str::to_owned)
+}
+
+/// The fewest digits that read back as a finite value. Of two texts that are equally near, the one with the even last
+/// digit: so Go decides, while Rust's own formatting takes the greater one.
+struct Shortest {
+    is_negative: bool,
+    /// Without zeros at either end; `0` for zero.
+    digits: String,
+    /// The power of ten that the first digit counts.
+    exponent: i32,
+}
+
+impl Shortest {
+    fn of(value: f64) -> Self {
+        let mut buffer = zmij::Buffer::new();
+        let text = buffer.format_finite(value);
+        let (mantissa, power) = text.split_once('e').unwrap_or((text, "0"));
+        let mantissa = mantissa.trim_start_matches('-');
+        let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = [whole, part].concat();
+        let digits = all.trim_start_matches('0');
+        let zeros = all.len() - digits.len();
+        let power: i32 = power.parse().unwrap_or(0);
+        let exponent = power + whole.len() as i32 - 1 - zeros as i32;
+        let digits = digits.trim_end_matches('0');
+        let (digits, exponent) = if digits.is_empty() { ("0", 0) } else { (digits, exponent) };
+        Self { is_negative: value.is_sign_negative(), digits: digits.to_owned(), exponent }
+    }
+
+    fn sign(&self) -> &'static str {
+        if self.is_negative { "-" } else { "" }
+    }
+
+    fn plain(&self) -> String {
+        let (sign, digits, exponent) = (self.sign(), &self.digits, self.exponent);
+        let Ok(exponent) = usize::try_from(exponent) else {
+            let zeros = usize::try_from(-exponent).unwrap_or(1) - 1;
+            return format!("{sign}0.{:0>zeros$}{digits}", "");
+        };
+        match digits.split_at_checked(exponent + 1) {
+            Some((whole, "")) => format!("{sign}{whole}"),
+            Some((whole, part)) => format!("{sign}{whole}.{part}"),
+            None => format!("{sign}{digits:0<width$}", width = exponent + 1),
+        }
+    }
+
+    fn scientific(&self) -> String {
+        let (first, rest) = self.digits.split_at_checked(1).unwrap_or(("0", ""));
+        let (point, power) = (if rest.is_empty() { "" } else { "." }, self.exponent.unsigned_abs());
+        let sign = if self.exponent < 0 { '-' } else { '+' };
+        format!("{}{first}{point}{rest}e{sign}{power:02}", self.sign())
+    }
 }
 
 /// Writes six decimals (`%f`).
@@ -137,6 +191,32 @@ mod tests {
         assert!(parse("NaN").is_ok_and(f64::is_nan));
         for bad in ["", "x", "0x1A", "0b1", "1__0", "_1", "1_", "1_.5", "--1", "1e", "+nan", "infx", "0xp1"] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shortest_texts_are_as_short_and_as_near_as_they_can_be() {
+        let check = |value, plain_text: &str, scientific_text: &str| {
+            assert_eq!((plain(value).as_str(), scientific(value).as_str()), (plain_text, scientific_text));
+        };
+        check(2_568_725_807_440_917.0 / 4.0, "642181451860229.2", "6.421814518602292e+14");
+        check(-0.0, "-0", "-0e+00");
+        check(100.0, "100", "1e+02");
+        check(0.00012, "0.00012", "1.2e-04");
+        check(0.1, "0.1", "1e-01");
+        check(-12.5, "-12.5", "-1.25e+01");
+        check(1e21, "1000000000000000000000", "1e+21");
+        check(5e-324, &format!("0.{}5", "0".repeat(323)), "5e-324");
+        check(f64::NAN, "NaN", "NaN");
+        let mut bits = 1u64;
+        for _ in 0..20_000 {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let value = f64::from_bits(bits);
+            if value.is_finite() {
+                assert_eq!(plain(value).parse(), Ok(value));
+                assert_eq!(scientific(value).parse(), Ok(value));
+                assert_eq!(plain(value).len(), format!("{value}").len(), "{value}");
+            }
         }
     }
 
