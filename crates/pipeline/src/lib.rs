@@ -25,6 +25,7 @@ mod limits;
 mod mining;
 pub mod process;
 mod queue;
+pub mod redact;
 pub mod relabel;
 mod screen;
 pub mod stats;
