@@ -24,6 +24,8 @@ pub(super) struct Rule {
 pub(super) enum Care {
     /// Whatever is no word of state is a secret.
     None,
+    /// As before, but for paths: shells have their directory under this name.
+    NoPath,
     /// Short numbers and plain words in prose are none.
     Some,
     /// The value must look random.
@@ -103,7 +105,7 @@ const ENDS: &[(&str, Rule)] = &[
 /// Names whose last word must be this, since more words end so.
 const WORDS: &[(&str, Rule)] = &[
     ("pass", rule(Kind::Password, Care::Some, 3)),
-    ("pwd", rule(Kind::Password, Care::Some, 3)),
+    ("pwd", rule(Kind::Password, Care::NoPath, 3)),
     ("pin", rule(Kind::Password, Care::Digits, 4)),
     ("pincode", rule(Kind::Password, Care::Digits, 4)),
     ("creds", rule(Kind::Secret, Care::Some, 4)),

@@ -81,10 +81,12 @@ fn joint_of(text: &[u8], name: Name) -> Option<Joint> {
     let quote = quote_at(text, place);
     let after = quote.map_or(place, |(_, after)| after);
     let spaced = skip_some(text, after, 8, |byte| matches!(byte, b' ' | b'\t'));
+    // Prose speaks of a password, not of an smtp_password.
+    let is_plain_word = between(text, name.start, name.end).iter().all(u8::is_ascii_alphabetic);
     let joint = |value: usize, is_prose: bool| Joint {
         value: skip_some(text, value, 8, |byte| matches!(byte, b' ' | b'\t')),
         quote: quote.map(|(quote, _)| quote),
-        is_prose,
+        is_prose: is_prose && is_plain_word,
         is_xml: false,
         is_encoded: false,
         is_loose: false,
@@ -453,19 +455,17 @@ pub(super) fn key_block(text: &[u8], begin: usize) -> Option<(Finding, bool)> {
             || memchr::memmem::find(line, b"ENCRYPTED KEY").is_some()
     };
     is_private(head.get(..line)?).then_some(())?;
-    let tail = memchr::memmem::find(head, b"-----END").or_else(|| memchr::memmem::find(head, b"---- END"));
+    // A block has no quotation marks, so it ends with the string that holds it at the latest.
+    let quote = head.iter().position(|byte| matches!(byte, b'"' | b'\'' | b'`' | b'<'));
+    let stop = quote.map_or(head.len(), |found| back(head, found, 8, |byte| byte == b'\\'));
+    let block = head.get(..stop).unwrap_or_default();
+    let tail = memchr::memmem::find(block, b"-----END").or_else(|| memchr::memmem::find(block, b"---- END"));
     let end = tail.map(|tail| {
-        let dashes = skip_some(head, tail + 8, 80, |byte| {
-            byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b' '
-        });
-        start + skip_some(head, dashes, 5, |byte| byte == b'-')
+        let is_label = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b' ';
+        start + skip_some(block, skip_some(block, tail + 8, 80, is_label), 5, |byte| byte == b'-')
     });
-    // Without its end, it reaches to the end of the string that holds it.
-    let stop = || {
-        let quote = head.iter().position(|byte| matches!(byte, b'"' | b'\'' | b'`' | b'<'));
-        start + quote.map_or(head.len(), |found| back(head, found, 8, |byte| byte == b'\\'))
-    };
     let is_open = end.is_none();
-    let finding = Finding { start, end: end.unwrap_or_else(stop), kind: Kind::PrivateKey.into(), wrap: None };
+    let finding =
+        Finding { start, end: end.unwrap_or(start + stop), kind: Kind::PrivateKey.into(), wrap: None };
     Some((finding, is_open))
 }

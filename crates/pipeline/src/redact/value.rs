@@ -319,19 +319,17 @@ pub(super) fn is_secret(value: &[u8], rule: Rule, manner: Manner) -> bool {
     }
     let is_word = value.iter().all(u8::is_ascii_alphabetic);
     let in_prose = manner.is_prose && !manner.is_quoted;
-    if in_prose && is_word && manner.goes_on {
+    if in_prose && (is_word && manner.goes_on || value.ends_with(b":")) {
         return false;
     }
     match rule.care {
-        Care::None => !is_path_of(value, in_prose),
+        Care::None => !in_prose || !is_path(value),
+        Care::NoPath => !is_path(value),
         Care::Some => {
             let is_short_number =
                 value.len() < 6 && value.iter().all(u8::is_ascii_digit) && rule.kind != super::Kind::Password;
             let is_plain = in_prose && !looks_random(value);
-            !is_short_number
-                && !is_plain
-                && !is_resource_name(value)
-                && (at(value, 0) != b'/' || value.contains(&b'+'))
+            !is_short_number && !is_plain && !is_resource_name(value) && !is_path(value)
         }
         Care::Random => looks_random(value) && !is_plain_number(value),
         Care::Digits => {
@@ -348,9 +346,10 @@ fn is_plain_number(value: &[u8]) -> bool {
     value.len() < 16 && value.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
 }
 
-/// `password: /etc/...` in prose speaks of a file.
-fn is_path_of(value: &[u8], in_prose: bool) -> bool {
-    in_prose && value.starts_with(b"/") && value.iter().filter(|byte| **byte == b'/').count() > 1
+/// True for what speaks of a file. Base64 may begin so too, but with capitals and digits all over.
+fn is_path(value: &[u8]) -> bool {
+    let has = |test: fn(&u8) -> bool| value.iter().any(test);
+    value.starts_with(b"/") && !(value.len() >= 16 && has(u8::is_ascii_uppercase) && has(u8::is_ascii_digit))
 }
 
 /// `namespace/name`, as Kubernetes names its objects.
