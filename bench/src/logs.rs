@@ -105,6 +105,16 @@ fn load(lines: usize, encode: impl Fn(&[Line]) -> Vec<u8>) -> Result<Load, Failu
     Ok(load)
 }
 
+/// The lines alone.
+pub fn sample_lines(count: usize) -> Result<Vec<String>, Failure> {
+    let lines = std::cell::RefCell::new(Vec::with_capacity(count));
+    load(count, |request| {
+        lines.borrow_mut().extend(request.iter().map(|line| line.text.clone()));
+        Vec::new()
+    })?;
+    Ok(lines.into_inner())
+}
+
 fn by_stream(lines: &[Line]) -> BTreeMap<u64, Vec<&Line>> {
     let mut streams: BTreeMap<u64, Vec<&Line>> = BTreeMap::new();
     lines.iter().for_each(|line| streams.entry(line.stream).or_default().push(line));

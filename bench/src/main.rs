@@ -12,6 +12,7 @@ mod logs;
 mod node_mix;
 mod process;
 mod queries;
+mod redact;
 mod remote_write;
 mod spans;
 mod start;
@@ -41,6 +42,7 @@ const ALL: &[Measurement] = &[
     ("logs", logs::measure),
     ("spans", spans::measure),
     ("queries", queries::measure),
+    ("redact", redact::measure),
     ("m10k", remote_write::m10k),
     ("m200k", remote_write::m200k),
 ];
@@ -49,7 +51,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(binary) = arguments.next().map(PathBuf::from) else {
         eprintln!(
-            "usage: kenning-bench KENNING_BINARY [start|visible|scrape|logs|spans|queries|m10k|m200k ...]"
+            "usage: kenning-bench KENNING_BINARY [start|visible|scrape|logs|spans|queries|redact|m10k|m200k ...]"
         );
         return ExitCode::from(2);
     };

@@ -8,7 +8,7 @@
 //! Promises: a full queue refuses at once instead of growing or waiting; whatever is refused, rejected or written is
 //! counted; after [`Pipeline::drain`] nothing acknowledged is left in memory. Absent on purpose: sockets, reply codes
 //! of any protocol, decoding, and knowledge of how the store keeps data. [`relabel`] rewrites and drops label sets,
-//! [`process`] is where batches are rewritten on their way. Lacking still: processors that are configured per tenant.
+//! [`process`] is where batches are rewritten on their way, [`redact`] takes secrets out of them. Lacking still: processors that are configured per tenant.
 
 #![cfg_attr(
     not(test),

@@ -22,6 +22,7 @@ mod kind;
 mod options;
 mod pairs;
 mod personal;
+mod processor;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -34,6 +35,7 @@ use regex::RegexSet;
 
 pub use kind::Kind;
 pub use options::{Mistake, OwnPattern, RedactOptions};
+pub use processor::{Redaction, Scope};
 
 use filter::{Filter, Trigger};
 use key::{Care, Rule};
@@ -238,7 +240,9 @@ impl Redactor {
             }
         });
         if self.is_on(Kind::Email.into()) || self.is_on(Kind::UrlPassword.into()) {
-            memchr::memchr_iter(b'@', text).for_each(|place| look_at_sign(text, place, 1, found));
+            let mut signs = memchr::memchr_iter(b'@', text).peekable();
+            let has_url = signs.peek().is_some() && (whole.contains("://") || whole.contains(":\\/\\/"));
+            signs.for_each(|place| look_at_sign(text, place, 1, has_url, found));
         }
         if self.is_on(Kind::CreditCard.into()) || self.is_on(Kind::Iban.into()) {
             personal::numbers(text, |start, end, kind| push(found, Some((start, end)), kind));
@@ -283,7 +287,7 @@ impl Redactor {
                 finding
             }
             Action::EncodedAt(len) => {
-                look_at_sign(text, start, usize::from(len), found);
+                look_at_sign(text, start, usize::from(len), false, found);
                 return None;
             }
         };
@@ -371,8 +375,8 @@ fn push(found: &mut Vec<Finding>, range: Option<(usize, usize)>, kind: Kind) {
     found.extend(range.map(|(start, end)| Finding { start, end, kind: kind.into(), wrap: None }));
 }
 
-fn look_at_sign(text: &[u8], place: usize, len: usize, found: &mut Vec<Finding>) {
-    let password = if len == 1 { personal::url_password_at(text, place) } else { None };
+fn look_at_sign(text: &[u8], place: usize, len: usize, has_url: bool, found: &mut Vec<Finding>) {
+    let password = if len == 1 { personal::url_password_at(text, place, has_url) } else { None };
     push(found, password, Kind::UrlPassword);
     // With its password gone, what is left of user:password@host is no address.
     if password.is_none() {

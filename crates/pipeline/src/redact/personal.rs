@@ -106,12 +106,13 @@ fn domain_end(text: &[u8], start: usize) -> Option<usize> {
 }
 
 /// The password between a URL's `://user:` and the `@` at `place`, or a data source name's `user:` and `@tcp(`.
-pub(super) fn url_password_at(text: &[u8], place: usize) -> Option<(usize, usize)> {
+pub(super) fn url_password_at(text: &[u8], place: usize, has_url: bool) -> Option<(usize, usize)> {
+    let is_source = starts_at(text, place, b"@tcp(") || starts_at(text, place, b"@unix(");
+    (has_url || is_source).then_some(())?;
     let is_part = |byte: u8| byte > b' ' && !matches!(byte, b'"' | b'\'' | b'<' | b'>' | b'`' | b'/' | b'\\');
     let user = back(text, place, URL_LEN_MAX, is_part);
     let is_url = between(text, user.saturating_sub(3), user) == b"://"
         || between(text, user.saturating_sub(5), user) == b":\\/\\/";
-    let is_source = starts_at(text, place, b"@tcp(") || starts_at(text, place, b"@unix(");
     (is_url || is_source).then_some(())?;
     let user = match is_url {
         true => user,

@@ -6,6 +6,7 @@
 mod kind;
 mod layer;
 mod log_files;
+mod redact;
 mod scrape;
 mod table;
 
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kenning_model::{Nanos, TenantId};
+use kenning_pipeline::redact::Scope as RedactScope;
 use kenning_pipeline::{Limits as IngestLimits, LimitsTable};
 use kenning_promconfig::ScrapeConfig;
 use kenning_query::Limits as QueryLimits;
@@ -21,6 +23,7 @@ use kenning_receivers::tail::source::FileSource;
 use kenning_stdx::files::RealFiles;
 
 pub use layer::{Layer, Mistake, Mistakes};
+pub use redact::RedactSettings;
 pub(crate) use scrape::prometheus_jobs;
 pub use table::{Setting, TABLE};
 
@@ -79,6 +82,8 @@ pub struct Settings {
     pub query_concurrent: usize,
     /// Queries that wait.
     pub query_waiting: usize,
+    /// What is taken out of telemetry before it is stored.
+    pub redact: RedactSettings,
     /// Size of a write-ahead log segment.
     pub wal_segment_bytes: u64,
     /// Size of the whole write-ahead log at which writes are refused.
@@ -131,6 +136,7 @@ impl Default for Settings {
             query: QueryLimits::default(),
             query_concurrent: 2 * cores,
             query_waiting: 32,
+            redact: RedactSettings::default(),
             wal_segment_bytes: 64 << 20,
             wal_bytes: 4 << 30,
             flush_bytes: 128 << 20,
@@ -192,6 +198,17 @@ impl Settings {
         TABLE.iter().map(|setting| format!("{}: {}\n", setting.key, (setting.get)(self))).chain(own).collect()
     }
 
+    /// Whose telemetry is redacted.
+    #[must_use]
+    pub fn redact_scope(&self) -> RedactScope {
+        let own = self.tenants.iter().filter_map(|(name, pairs)| {
+            let (_, value) = pairs.iter().rfind(|(key, _)| key == TENANT_REDACT)?;
+            // Both were checked when they were read.
+            Some((TenantId::parse(name).ok()?, value.parse().ok()?))
+        });
+        RedactScope { default: self.redact.enabled, tenants: own.collect() }
+    }
+
     /// What each tenant may send.
     #[must_use]
     pub fn ingest_limits(&self) -> LimitsTable {
@@ -210,6 +227,8 @@ impl Settings {
     }
 }
 
+/// The one other setting that a tenant may have of its own.
+const TENANT_REDACT: &str = "redact.enabled";
 /// Prefix of settings that hold for one tenant, as `tenants.<name>.limits.ingest.<limit>`.
 const TENANTS: &str = "tenants.";
 /// The settings that a tenant may have of its own.
@@ -231,10 +250,12 @@ fn set(settings: &mut Settings, key: &str, value: &str) -> Result<(), String> {
 }
 
 fn set_for_tenant(settings: &mut Settings, rest: &str, value: &str) -> Result<(), String> {
-    let split = rest.find(&format!(".{TENANT_LIMITS}")).and_then(|at| rest.split_at_checked(at));
+    let place = rest.find(&format!(".{TENANT_LIMITS}"));
+    let place = place.or_else(|| rest.strip_suffix(TENANT_REDACT)?.strip_suffix('.').map(str::len));
+    let split = place.and_then(|at| rest.split_at_checked(at));
     let Some((tenant, key)) = split.map(|(tenant, key)| (tenant, key.trim_start_matches('.'))) else {
         return Err(format!(
-            "only {TENANT_LIMITS}* can be set for one tenant: {TENANTS}<name>.{TENANT_LIMITS}..."
+            "only {TENANT_LIMITS}* and {TENANT_REDACT} can be set for one tenant: {TENANTS}<name>.{TENANT_LIMITS}..."
         ));
     };
     TenantId::parse(tenant).map_err(|error| format!("\"{tenant}\" cannot be a tenant: {error}"))?;
@@ -308,6 +329,31 @@ mod tests {
         check(&[("tenants.a.limits.ingest.queue", "1MiB")], Err("all tenants"));
         check(&[("tenants.a/b.limits.ingest.series", "1")], Err("cannot be a tenant"));
         check(&[("tenants.a.listen", "x")], Err("limits.ingest"));
+    }
+
+    #[test]
+    fn redaction_is_on_and_can_be_told_more() {
+        check(&[], Ok(|s| s.redact.enabled && !s.redact_scope().is_empty()));
+        check(
+            &[("redact.enabled", "false"), ("tenants.acme.redact.enabled", "true")],
+            Ok(|s| s.redact_scope().tenants.values().eq([&true]) && !s.redact_scope().default),
+        );
+        let kinds = "default, phone, -email";
+        check(
+            &[("redact.kinds", kinds)],
+            Ok(|s| s.to_yaml().contains("redact.kinds: default, phone, -email\n")),
+        );
+        check(
+            &[("redact.kinds", "fingerprint")],
+            Err("redact.kinds: \"fingerprint\" is no kind; known are password"),
+        );
+        check(&[("redact.keys", "a-b")], Err("redact.keys: [0]: \"a-b\" needs three letters"));
+        check(&[("redact.allow", "(")], Err("redact.allow: [0]: error: unclosed group"));
+        check(&[("redact.patterns", "[{\"name\":\"x\"}]")], Err("redact.patterns: [0].regex: is missing"));
+        let yaml = "redact:\n  keys: [customer_no]\n  patterns:\n  - {name: employee, regex: 'E-(\\d{6})'}\n";
+        let settings =
+            Layer::from_yaml("kenning.yaml", yaml).and_then(|layer| Settings::from_layers(&[layer]));
+        assert!(settings.is_ok_and(|s| s.redact.patterns[0].replacement == "<redacted:employee>"));
     }
 
     #[test]

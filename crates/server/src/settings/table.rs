@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::kind::{Bytes, Count, Flag, Kind, List, OrUnlimited, Secret, Span, Text, WholePattern, Word};
+use super::redact::{Allow, Keys, Kinds, Patterns};
 
 /// One setting.
 pub struct Setting {
@@ -237,6 +238,32 @@ pub const TABLE: &[Setting] = &[
         Bytes,
         ingest_queue_bytes,
         "Memory of batches that wait for the disk; beyond it senders are told to come back"
+    ),
+    setting!(
+        "redact.enabled",
+        Flag,
+        redact.enabled,
+        "Whether secrets and personal data are taken out of telemetry before it is stored ([redaction.md](redaction.md)); \
+         also as `tenants.<name>.redact.enabled`"
+    ),
+    setting!(
+        "redact.kinds",
+        Kinds,
+        redact.kinds,
+        "What is looked for: kinds by name, `default` for the usual ones, `-email` to leave one out"
+    ),
+    setting!("redact.keys", Keys, redact.keys, "Further names whose values are secrets"),
+    setting!(
+        "redact.patterns",
+        Patterns,
+        redact.patterns,
+        "Further forms: a list of mappings with `name`, `regex` (its first group goes, else all of it) and `replacement`"
+    ),
+    setting!(
+        "redact.allow",
+        Allow,
+        redact.allow,
+        "Regular expressions of what may stay; each must match all of a finding"
     ),
     setting!("limits.query.text_bytes", Bytes, query.text_bytes_max, "Length of a query"),
     setting!("limits.query.depth", Count, query.depth_max, "Nesting of a query"),
