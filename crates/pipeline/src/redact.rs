@@ -233,11 +233,10 @@ impl Redactor {
         let mut behind = 0;
         let mut strings = Strings::default();
         self.filter.find(text, |start, len, action| {
-            if start + len > behind {
-                if let Some(end) = self.look(text, (start, len), action, &mut strings, found, is_block_open) {
-                    behind = behind.max(end);
-                }
-            }
+            let is_new = start + len > behind;
+            let end =
+                is_new.then(|| self.look(text, (start, len), action, &mut strings, found, is_block_open));
+            behind = behind.max(end.flatten().unwrap_or(0));
         });
         if self.is_on(Kind::Email.into()) || self.is_on(Kind::UrlPassword.into()) {
             let mut signs = memchr::memchr_iter(b'@', text).peekable();

@@ -224,9 +224,11 @@ const CARD_GROUPS: &[&[usize]] =
     &[&[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4], &[4, 4, 4, 4, 3], &[16], &[15], &[14], &[19]];
 
 fn card_at(text: &[u8], start: usize, end: usize) -> Option<usize> {
-    let stops = |place: usize| {
-        !(at(text, place).is_ascii_alphanumeric() || at(text, place) == b'_')
-            && !(matches!(at(text, place), b'-' | b'.') && at(text, place + 1).is_ascii_alphanumeric())
+    let goes_on = |place: usize| {
+        let (byte, next) = (at(text, place), at(text, place + 1));
+        byte.is_ascii_alphanumeric()
+            || byte == b'_'
+            || matches!(byte, b'-' | b'.') && next.is_ascii_alphanumeric()
     };
     CARD_GROUPS.iter().find_map(|groups| {
         let (mut digits, mut place, mut separator) = ([0u8; 19], start, 0);
@@ -245,7 +247,7 @@ fn card_at(text: &[u8], start: usize, end: usize) -> Option<usize> {
             }
         }
         let digits = digits.get(..count)?;
-        let is_card = place <= end && stops(place) && has_issuer(digits) && luhn(digits);
+        let is_card = place <= end && !goes_on(place) && has_issuer(digits) && luhn(digits);
         (is_card && begins_card(text, start) && !names_something_else(name_before(text, start)))
             .then_some(place)
     })
