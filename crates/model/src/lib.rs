@@ -15,7 +15,6 @@ pub mod keyed;
 mod labels;
 mod logs;
 mod metrics;
-pub mod re2;
 mod reject;
 mod scan;
 mod spans;

@@ -6,7 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use regex::{Regex, RegexBuilder};
+use kenning_regex::{Limits, compile, whole};
+use regex::Regex;
 
 use crate::fields::{LineSyntax, Tokens, field_of_line, number_of};
 use crate::{GroupRow, LabelSet, LogRow, Millis, Nanos, Span, SpanSource, TenantId, TimeRange, ValueRef};
@@ -351,7 +352,7 @@ pub enum Literal {
     Bool(bool),
 }
 
-/// A compiled regular expression in Go's dialect ([`crate::re2`]). Equal when its source is.
+/// A compiled regular expression in Go's dialect. Equal when its source is.
 #[derive(Clone)]
 pub struct Pattern {
     source: Box<str>,
@@ -365,8 +366,6 @@ const PATTERN_LEN_MAX: usize = 4 << 10;
 const PATTERN_SIZE_MAX: usize = 1 << 20;
 /// Largest lazily built automaton, in bytes.
 const PATTERN_DFA_MAX: usize = 2 << 20;
-/// Deepest nesting of a pattern.
-const PATTERN_NEST_MAX: u32 = 50;
 
 impl Pattern {
     /// A pattern that must match the whole text, with `.` matching line ends: label matchers of PromQL and LogQL.
@@ -386,14 +385,9 @@ impl Pattern {
                 source.len()
             ));
         }
-        let inner = crate::re2::to_rust(source)?;
-        let text = if anchored { format!("^(?s:{inner})$") } else { inner.into_owned() };
-        let regex = RegexBuilder::new(&text)
-            .size_limit(PATTERN_SIZE_MAX)
-            .dfa_size_limit(PATTERN_DFA_MAX)
-            .nest_limit(PATTERN_NEST_MAX)
-            .build()
-            .map_err(|error| error.to_string())?;
+        let text = if anchored { whole(source) } else { source.to_owned() };
+        let limits = Limits { program: PATTERN_SIZE_MAX, automaton: PATTERN_DFA_MAX };
+        let regex = compile(&text, limits).map_err(|error| error.to_string())?;
         Ok(Self { source: source.into(), anchored, regex })
     }
 

@@ -4,7 +4,7 @@
 
 use kenning_model::{Filter, LabelSet, METRIC_NAME, Millis};
 use kenning_query::{Diagnostic, QueryError, SourceSpan};
-use regex::Regex;
+use kenning_regex::{Limits, compile_whole};
 
 use crate::eval::{DatePart, FloatFunction, HistogramStatistic, RangeFunction};
 use crate::syntax::{
@@ -238,7 +238,7 @@ pub(crate) struct LabelReplace {
     pub target: String,
     pub replacement: String,
     pub source: String,
-    pub regex: Regex,
+    pub regex: regex::Regex,
 }
 
 /// What resolution needs to know about a query's grid and about what stands around an expression.
@@ -622,8 +622,7 @@ impl Resolver {
 
     fn label_replace(self, span: SourceSpan, operand: &Expr, texts: [&Expr; 4]) -> Resolved<Vector> {
         let [target, replacement, source, pattern] = texts.map(|expr| text(expr).to_owned());
-        let regex = kenning_model::re2::to_rust(&pattern).map(|text| Regex::new(&format!("^(?s:{text})$")));
-        let Ok(Ok(regex)) = regex else {
+        let Ok(regex) = compile_whole(&pattern, Limits::default()) else {
             return failed(span, format!("invalid regular expression in label_replace(): {pattern}"));
         };
         if !is_label(&target) {

@@ -294,6 +294,28 @@ fn patterns_match_as_in_prometheus() {
     }
 }
 
+/// As in Prometheus, what stands twice on one side is no error where the other side is empty, unless it is filled up.
+#[test]
+fn nothing_is_matched_with_nothing() {
+    let store = store(&["one{a=\"1\"} 1", "one{a=\"2\"} 1"], 1_000);
+    let count = |query: &str| {
+        instant(&store, &context(), query, Millis(0))
+            .map(|answer| at_instant(answer).len())
+            .map_err(|e| format!("{e:?}"))
+    };
+    for query in [
+        "none + on () one",
+        "one > bool on () none",
+        "none / on () group_left () one",
+        "none > on () fill_left (1) none",
+    ] {
+        assert_eq!(count(query), Ok(0), "{query}");
+    }
+    for query in ["none + on () fill_left (1) one", "one + on () one"] {
+        assert!(count(query).is_err_and(|e| e.contains("found duplicate series")), "{query}");
+    }
+}
+
 #[test]
 fn remarks_are_cut_off() {
     let lines: Vec<_> = (0..15).map(|i| format!("metric_{i:02} 1 2")).collect();

@@ -139,7 +139,7 @@ fn messages_are_promtools() {
     );
     check(
         "  - {alert: a, expr: up, for: 5x}\n",
-        "not a valid duration string: \"5x\" | not a valid duration string: \"5x\"",
+        "unknown unit \"x\" in duration \"5x\" | unknown unit \"x\" in duration \"5x\"",
     );
     check("  - {alert: a, expr: up, for: }\n", "");
     check(

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use kenning_model::re2;
-use regex::{Regex, RegexBuilder};
+use kenning_regex::{Limits, compile};
+use regex::Regex;
 
 use super::{Hints, LineLabels, LineParser};
 
@@ -20,11 +20,8 @@ pub(super) struct RegexpParser {
 
 impl RegexpParser {
     pub(super) fn new(text: &str) -> Result<Self, String> {
-        let text = re2::to_rust(text).map_err(|error| format!("error parsing regexp: {error}"))?;
-        let regex = RegexBuilder::new(&text)
-            .size_limit(COMPILED_BYTES_MAX)
-            .build()
-            .map_err(|error| format!("error parsing regexp: {error}"))?;
+        let limits = Limits { program: COMPILED_BYTES_MAX, ..Limits::default() };
+        let regex = compile(text, limits).map_err(|error| error.to_string())?;
         let groups: Vec<(usize, String)> = regex
             .capture_names()
             .enumerate()

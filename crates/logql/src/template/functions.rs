@@ -2,9 +2,6 @@
 
 use std::borrow::Cow;
 
-use kenning_model::re2;
-use regex::RegexBuilder;
-
 use super::{Scope, decimal};
 use kenning_query::text::{duration, size};
 use kenning_template::{ANY, Count, Functions, TEXT_BYTES_MAX, Value, layout};
@@ -277,11 +274,8 @@ fn align(count: i64, s: &str, left: bool) -> Called {
 }
 
 fn compile(pattern: &str) -> Result<regex::Regex, String> {
-    let pattern = re2::to_rust(pattern).map_err(|error| format!("error parsing regexp: {error}"))?;
-    RegexBuilder::new(&pattern)
-        .size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|error| format!("error parsing regexp: {error}"))
+    let limits = kenning_regex::Limits { program: REGEX_BYTES_MAX, ..kenning_regex::Limits::default() };
+    kenning_regex::compile(pattern, limits).map_err(|error| error.to_string())
 }
 
 fn regex_replace(args: &Args, literal: bool) -> Called {

@@ -3,13 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use kenning_model::re2;
-use regex::{Captures, Regex, RegexBuilder};
+use kenning_regex::{Limits, compile_whole};
+use regex::{Captures, Regex};
 
 /// Largest compiled expression, in bytes.
 const COMPILED_BYTES_MAX: usize = 4 << 20;
-/// Deepest nesting of an expression. Definition: Go `regexp/syntax`, less what a stack of ours can hold.
-const NESTING_MAX: u32 = 250;
 
 /// A compiled expression. Cloning shares it.
 #[derive(Clone)]
@@ -21,13 +19,8 @@ pub struct Pattern {
 impl Pattern {
     /// Compiles `source`.
     pub fn new(source: &str) -> Result<Self, String> {
-        let compile = |text: &str| {
-            RegexBuilder::new(text).size_limit(COMPILED_BYTES_MAX).nest_limit(NESTING_MAX).build()
-        };
-        let text = re2::to_rust(source).map_err(|error| format!("error parsing regexp: {error}"))?;
-        // Alone first, so that mistakes are told about what was written.
-        let regex = compile(&text).and_then(|_| compile(&format!("^(?s:{text})$")));
-        let regex = regex.map_err(|error| format!("error parsing regexp: {error}"))?;
+        let limits = Limits { program: COMPILED_BYTES_MAX, ..Limits::default() };
+        let regex = compile_whole(source, limits).map_err(|error| error.to_string())?;
         Ok(Self { source: source.into(), regex: Arc::new(regex) })
     }
 

@@ -255,6 +255,12 @@ impl Join<'_> {
         // As in Prometheus, `fill_right` stands in for the "one" side and `fill_left` for the "many" side, also when
         // `group_right` has swapped them.
         let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
+        let filled = fill_many.is_some() || fill_one.is_some();
+        let absent = |columns: &[Column]| columns.iter().all(|column| column.at(i).is_none());
+        // Nothing can match, so what stands twice on the other side does no harm.
+        if !filled && (absent(many) || absent(one)) {
+            return Ok(());
+        }
         let mut partner: Vec<Option<usize>> = vec![None; self.matches.groups];
         for (at, (column, group)) in one.iter().zip(one_groups).enumerate() {
             let Some(slot) = partner.get_mut(*group).filter(|_| column.at(i).is_some()) else { continue };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kenning_model::LabelSet;
 use kenning_pipeline::process::Processor;
+use kenning_regex::{Limits, compile};
 use regex::Regex;
 
 /// Files that are read alike.
@@ -128,7 +129,7 @@ pub struct Multiline {
 impl Multiline {
     /// As [`Self::new`], from the text of a regular expression; the error tells what is wrong with it.
     pub fn starting_with(first_line: &str) -> Result<Self, String> {
-        Regex::new(first_line).map(Self::new).map_err(|error| error.to_string())
+        compile(first_line, Limits::default()).map(Self::new).map_err(|error| error.to_string())
     }
 
     /// Promtail's bounds: 128 lines, 3 s.

@@ -2,7 +2,7 @@
 
 use kenning_query::text::{duration, float};
 use kenning_template::{ANY, Count, Functions, TEXT_BYTES_MAX, Value};
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use super::{Expander, hosts, humanize};
 
@@ -200,12 +200,8 @@ fn parse_duration(text: &str) -> Called {
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {
-    let pattern =
-        kenning_model::re2::to_rust(pattern).map_err(|error| format!("error parsing regexp: {error}"))?;
-    RegexBuilder::new(&pattern)
-        .size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|error| format!("error parsing regexp: {error}"))
+    let limits = kenning_regex::Limits { program: REGEX_BYTES_MAX, ..kenning_regex::Limits::default() };
+    kenning_regex::compile(pattern, limits).map_err(|error| error.to_string())
 }
 
 fn replace(pattern: &str, replacement: &str, source: &str) -> Called {

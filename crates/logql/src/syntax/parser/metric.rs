@@ -1,8 +1,6 @@
 //! The grammar of metric queries: aggregations, binary operators, literals.
 
-use kenning_model::re2;
 use kenning_query::{Diagnostic, SourceSpan};
-use regex::Regex;
 
 use super::super::ast::{
     BinOp, BinaryExpr, Cardinality, Expr, Grouping, LabelReplace, LogExpr, LogRange, Matching, MetricExpr,
@@ -360,11 +358,8 @@ impl Parser {
         let mut texts = texts.into_iter();
         let mut next = || texts.next().unwrap_or_default();
         let (dst, replacement, src, regex) = (next(), next(), next(), next());
-        let compiled = re2::to_rust(&regex)
-            .and_then(|regex| Regex::new(&format!("^(?:{regex})$")).map_err(|error| error.to_string()));
-        if let Err(reason) = compiled {
-            let reason = reason.lines().last().unwrap_or("").trim_start_matches("error: ");
-            self.problem(span, format!("invalid regex in label_replace: error parsing regexp: {reason}"));
+        if let Err(error) = kenning_regex::translate(&format!("^(?:{regex})$")) {
+            self.problem(span, format!("invalid regex in label_replace: {error}"));
         }
         Ok(MetricExpr::LabelReplace(Box::new(LabelReplace { expr, dst, replacement, src, regex, span })))
     }

@@ -1,8 +1,6 @@
 //! The grammar of pipelines: line filters, parsers, label filters and formatters.
 
-use kenning_model::re2;
 use kenning_query::Diagnostic;
-use regex::Regex;
 
 use super::super::ast::{
     CompareOp, Conversion, Extraction, LabelFilter, LabelFormat, LabelSource, LineFilter, LineOp,
@@ -310,14 +308,11 @@ fn line_op(tok: &Tok) -> Option<LineOp> {
 
 /// The rules of the regexp parser: named groups, each name once.
 fn check_regexp(text: &str) -> Result<(), String> {
-    let rust = re2::to_rust(text).map_err(|error| format!("error parsing regexp: {error}"))?;
-    let regex = Regex::new(&rust).map_err(|error| {
-        let reason = error.to_string();
-        if let Some(name) = repeated_name(text).filter(|_| reason.contains("duplicate capture group name")) {
-            return format!("duplicate extracted label name '{name}'");
-        }
-        format!("error parsing regexp: {}", reason.lines().last().unwrap_or("").trim_start_matches("error: "))
-    })?;
+    let regex =
+        kenning_regex::compile(text, kenning_regex::Limits::default()).map_err(|error| error.to_string())?;
+    if let Some(name) = repeated_name(text) {
+        return Err(format!("duplicate extracted label name '{name}'"));
+    }
     if regex.capture_names().flatten().next().is_none() {
         return Err("at least one named capture must be supplied".to_owned());
     }
