@@ -10,7 +10,8 @@
 //! streams. What a store can test itself (label matchers, line filters, severity, trace ids, time) is part of the scan; the
 //! pipeline tests it again, so a store that pushes nothing down gives the same answer.
 //!
-//! Lacking: `variants`, the sketches of sharded Loki (`approx_topk` is exact here), and time zones in templates.
+//! Lacking: the sketches of sharded Loki (`approx_topk` is exact here), and time zones in templates. Deviations and their
+//! reasons stand in `docs/logql.md`.
 
 mod answer;
 mod detected;

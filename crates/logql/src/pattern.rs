@@ -104,6 +104,12 @@ impl Pattern {
         self.nodes.iter().filter_map(Node::name)
     }
 
+    /// The parts as written.
+    #[cfg(test)]
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.nodes.iter().map(Node::text).collect()
+    }
+
     /// The literal parts, in order.
     #[cfg(test)]
     pub(crate) fn literals(&self) -> Vec<&str> {

@@ -1,4 +1,5 @@
-//! Runs Loki's declarative suite of metric queries (`*.logqltest`), each evaluation against the in-memory store.
+//! Runs scripts in the language of Loki's declarative suite (`*.logqltest`), each evaluation against the in-memory store:
+//! that suite, and our own scripts, whose language also has log queries (`eval logs`, see `docs/logql.md`).
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a missing corpus and the counts must be seen")]
 
@@ -6,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use kenning_logql::{RangeParams, Value, instant, range};
+use kenning_logql::{RangeParams, Value, instant, merged, range};
 use kenning_model::{
     Batch, BatchId, LabelSet, LogBatch, LogRow, Nanos, Severity, SpanId, Store, TenantId, TraceId, Write,
 };
@@ -31,7 +32,17 @@ fn corpus() -> Option<PathBuf> {
 
 #[test]
 fn logqltest_scripts() {
-    let Some(folder) = corpus() else { return };
+    if let Some(folder) = corpus() {
+        run_folder(&folder, KNOWN_FAILURES);
+    }
+}
+
+#[test]
+fn our_scripts() {
+    run_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts"), &[]);
+}
+
+fn run_folder(folder: &Path, known_failures: &[(&str, &str)]) {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -46,15 +57,16 @@ fn logqltest_scripts() {
             Err(why) => drop(failed.insert(format!("{name}:{line}"), why)),
         });
     }
-    let known = |place: &String| KNOWN_FAILURES.iter().any(|(known, _)| known == place);
+    let known = |place: &String| known_failures.iter().any(|(known, _)| known == place);
     let news: Vec<_> = failed.iter().filter(|(place, _)| !known(place)).collect();
     let report = news.iter().fold(String::new(), |mut out, (place, why)| {
         let _ = writeln!(out, "{place}: {why}");
         out
     });
-    println!("logqltest: {passed} passed, {} failed", failed.len());
+    println!("{}: {passed} passed, {} failed", folder.display(), failed.len());
+    assert!(passed > 0);
     assert!(news.is_empty(), "{} new failures\n{report}", news.len());
-    for (place, _) in KNOWN_FAILURES {
+    for (place, _) in known_failures {
         assert!(failed.contains_key(*place), "{place} passes now; take it off the list");
     }
 }
@@ -176,6 +188,9 @@ impl<'s> Script<'s> {
             rest.trim()
         };
         let at = |text: &str| Nanos(EPOCH + duration(text));
+        if words[1] == "logs" {
+            return self.eval_logs(line, block);
+        }
         if words[1] == "instant" {
             let answer = instant(&self.store, &ctx, after(4), at(words[3]), 100, true);
             return check(answer.map(|answer| answer.value), block, None);
@@ -185,6 +200,53 @@ impl<'s> Script<'s> {
         let answer = range(&self.store, &ctx, after(8), &params);
         check(answer.map(|answer| answer.value), block, Some((start, end, step_ns)))
     }
+}
+
+impl Script<'_> {
+    /// `eval logs from 0s to 10s [limit N] [backward] QUERY`, then a line `TIME {all labels} "text"` for each line of
+    /// the answer in its order.
+    fn eval_logs(&self, line: &str, block: &[&str]) -> Result<(), String> {
+        let rest = line.strip_prefix("eval logs from ").unwrap();
+        let (start, rest) = rest.split_once(" to ").unwrap();
+        let (end, mut query) = rest.split_once(' ').unwrap();
+        let at = |text: &str| Nanos(EPOCH + duration(text));
+        let (mut limit, mut forward) = (100, true);
+        if let Some((n, rest)) = query.strip_prefix("limit ").and_then(|rest| rest.split_once(' ')) {
+            (limit, query) = (n.parse().unwrap(), rest);
+        }
+        if let Some(rest) = query.strip_prefix("backward ") {
+            (forward, query) = (false, rest);
+        }
+        let params =
+            RangeParams { start: at(start), end: at(end), step_ns: 1, limit, forward, interval_ns: 0 };
+        let ctx = QueryContext::new(TenantId::default_tenant());
+        let answer = range(&self.store, &ctx, query, &params).map(|answer| answer.value);
+        if let Some(expectation) = block.first().and_then(|line| line.trim().strip_prefix("expect fail")) {
+            return check_failure(answer, expectation.trim());
+        }
+        let Value::Streams(streams) = answer.map_err(|error| format!("failed: {error}"))? else {
+            return Err("no lines".into());
+        };
+        let mut got: Vec<(i64, LabelSet, String)> = merged(streams, forward)
+            .into_iter()
+            .flat_map(|(labels, entries)| {
+                entries.into_iter().map(move |entry| (entry.time.0 - EPOCH, labels.clone(), entry.line))
+            })
+            .collect();
+        let key =
+            |entry: &(i64, LabelSet, String)| (if forward { entry.0 } else { -entry.0 }, entry.1.clone());
+        got.sort_by_key(key);
+        let want: Vec<_> = block.iter().map(|line| expected_line(line.trim())).collect();
+        if got == want { Ok(()) } else { Err(format!("got {got:#?}\n    want {want:#?}")) }
+    }
+}
+
+/// `1s {a="b"} "text"`
+fn expected_line(line: &str) -> (i64, LabelSet, String) {
+    let (time, rest) = line.split_once(' ').unwrap();
+    let close = rest.find(if rest.contains("} ") { "} " } else { "}" }).unwrap();
+    let text = rest[close + 1..].trim();
+    (duration(time), labels(&rest[1..close]), text[1..text.len() - 1].to_owned())
 }
 
 /// `a="x", b="y"`, separated by commas or spaces.

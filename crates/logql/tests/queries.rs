@@ -298,6 +298,17 @@ proptest! {
     }
 
     #[test]
+    fn queries_print_and_format_to_what_they_mean(query in generated::query()) {
+        let Ok(expr) = parse(&query) else { return Err(TestCaseError::fail(format!("{query}: {:?}", parse(&query)))) };
+        let printed = expr.to_string();
+        let again = parse(&printed).map(|expr| expr.to_string());
+        prop_assert_eq!(again, Ok(printed.clone()), "printed from {}", query);
+        let formatted = kenning_logql::format(&expr);
+        let meant = parse(&formatted).map(|expr| expr.to_string());
+        prop_assert_eq!(meant, Ok(printed), "formatted from {}: {}", query, formatted);
+    }
+
+    #[test]
     fn any_line_runs_through_any_parser(line in "\\PC{0,80}|[{}\\[\\]\":,a-c0-9\\\\ =u]{0,60}") {
         let rows = [("api", 10, Severity::INFO, 0, &[] as &[_], line.as_str())];
         let store = store(&rows);
@@ -423,3 +434,185 @@ const FIELD_STAGES: &[&str] = &[
     "| drop __error__, __error_details__ ",
     r#"| user="" "#,
 ];
+
+/// Queries that are right.
+mod generated {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    fn text() -> impl Strategy<Value = String> + Clone {
+        let texts = [
+            r#""x""#,
+            "`a\"b`",
+            r#""\n\u00e9\"""#,
+            r#""""#,
+            "`\\d+`",
+            r#""\\d""#,
+            "\"\u{1f44c}\"",
+            "\"10.0.0.1\"",
+        ];
+        select(texts.to_vec()).prop_map(str::to_owned)
+    }
+
+    fn regex() -> impl Strategy<Value = String> + Clone {
+        let texts =
+            [r#""a|b""#, "`\\w+`", r#"".*foo""#, r#""(?i)x{2}""#, r#""{""#, r#""500|502""#, r#""(a|b)c""#];
+        select(texts.to_vec()).prop_map(str::to_owned)
+    }
+
+    fn name() -> impl Strategy<Value = String> + Clone {
+        select(vec!["app", "level", "rate", "bytes", "_x1", "duration", "sum"]).prop_map(str::to_owned)
+    }
+
+    fn matcher() -> impl Strategy<Value = String> + Clone {
+        prop_oneof![
+            (name(), select(vec!["=", "!="]), text()).prop_map(|(n, o, v)| format!("{n}{o}{v}")),
+            (name(), select(vec!["=~", " !~ "]), regex()).prop_map(|(n, o, v)| format!("{n}{o}{v}")),
+        ]
+    }
+
+    fn label_filter() -> impl Strategy<Value = String> + Clone {
+        let right = select(vec![
+            "5",
+            "-1.5",
+            "1e3",
+            "5m",
+            "1.5h",
+            "-3s",
+            "5KB",
+            "1.5MiB",
+            "0x1p3",
+            "20B",
+            "123456789B",
+        ]);
+        let leaf = prop_oneof![
+            matcher(),
+            (name(), select(vec![">", ">=", "<", "<=", "==", "=", "!="]), right)
+                .prop_map(|(n, o, v)| format!("{n} {o} {v}")),
+            name().prop_map(|n| format!("{n} = ip(\"10.0.0.0/8\")")),
+        ];
+        leaf.prop_recursive(3, 8, 2, |inner| {
+            (inner.clone(), select(vec![" or ", " and ", ", ", " "]), inner, any::<bool>()).prop_map(
+                |(left, op, right, group)| match group {
+                    true => format!("({left}{op}{right})"),
+                    false => format!("{left}{op}{right}"),
+                },
+            )
+        })
+    }
+
+    fn line_filter() -> impl Strategy<Value = String> + Clone {
+        prop_oneof![
+            (select(vec!["|=", "!="]), proptest::collection::vec(text(), 1..3)),
+            (select(vec!["|~", "!~"]), proptest::collection::vec(regex(), 1..3)),
+            (select(vec!["|=", "!="]), Just(vec!["ip(\"10.0.0.0/8\")".to_owned()])),
+        ]
+        .prop_map(|(op, operands)| format!("{op} {}", operands.join(" or ")))
+    }
+
+    fn stage() -> impl Strategy<Value = String> + Clone {
+        let plain = [
+            "| json",
+            "| json a, b=\"c[0].d\"",
+            "| logfmt --strict",
+            "| logfmt --keep-empty a=\"b\"",
+            "| unpack",
+            "| regexp \"(?P<m>.*)\"",
+            "| pattern \"<m> <_>\"",
+            "| line_format `{{.x}} \"`",
+            "| decolorize",
+            "| label_format a=b, c=\"{{.d}}\"",
+            "| drop a, b=\"c\"",
+            "| keep a, b=~\"c|d\"",
+            "|> \"a<_>\"",
+            "!> `<_> b`",
+        ];
+        prop_oneof![
+            select(plain.to_vec()).prop_map(str::to_owned),
+            line_filter(),
+            label_filter().prop_map(|filter| format!("| {filter}")),
+        ]
+    }
+
+    fn log() -> impl Strategy<Value = String> + Clone {
+        (matcher(), proptest::collection::vec(stage(), 0..5))
+            .prop_map(|(matcher, stages)| format!("{{cluster=\"c\", {matcher}}} {}", stages.join(" ")))
+    }
+
+    fn grouping() -> impl Strategy<Value = String> + Clone {
+        let list = proptest::collection::vec(name(), 0..3).prop_map(|names| names.join(", "));
+        prop_oneof![
+            Just(String::new()),
+            list.clone().prop_map(|list| format!(" by ({list})")),
+            list.prop_map(|list| format!(" without ({list})")),
+        ]
+    }
+
+    fn range() -> impl Strategy<Value = String> + Clone {
+        let window = (
+            select(vec!["5m", "1h30m", "1w", "25h", "500ms"]),
+            select(vec!["", " offset 1d", " offset -5m"]),
+        )
+            .prop_map(|(width, offset)| format!("[{width}]{offset}"));
+        let unwrap = (select(vec!["x", "bytes(x)", "duration(x)", "duration_seconds(x)"]), any::<bool>())
+            .prop_map(|(label, filtered)| {
+                format!("| unwrap {label}{}", if filtered { " | x > 5" } else { "" })
+            });
+        prop_oneof![
+            (
+                select(vec!["rate", "count_over_time", "bytes_rate", "absent_over_time"]),
+                log(),
+                window.clone()
+            )
+                .prop_map(|(op, log, window)| format!("{op}({log} {window})")),
+            (
+                select(vec!["avg_over_time(", "quantile_over_time(0.99,", "last_over_time("]),
+                log(),
+                unwrap,
+                window,
+                grouping()
+            )
+                .prop_map(|(op, log, unwrap, window, grouping)| format!(
+                    "{op}{log} {unwrap} {window}){grouping}"
+                )),
+        ]
+    }
+
+    fn metric() -> impl Strategy<Value = String> + Clone {
+        let leaf = prop_oneof![4 => range(), 1 => Just("vector(1.5)".to_owned())];
+        leaf.prop_recursive(4, 12, 2, |inner| {
+            let matching = select(vec![
+                "",
+                " on (a)",
+                " ignoring (a, b) group_left",
+                " on () group_right (c)",
+                " on ()",
+            ]);
+            prop_oneof![
+                (select(vec!["sum", "max", "count", "stddev"]), grouping(), inner.clone())
+                    .prop_map(|(op, grouping, inner)| format!("{op}{grouping} ({inner})")),
+                (select(vec!["topk", "bottomk"]), grouping(), inner.clone())
+                    .prop_map(|(op, grouping, inner)| format!("{op}{grouping} (5, {inner})")),
+                inner.clone().prop_map(|inner| format!("sort_desc({inner})")),
+                inner
+                    .clone()
+                    .prop_map(|inner| format!("label_replace({inner}, \"a\", \"$1\", \"b\", `(.*)`)")),
+                (
+                    inner.clone(),
+                    select(vec!["+", "-", "*", "/", "%", "^", "and", "or", "unless"]),
+                    matching,
+                    inner.clone()
+                )
+                    .prop_map(|(left, op, matching, right)| format!("({left} {op}{matching} {right})")),
+                (inner.clone(), select(vec!["+ 1", "^ -2", "> bool 1e6", "!= .5", "- 0x1p3"]))
+                    .prop_map(|(left, right)| format!("{left} {right}")),
+                (inner.clone(), select(vec!["+", "-", "*", "^", "<", "or"]), inner)
+                    .prop_map(|(left, op, right)| format!("{left} {op} {right}")),
+            ]
+        })
+    }
+
+    pub fn query() -> impl Strategy<Value = String> {
+        prop_oneof![log(), metric()]
+    }
+}

@@ -143,16 +143,20 @@ pub(crate) fn slice(args: &[Value]) -> Result<Value, String> {
         Some(Value::Int(n)) => usize::try_from(*n).map_err(|_| format!("index out of range: {n}")),
         Some(other) => Err(format!("cannot index slice/array with type {}", other.type_name())),
     };
-    let out_of_range = || "index out of range".to_owned();
+    let bounds = |len: usize| {
+        let (from, to) = (bound(1, 0)?, bound(2, len)?);
+        match [from, to].into_iter().find(|at| *at > len) {
+            Some(beyond) => Err(format!("index out of range: {beyond}")),
+            None if from > to => Err(format!("invalid slice index: {from} > {to}")),
+            None => Ok(from..to),
+        }
+    };
     match args.first() {
         Some(Value::Str(text)) => {
-            let part = text.get(bound(1, 0)?..bound(2, text.len())?).ok_or_else(out_of_range)?;
-            Ok(Value::Str(part.to_owned()))
+            let part = text.as_bytes().get(bounds(text.len())?).unwrap_or(&[]);
+            Ok(Value::Str(String::from_utf8_lossy(part).into_owned()))
         }
-        Some(Value::List(items)) => {
-            let part = items.get(bound(1, 0)?..bound(2, items.len())?).ok_or_else(out_of_range)?;
-            Ok(Value::List(part.to_vec()))
-        }
+        Some(Value::List(items)) => Ok(Value::List(items.get(bounds(items.len())?).unwrap_or(&[]).to_vec())),
         other => Err(format!("can't slice item of type {}", other.map_or("<nil>", Value::type_name))),
     }
 }
@@ -171,7 +175,11 @@ pub(crate) fn compare(name: &str, args: &[Value]) -> Result<Value, String> {
             (Value::Bool(a), Value::Bool(b)) if matches!(name, "eq" | "ne") => Some(a.cmp(b)),
             (Value::Nil, Value::Nil) if matches!(name, "eq" | "ne") => Some(std::cmp::Ordering::Equal),
             (Value::Nil, _) | (_, Value::Nil) if matches!(name, "eq" | "ne") => None,
-            _ => return Err("incompatible types for comparison".to_owned()),
+            (Value::Bool(_), Value::Bool(_)) => return Err("invalid type for comparison".to_owned()),
+            _ => {
+                let (left, right) = (left.type_name(), right.type_name());
+                return Err(format!("incompatible types for comparison: {left} and {right}"));
+            }
         };
         let holds = match name {
             "eq" => ordering.is_some_and(|o| o.is_eq()),

@@ -140,8 +140,21 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
+/// The first instant of the year 1, Go's time without a value. No count of nanoseconds reaches it, so the earliest
+/// stands for it.
+pub const YEAR_ONE: Nanos = Nanos(i64::MIN);
+
+/// Whole seconds since 1970.
+#[must_use]
+pub fn unix_seconds(time: Nanos) -> i64 {
+    match time {
+        YEAR_ONE => days_from_civil(1, 1, 1) * DAY,
+        Nanos(nanos) => nanos.div_euclid(SECOND_NANOS),
+    }
+}
+
 fn civil(time: Nanos) -> Civil {
-    let seconds = time.0.div_euclid(SECOND_NANOS);
+    let seconds = unix_seconds(time);
     let days = seconds.div_euclid(DAY);
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
@@ -156,7 +169,7 @@ fn civil(time: Nanos) -> Civil {
         month,
         day: day_of_year - (153 * shifted_month + 2) / 5 + 1,
         seconds: seconds.rem_euclid(DAY),
-        nanos: time.0.rem_euclid(SECOND_NANOS),
+        nanos: if time == YEAR_ONE { 0 } else { time.0.rem_euclid(SECOND_NANOS) },
         week_day: (days + 4).rem_euclid(7),
         year_day: days - days_from_civil(year, 1, 1) + 1,
     }

@@ -107,8 +107,25 @@ fn formatted(spec: &Spec, verb: char, value: &Value) -> Option<String> {
         (_, Value::Int(n)) => int_verb(spec, verb, *n),
         (_, Value::Float(n)) => float_verb(spec, verb, *n),
         ('t', Value::Bool(flag)) => Some(flag.to_string()),
-        ('s', Value::List(_) | Value::Map(_) | Value::Time(_)) => Some(value.display()),
+        ('s', Value::Time(_)) => Some(value.display()),
+        // A verb is for the members, each of which may complain.
+        (_, Value::List(items)) => {
+            let items: Vec<String> = items.iter().map(|item| member(spec, verb, item)).collect();
+            Some(format!("[{}]", items.join(" ")))
+        }
+        (_, Value::Map(pairs)) => {
+            let name = |name: &String| text_verb(spec, verb, name).unwrap_or_else(|| name.clone());
+            let pairs = pairs.iter().map(|(key, item)| format!("{}:{}", name(key), member(spec, verb, item)));
+            Some(format!("map[{}]", pairs.collect::<Vec<_>>().join(" ")))
+        }
         _ => None,
+    }
+}
+
+fn member(spec: &Spec, verb: char, value: &Value) -> String {
+    match value {
+        Value::Nil => format!("%!{verb}(<nil>)"),
+        value => padded(spec, verb, value),
     }
 }
 

@@ -152,7 +152,7 @@ impl Value {
     #[must_use]
     pub fn to_int(&self) -> i64 {
         match self {
-            Self::Str(text) => text.trim_start_matches('+').parse().unwrap_or(0),
+            Self::Str(text) => integer_in(text).unwrap_or(0),
             Self::Int(n) | Self::Duration(n) => *n,
             Self::Uint(n) => i64::try_from(*n).unwrap_or(i64::MAX),
             Self::Float(n) => *n as i64,
@@ -171,6 +171,62 @@ impl Value {
             Self::Float(n) => *n,
             Self::Bool(flag) => f64::from(u8::from(*flag)),
             _ => 0.0,
+        }
+    }
+}
+
+/// An integer as the library behind sprig reads it: decimals are cut off, `0x`, `0o`, `0b` and a leading zero tell the base.
+fn integer_in(text: &str) -> Option<i64> {
+    let (sign, digits) = match text.as_bytes().first()? {
+        b'-' => (-1, text.get(1..)?),
+        b'+' => (1, text.get(1..)?),
+        _ => (1, text),
+    };
+    let digits = match digits.split_once('.') {
+        Some((whole, places)) if places.bytes().all(|b| b.is_ascii_digit()) => {
+            if whole.is_empty() {
+                "0"
+            } else {
+                whole
+            }
+        }
+        _ => digits,
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (body, base) = match lower.as_bytes() {
+        [b'0', b'x', ..] => (lower.get(2..)?, 16),
+        [b'0', b'o', ..] => (lower.get(2..)?, 8),
+        [b'0', b'b', ..] => (lower.get(2..)?, 2),
+        [b'0', _, ..] => (lower.get(1..)?, 8),
+        _ => (lower.as_str(), 10),
+    };
+    if body.starts_with(['+', '-']) {
+        return None;
+    }
+    i64::from_str_radix(&body.replace('_', ""), base).ok().map(|n| sign * n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_as_integers() {
+        for (text, number) in [
+            ("5", 5),
+            ("-7", -7),
+            ("2.75", 2),
+            ("-.5", 0),
+            ("0x1F", 31),
+            ("010", 8),
+            ("1_000", 1000),
+            ("1e3", 0),
+            ("", 0),
+            ("-", 0),
+            ("x", 0),
+            ("--1", 0),
+        ] {
+            assert_eq!(Value::Str(text.to_owned()).to_int(), number, "{text}");
         }
     }
 }

@@ -13,7 +13,7 @@ impl Evaluator<'_> {
                 .map_err(|error| {
                     execution(replace.span, format!("invalid regex in label_replace: {error}"))
                 })?;
-        let mut matrix = self.evaluate(&replace.expr)?;
+        let mut matrix = self.evaluate_series(&replace.expr, replace.span)?;
         for series in &mut matrix.series {
             let Some(captures) = regex.captures(series.labels.get(&replace.src)) else { continue };
             let mut value = String::new();

@@ -189,6 +189,20 @@ impl<'q> Evaluator<'q> {
         if self.ctx.cancel.is_raised() { Err(QueryError::Cancelled) } else { Ok(()) }
     }
 
+    /// Evaluates what another expression works on, which cannot be a number by itself.
+    fn evaluate_series(&mut self, expr: &MetricExpr, span: SourceSpan) -> Result<Matrix, QueryError> {
+        if matches!(expr, MetricExpr::Literal(_)) {
+            return Err(QueryError::Execution(
+                Diagnostic::error(
+                    span,
+                    "unexpected expr type (*syntax.LiteralExpr) for Evaluator type (*logql.DefaultEvaluator)",
+                )
+                .with_hint("write vector(1) for a number that is to be a series"),
+            ));
+        }
+        self.evaluate(expr)
+    }
+
     fn evaluate(&mut self, expr: &MetricExpr) -> Result<Matrix, QueryError> {
         self.check_cancelled()?;
         let matrix = match expr {

@@ -25,7 +25,7 @@ impl Evaluator<'_> {
             }
             other => match self.greatest_by_store(vector)? {
                 Some(matrix) => matrix,
-                None => self.evaluate(other)?,
+                None => self.evaluate_series(other, vector.span)?,
             },
         };
         self.usage.charge(input.heap_bytes(), self.ctx)?;

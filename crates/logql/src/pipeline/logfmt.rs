@@ -85,13 +85,12 @@ fn key_of(expression: &str) -> Result<String, String> {
         return Ok(quoted.split(['"', ']']).next().unwrap_or("").to_owned());
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if !trimmed.starts_with(|c: char| plain(c) && !c.is_ascii_digit()) {
+        return Err("syntax error: unexpected $end, expecting STRING or KEY".to_owned());
+    }
     match trimmed.chars().find(|c| !plain(*c)) {
-        _ if trimmed.is_empty() => Err("syntax error: unexpected $end, expecting STRING or KEY".to_owned()),
         Some(' ' | '\t' | '\n') => Err("syntax error: unexpected KEY".to_owned()),
         Some(c) => Err(format!("unexpected char {c}")),
-        None if trimmed.starts_with(|c: char| c.is_ascii_digit()) => {
-            Err(format!("unexpected char {}", trimmed.get(..1).unwrap_or("")))
-        }
         None => Ok(trimmed.to_owned()),
     }
 }

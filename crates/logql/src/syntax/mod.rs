@@ -2,7 +2,7 @@
 
 pub mod ast;
 mod error_text;
-mod lexer;
+pub(crate) mod lexer;
 mod number;
 mod parser;
 mod pretty;

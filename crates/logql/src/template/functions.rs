@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Scope, decimal};
-use kenning_query::text::{duration, size};
+use kenning_query::text::{duration, quote, size};
 use kenning_template::{ANY, Count, Functions, TEXT_BYTES_MAX, Value, layout};
 
 /// Largest compiled regular expression, in bytes.
@@ -203,10 +203,18 @@ fn title(s: &str) -> String {
     s.chars()
         .map(|c| {
             let out = upper(c, start);
-            start = !(c.is_alphanumeric() || c == '_' || c == '\'');
+            start = separates(c);
             out
         })
         .collect()
+}
+
+/// Which characters Go's `strings.Title` takes for the end of a word.
+fn separates(c: char) -> bool {
+    match c.is_ascii() {
+        true => !(c.is_ascii_alphanumeric() || c == '_'),
+        false => c.is_whitespace(),
+    }
 }
 
 fn go_replace(args: &Args) -> Called {
@@ -412,8 +420,14 @@ fn time_function(name: &str, args: &Args) -> Option<Called> {
         "date" => (|| text(layout::format(args.text(0)?, date_of(args.get(1)))))(),
         "toDate" => (|| Ok(read_time(args.text(0)?, args.text(1)?)))(),
         "toDateInZone" => (|| Ok(read_time(args.text(0)?, args.text(2)?)))(),
-        "unixEpoch" => args.time(0).and_then(|time| text(time.0.div_euclid(1_000_000_000).to_string())),
-        "unixEpochMillis" => args.time(0).and_then(|time| text(time.to_millis().0.to_string())),
+        "unixEpoch" => args.time(0).and_then(|time| text(layout::unix_seconds(time).to_string())),
+        "unixEpochMillis" => args.time(0).and_then(|time| {
+            let within = time.0.rem_euclid(1_000_000_000) / 1_000_000;
+            text(match time {
+                layout::YEAR_ONE => (layout::unix_seconds(time) * 1_000).to_string(),
+                _ => (layout::unix_seconds(time) * 1_000 + within).to_string(),
+            })
+        }),
         "unixEpochNanos" => args.time(0).and_then(|time| text(time.0.to_string())),
         "unixToTime" => args.text(0).and_then(unix_to_time),
         _ => return None,
@@ -428,15 +442,17 @@ fn date_of(value: &Value) -> kenning_model::Nanos {
     }
 }
 
-/// A text that does not follow the layout is the year 1 in Go; here it is the earliest time there is.
+/// A text that does not follow the layout is the year 1, as in Go.
 fn read_time(format: &str, s: &str) -> Value {
-    Value::Time(layout::parse(format, s).unwrap_or(kenning_model::Nanos(i64::MIN)))
+    Value::Time(layout::parse(format, s).unwrap_or(layout::YEAR_ONE))
 }
 
 /// Days, seconds, milliseconds, microseconds or nanoseconds, by the number of digits.
 fn unix_to_time(s: &str) -> Called {
     let unable = |cause: &str| format!("unable to parse time '{s}': {cause}");
-    let n: i64 = s.parse().map_err(|_| unable("invalid syntax"))?;
+    let n: i64 = s
+        .parse()
+        .map_err(|_| unable(&format!("strconv.ParseInt: parsing {}: invalid syntax", quote::quote(s))))?;
     let scale = match s.len() {
         5 => 86_400_000_000_000,
         10 => 1_000_000_000,

@@ -171,8 +171,15 @@ fn unexpected<T>(token: &Token, expected: &str) -> Result<T, String> {
     Err(format!("syntax error: unexpected {}{expected}", token.name()))
 }
 
+/// Reads a path. What cannot be a token ends the text, so its own error shows only where the path may end.
 fn parse(text: &str) -> Result<Vec<Part>, String> {
-    let tokens = tokenize(text)?;
+    let mut tokens = Vec::new();
+    let mistake = tokenize(text, &mut tokens).err();
+    let path = path_of_tokens(&tokens)?;
+    mistake.map_or(Ok(path), Err)
+}
+
+fn path_of_tokens(tokens: &[Token]) -> Result<Vec<Part>, String> {
     let mut tokens = tokens.iter();
     let mut next = || tokens.next().unwrap_or(&Token::End);
     let mut path = Vec::new();
@@ -195,13 +202,13 @@ fn parse(text: &str) -> Result<Vec<Part>, String> {
                 }
             }
             (Token::End, false) => return Ok(path),
-            (other, _) => return unexpected(other, ""),
+            (other, true) => return unexpected(other, ", expecting LSB or FIELD"),
+            (other, false) => return unexpected(other, ""),
         }
     }
 }
 
-fn tokenize(text: &str) -> Result<Vec<Token>, String> {
-    let mut out = Vec::new();
+fn tokenize(text: &str, out: &mut Vec<Token>) -> Result<(), String> {
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         let tail = rest.get(c.len_utf8()..).unwrap_or("");
@@ -215,7 +222,8 @@ fn tokenize(text: &str) -> Result<Vec<Token>, String> {
             '[' => (Token::Open, tail),
             ']' => (Token::Close, tail),
             '"' => {
-                let end = tail.find('"').ok_or_else(|| "unterminated string".to_owned())?;
+                // A bracket ends a text too, as in Loki.
+                let end = tail.find(['"', ']']).unwrap_or(tail.len());
                 (Token::Text(tail.get(..end).unwrap_or("").to_owned()), tail.get(end + 1..).unwrap_or(""))
             }
             '0'..='9' => {
@@ -237,7 +245,7 @@ fn tokenize(text: &str) -> Result<Vec<Token>, String> {
         out.push(token);
         rest = after;
     }
-    Ok(out)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -267,8 +275,11 @@ mod tests {
         check("user[", &["syntax error: unexpected $end, expecting STRING or INDEX"]);
         check("field with space", &["syntax error: unexpected FIELD"]);
         check("[\"pod\"\"uuid\"]", &["syntax error: unexpected STRING, expecting RSB"]);
-        check("a[1.5]", &["cannot use float as array index"]);
-        check("", &["syntax error: unexpected $end"]);
+        check("a[1.5]", &["syntax error: unexpected $end, expecting STRING or INDEX"]);
+        check("", &["syntax error: unexpected $end, expecting LSB or FIELD"]);
+        check("a-", &["unexpected char -"]);
+        check("-", &["syntax error: unexpected $end, expecting LSB or FIELD"]);
+        check("a[\"x", &["syntax error: unexpected $end, expecting RSB"]);
         check("a..b", &["syntax error: unexpected DOT, expecting FIELD"]);
     }
 }
