@@ -102,6 +102,9 @@ pub struct MetricMetadata {
     pub unit: String,
 }
 
+/// Label sets of a batch that are asked for their size.
+const SETS_ASKED: usize = 64;
+
 /// Metrics of one tenant that are made durable together. Each series stands once; samples point at it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetricBatch {
@@ -205,6 +208,14 @@ impl MetricBatch {
         self.histograms.push(sample);
     }
 
+    /// Bytes of the label sets. Of many, some are asked and stand for the others: each asked is a miss of the cache.
+    fn series_bytes(&self) -> usize {
+        let step = (self.series.len() / SETS_ASKED).max(1);
+        let asked = self.series.iter().step_by(step);
+        let (count, bytes) = asked.fold((0, 0), |(count, sum), set| (count + 1, sum + set.heap_bytes()));
+        self.series.len() * size_of::<LabelSet>() + (bytes * self.series.len()).div_ceil(count.max(1))
+    }
+
     /// Samples, histograms and exemplars.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -227,7 +238,7 @@ impl MetricBatch {
     /// Bytes held, for memory accounting.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.series.iter().map(|s| s.heap_bytes() + 8).sum::<usize>()
+        self.series_bytes()
             + self.samples.len() * size_of::<Sample>()
             + (self.starts.len() + self.histogram_starts.len()) * size_of::<Millis>()
             + self.deltas.len() * size_of::<DeltaPoint>()

@@ -67,6 +67,8 @@ pub struct Active {
     churn: Option<Bucket>,
     culprits: Culprits,
     rotate_at: Duration,
+    /// The number of the current window.
+    window: u64,
 }
 
 impl Active {
@@ -82,7 +84,14 @@ impl Active {
             churn,
             culprits: Culprits::default(),
             rotate_at: now + WINDOW,
+            window: 0,
         }
+    }
+
+    /// The number of the window at `now`: members that were all seen in it stay so as long as it is the current one.
+    pub fn window(&mut self, now: Duration) -> u64 {
+        self.rotate(now);
+        self.window
     }
 
     /// Members seen within the last one to two windows.
@@ -161,6 +170,7 @@ impl Active {
             self.forget(gone.into_values());
         }
         self.rotate_at = now + WINDOW;
+        self.window += 1;
     }
 
     fn forget(&mut self, groups: impl Iterator<Item = u64>) {

@@ -189,6 +189,21 @@ pub(crate) struct Job {
     pub done: oneshot::Sender<Result<(), Refusal>>,
 }
 
+/// A sender that repeats itself: what is remembered of its last batch, so that the same series are not held against the
+/// limits one by one again. Such a sender answers to nobody, so its batches wait for others to be committed with.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// The window of active series in which all of the batch's series were active.
+    pub(crate) window: Option<u64>,
+}
+
+impl Standing {
+    /// The next batch has other series than the last one.
+    pub fn changed(&mut self) {
+        self.window = None;
+    }
+}
+
 /// Where receivers offer batches. Cloning shares it.
 #[derive(Clone)]
 pub struct Intake {
@@ -327,8 +342,43 @@ impl Intake {
         Ok((ticket, rows))
     }
 
+    /// As [`Self::submit`], for metrics of a sender that repeats itself and that nobody waits behind. The caller says
+    /// [`Standing::changed`] before a batch whose series are not those of the last one, in the same order.
+    pub async fn submit_standing(
+        &self,
+        tenant: &TenantId,
+        batch: MetricBatch,
+        already_rejected: Rejected,
+        standing: &mut Standing,
+    ) -> Result<Receipt, Refusal> {
+        // A batch that a processor changed need not have the series of the one before.
+        let apply = |screen: &Screen<'_>, taken: Taken, rejected: &mut Rejected| match taken {
+            Taken { batch: Batch::Metrics(batch), rows: None } => {
+                Batch::Metrics(screen.standing_metrics(batch, rejected, standing))
+            }
+            taken => {
+                standing.changed();
+                screen.apply(taken.batch, rejected)
+            }
+        };
+        let batch = Batch::Metrics(batch);
+        self.offer_as(true, tenant, batch, already_rejected, None, apply)?.wait().await
+    }
+
     fn offer_screened(
         &self,
+        tenant: &TenantId,
+        batch: Batch,
+        already_rejected: Rejected,
+        beside: Option<(TenantId, Batch)>,
+        apply: impl FnOnce(&Screen<'_>, Taken, &mut Rejected) -> Batch,
+    ) -> Result<Ticket, Refusal> {
+        self.offer_as(false, tenant, batch, already_rejected, beside, apply)
+    }
+
+    fn offer_as(
+        &self,
+        patient: bool,
         tenant: &TenantId,
         batch: Batch,
         already_rejected: Rejected,
@@ -348,7 +398,7 @@ impl Intake {
             let (batch, undo) = shared.screen(&account, taken, &mut rejected, apply);
             let metrics = MetricCounts::of(&batch);
             let receipt = Receipt { stored: batch.len() as u64, metrics, rejected };
-            match shared.enqueue(tenant, batch, beside) {
+            match shared.enqueue(tenant, batch, beside, patient) {
                 Ok(state) => Ok((state, receipt, undo, aftermath)),
                 Err(refusal) => {
                     account.take_back(undo);
@@ -480,6 +530,7 @@ impl Shared {
         tenant: &TenantId,
         batch: Batch,
         beside: Option<(TenantId, Batch)>,
+        patient: bool,
     ) -> Result<TicketState, Refusal> {
         let (tenant, batch, beside) = match beside {
             Some((tenant, beside)) if batch.is_empty() => (tenant, beside, None),
@@ -492,7 +543,7 @@ impl Shared {
         let bytes = batch.heap_bytes() + bytes_beside + BATCH_OVERHEAD;
         let (done, waiting) = oneshot::channel();
         let job = Job { tenant, batch, beside, done };
-        let pushed = self.queue.push(bytes, job);
+        let pushed = self.queue.push(bytes, job, patient);
         self.stats.queue_bytes.set(self.queue.bytes() as u64);
         pushed.map(|()| TicketState::Waiting(waiting)).map_err(|error| match error {
             PushError::Full => Refusal::Overloaded {

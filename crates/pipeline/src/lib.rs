@@ -33,7 +33,7 @@ mod tap;
 pub mod telemetry;
 
 pub use commit::{Drained, Pipeline, PipelineOptions, StartError};
-pub use intake::{Intake, MetricCounts, Receipt, Refusal, RefusedRow, Ticket};
+pub use intake::{Intake, MetricCounts, Receipt, Refusal, RefusedRow, Standing, Ticket};
 pub use limits::{Limits, LimitsTable};
 pub use mining::{LINES_PER_SECOND, Mining, Patterns};
 pub use stats::{Cause, Stats};

@@ -95,7 +95,7 @@ impl Tap for Mining {
         let (lines, bytes) = logs.fold((0, 0), |(lines, bytes), write| {
             (lines + write.batch.len() as u64, bytes + write.batch.heap_bytes())
         });
-        if lines > 0 && self.queue.push(bytes, Arc::clone(group)).is_err() {
+        if lines > 0 && self.queue.push(bytes, Arc::clone(group), false).is_err() {
             self.stats.left_out(Why::Busy, lines);
         }
     }

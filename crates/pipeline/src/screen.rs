@@ -10,6 +10,7 @@ use kenning_model::{
 
 use crate::cardinality::{Active, Full};
 use crate::culprit::Blame;
+use crate::intake::Standing;
 use crate::limits::Limits;
 
 /// Label text shown in a message is cut after this many bytes.
@@ -46,10 +47,30 @@ impl Screen<'_> {
         }
     }
 
-    fn metrics(&self, mut batch: MetricBatch, rejected: &mut Rejected) -> MetricBatch {
+    fn metrics(&self, batch: MetricBatch, rejected: &mut Rejected) -> MetricBatch {
         if self.all_pass(&batch) {
             return batch;
         }
+        self.metrics_one_by_one(batch, rejected)
+    }
+
+    /// As [`Self::apply`] for metrics of a sender that repeats itself.
+    pub fn standing_metrics(
+        &self,
+        batch: MetricBatch,
+        rejected: &mut Rejected,
+        standing: &mut Standing,
+    ) -> MetricBatch {
+        let window = self.active.lock().unwrap_or_else(PoisonError::into_inner).window(self.steady);
+        if standing.window == Some(window) && self.in_place_and_time(&batch) {
+            return batch;
+        }
+        let pass = self.all_pass(&batch);
+        standing.window = pass.then_some(window);
+        if pass { batch } else { self.metrics_one_by_one(batch, rejected) }
+    }
+
+    fn metrics_one_by_one(&self, mut batch: MetricBatch, rejected: &mut Rejected) -> MetricBatch {
         let before = batch.len();
         let mut verdicts = Verdicts::new(std::mem::take(&mut batch.series));
         let mut keep = |screen: &Self, series: u32, time: Nanos| {
@@ -70,21 +91,25 @@ impl Screen<'_> {
     /// True when every series was let in before, and so passed what is asked of labels, and every stamp lies in the
     /// window: the usual batch, decided without looking at text.
     fn all_pass(&self, batch: &MetricBatch) -> bool {
-        let series = batch.series.len();
-        let in_place = batch.samples.iter().map(|sample| sample.series);
-        let in_place = in_place.chain(batch.histograms.iter().map(|sample| sample.series));
-        let mut in_place = in_place.chain(batch.exemplars.iter().map(|exemplar| exemplar.series));
-        let ends = batch.time_range().map_or([None, None], |range| [Some(range.start), Some(range.end)]);
-        let exemplars = batch.exemplars.iter().map(|exemplar| exemplar.time.to_nanos());
-        if !in_place.all(|index| (index as usize) < series)
-            || !ends.into_iter().flatten().chain(exemplars).all(|time| self.time(time).is_ok())
-        {
+        if !self.in_place_and_time(batch) {
             return false;
         }
         // In pieces, so that batches of one tenant are screened side by side.
         batch.series.chunks(SERIES_PER_LOCK).all(|some| {
             self.active.lock().unwrap_or_else(PoisonError::into_inner).all_current(some, self.steady)
         })
+    }
+
+    /// True when every item has its series and every stamp lies in the window.
+    fn in_place_and_time(&self, batch: &MetricBatch) -> bool {
+        let series = batch.series.len();
+        let in_place = batch.samples.iter().map(|sample| sample.series);
+        let in_place = in_place.chain(batch.histograms.iter().map(|sample| sample.series));
+        let mut in_place = in_place.chain(batch.exemplars.iter().map(|exemplar| exemplar.series));
+        let ends = batch.time_range().map_or([None, None], |range| [Some(range.start), Some(range.end)]);
+        let exemplars = batch.exemplars.iter().map(|exemplar| exemplar.time.to_nanos());
+        in_place.all(|index| (index as usize) < series)
+            && ends.into_iter().flatten().chain(exemplars).all(|time| self.time(time).is_ok())
     }
 
     fn logs(&self, batch: LogBatch, rejected: &mut Rejected) -> LogBatch {

@@ -631,3 +631,6 @@ fn is_alphanumeric(c: char) -> bool {
 fn code_point(c: char) -> String {
     format!("U+{:04X} '{c}'", c as u32)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kenning_model::{Batch, LabelSet, Nanos, Rejected};
+use kenning_pipeline::Standing;
 use kenning_promconfig::ScrapeConfig;
 use kenning_promconfig::targets::{TargetGroup, discovered, relabelled};
 use kenning_wire::prometheus::SeriesCache;
@@ -144,6 +145,7 @@ struct TargetLoop {
     context: ScrapeContext,
     client: Client,
     state: Option<Box<State>>,
+    standing: Standing,
 }
 
 /// What a target's scrapes hand on; away only while a parse is under way.
@@ -157,7 +159,7 @@ impl TargetLoop {
         let tls = tls::Cache::new(target.config.client.tls.clone());
         let client = Client::new(context.net.clone(), context.files.clone(), context.budget.clone(), tls);
         let state = Some(Box::new(State::new(&target)));
-        Self { target, context, client, state }
+        Self { target, context, client, state, standing: Standing::default() }
     }
 
     async fn run(mut self, mut stop: Stop) {
@@ -237,8 +239,13 @@ impl TargetLoop {
             tokio::task::spawn_blocking(parse).await.map_err(|_| "the parser panicked".to_owned())?
         };
         self.state = Some(parsed.state);
+        if !parsed.same_series {
+            self.standing.changed();
+        }
         let (tenant, none_rejected) = (&self.context.tenant, Rejected::default());
-        let submitted = self.context.intake.submit(tenant, Batch::Metrics(parsed.batch), none_rejected).await;
+        let submitted =
+            self.context.intake.submit_standing(tenant, parsed.batch, none_rejected, &mut self.standing);
+        let submitted = submitted.await;
         parsed.outcome?;
         submitted.map(|_| ()).map_err(|refusal| format!("the samples were not stored: {refusal}"))
     }

@@ -57,6 +57,8 @@ impl ReportSeries {
 pub(super) struct Parsed {
     pub state: Box<State>,
     pub batch: MetricBatch,
+    /// The series of `batch` are those of the scrape before.
+    pub same_series: bool,
     /// Why the target counts as down.
     pub outcome: Result<(), String>,
 }
@@ -91,7 +93,8 @@ pub(super) fn batch_of(
         bytes,
     ];
     state.report.add(values, report.stamp, &mut scraped.batch);
-    Parsed { state, batch: scraped.batch, outcome: scraped.error.map_or(Ok(()), Err) }
+    let same_series = scraped.same_series;
+    Parsed { state, batch: scraped.batch, same_series, outcome: scraped.error.map_or(Ok(()), Err) }
 }
 
 /// Stale markers for everything that a target had, the report series included.
@@ -228,6 +231,9 @@ fn shown<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let pairs: Vec<_> = pairs.map(|(name, value)| format!("{name}={}", quoted(value.as_bytes()))).collect();
     format!("{{{}}}", pairs.join(", "))
 }
+
+#[cfg(test)]
+mod recorded;
 
 #[cfg(test)]
 mod tests {

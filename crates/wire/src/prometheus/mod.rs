@@ -9,6 +9,7 @@ mod prompb_histogram;
 pub mod remote_read;
 mod remote_write;
 mod remote_write2;
+mod template;
 mod text;
 mod warm;
 pub mod xor_chunk;

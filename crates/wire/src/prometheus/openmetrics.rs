@@ -1,7 +1,7 @@
 //! OpenMetrics text 1.0, as strict as Prometheus is about it. Definition: OpenMetrics 1.0 (now prometheus.io).
 //!
 //! The order of lines within a family, suffixes against types and the ranges of values are not checked, as in
-//! Prometheus. `_created` series are series like others.
+//! Prometheus. `_created` series are series like others; a target's scrapes take start times from them too.
 
 use kenning_model::{MetricKind, Millis, UNKNOWN_START};
 
@@ -124,7 +124,9 @@ fn read_series<'a>(cursor: &mut Cursor<'a>) -> Result<Series<'a>, Fault> {
 }
 
 /// What follows a value: a stamp or not, an exemplar or not, the end of the line.
-fn tail<'a>(cursor: &mut Cursor<'a>) -> Result<(Option<Millis>, Option<WrittenExemplar<'a>>), Fault> {
+pub(super) fn tail<'a>(
+    cursor: &mut Cursor<'a>,
+) -> Result<(Option<Millis>, Option<WrittenExemplar<'a>>), Fault> {
     if cursor.eat(b"\n") {
         return Ok((None, None));
     }

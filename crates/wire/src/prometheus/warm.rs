@@ -3,7 +3,8 @@
 //! A document of a target repeats the last one but for its values. So each line is first held against the line that
 //! followed the same predecessor last time: when its series text is the same, byte for byte, the label set that came out of
 //! parsing, relabelling and the target's labels is taken as it is, without a hash of anything. Any other line is parsed
-//! and looked up by its text, and what is new goes through the caller's `finish`.
+//! and looked up by its text, and what is new goes through the caller's `finish`. After a scrape that was the same in all
+//! its lines, the next is read through a [`Template`] first.
 //!
 //! Promises: the outcome is the same, warm or cold; stale markers for series that went; memory is bounded by two
 //! documents. Absent: what labels a series gets (the caller's). Lacking: the short way for documents of which classic
@@ -11,16 +12,19 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
 
 use kenning_model::{
     Exemplar, Histogram, HistogramSample, LabelSet, METRIC_NAME, MetricBatch, MetricKind, MetricMetadata,
-    Millis, Reason, Sample,
+    Millis, Reason, Sample, UNKNOWN_START,
 };
 
 use super::builder::{WrittenExemplar, exemplar_labels, normalise_bounds};
 use super::classic::{Classic, Part, split_name};
 use super::cursor::{Cursor, Pair, Series, parse_bound, unescape};
 use super::prompb_histogram::{SCHEMA_MAX, SCHEMA_MIN, check};
+use super::template::Template;
 use super::{Exposition, HistogramPoint, HistogramRules, Point, STALE_NAN, Sink, entry_of};
 use crate::error::Fault;
 use crate::limits::DecodeLimits;
@@ -61,6 +65,8 @@ pub struct Scraped {
     pub series_added: u64,
     /// Samples left out because their series came twice without stamps.
     pub repeated: u64,
+    /// The series of `batch` are those of the scrape before, in the same order.
+    pub same_series: bool,
     /// Why the scrape failed.
     pub error: Option<String>,
 }
@@ -72,7 +78,7 @@ pub type Finish<'f> = &'f mut dyn FnMut(&[(&str, &str)]) -> Result<Option<LabelS
 /// What is remembered of a series.
 #[derive(Debug)]
 struct Known {
-    text: Box<[u8]>,
+    text: Arc<[u8]>,
     /// Decides how `le` and `quantile` are spelt, so it belongs to the identity.
     kind: MetricKind,
     /// `None` for a series that relabelling drops.
@@ -89,6 +95,20 @@ struct Known {
     index: u32,
     /// The scrape it was last stored in.
     stored: u64,
+    /// What it has to do with start times.
+    start: StartRole,
+}
+
+/// The part of a series in telling when a counter began. Definition: OpenMetrics 1.0, `_created`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum StartRole {
+    /// None.
+    #[default]
+    None,
+    /// It counts from the start that the metric of this key tells.
+    Counts(u64),
+    /// It tells the start of the metric of this key.
+    Tells(u64),
 }
 
 /// A line of the last document.
@@ -125,7 +145,7 @@ struct Told {
 #[derive(Debug, Default)]
 pub struct SeriesCache {
     known: Vec<Known>,
-    by_text: HashMap<Box<[u8]>, u32>,
+    by_text: HashMap<Arc<[u8]>, u32>,
     by_labels: HashMap<LabelSet, u32>,
     order: Vec<Step>,
     told: Vec<Told>,
@@ -134,6 +154,8 @@ pub struct SeriesCache {
     comments: u64,
     /// Number of the scrape under way.
     round: u64,
+    /// What the next document is expected to be; empty unless all of its series are live now.
+    template: Template,
 }
 
 impl SeriesCache {
@@ -171,12 +193,17 @@ impl SeriesCache {
             failure: None,
             kind: MetricKind::Unknown,
             comment: None,
+            about: None,
             family: None,
             collecting: None,
             native: None,
             next: 0,
             order: Vec::new(),
             missed: false,
+            plain: true,
+            open_metrics: format == Exposition::OpenMetrics,
+            counting: Vec::new(),
+            began: HashMap::new(),
             stored: 0,
             out: Scraped::default(),
             cache: self,
@@ -184,9 +211,14 @@ impl SeriesCache {
         reading.out.batch.series.reserve(expect);
         reading.out.batch.samples.reserve(expect);
         let outcome = if body.is_empty() { Ok(()) } else { reading.document(body, format) };
+        let plain = reading.plain;
         let (mut out, order, missed, next) = (reading.out, reading.order, reading.missed, reading.next);
         out.error = outcome.err();
         let failed = out.error.is_some();
+        if out.same_series && !failed {
+            return out;
+        }
+        out.same_series = false;
         if failed {
             // What was said of metrics holds for the next scrape too, and is not said again.
             let metadata = std::mem::take(&mut out.batch.metadata);
@@ -197,15 +229,57 @@ impl SeriesCache {
             }
         }
         self.mark_stale(rules.time, failed, &mut out.batch);
-        if !failed && !body.is_empty() && (missed || next != self.order.len()) {
-            self.settle(order, missed, next);
+        self.template = Template::default();
+        if !failed && !body.is_empty() {
+            if missed || next != self.order.len() {
+                self.settle(order, missed, next);
+            } else if plain && format != Exposition::Protobuf {
+                self.template = self.make_template();
+            }
         }
         out
+    }
+
+    /// The document just read, which was that of the scrape before; empty when it is more than series, values and
+    /// comments that say each thing once.
+    fn make_template(&self) -> Template {
+        let mut template = Template::default();
+        let (mut counting, mut telling) = (Vec::new(), HashMap::new());
+        for step in &self.order {
+            match step {
+                Step::Comment(comment) if !self.is_overruled(comment) => template.push_comment(&comment.text),
+                Step::Series(at) => match self.known.get(*at as usize) {
+                    Some(known) if known.owner == *at => {
+                        if known.labels.is_some() {
+                            let sample = template.series();
+                            match known.start {
+                                StartRole::Counts(key) => counting.push((sample, key)),
+                                StartRole::Tells(key) => drop(telling.insert(key, sample)),
+                                StartRole::None => {}
+                            }
+                        }
+                        template.push_series(&known.text, known.labels.as_ref());
+                    }
+                    _ => return Template::default(),
+                },
+                Step::Comment(_) => return Template::default(),
+            }
+        }
+        let started = counting.iter().filter_map(|(sample, key)| Some((*sample, *telling.get(key)?)));
+        template.set_starts(started.collect());
+        template
+    }
+
+    /// Another comment of the document says otherwise.
+    fn is_overruled(&self, comment: &Comment) -> bool {
+        let told = comment.told.and_then(|told| self.told.get(told as usize));
+        told.is_some_and(|told| !told.by.contains(&comment.number))
     }
 
     /// The target is gone: markers for everything that was there.
     pub fn end(&mut self, time: Millis) -> MetricBatch {
         let mut batch = MetricBatch::default();
+        self.template = Template::default();
         self.mark_stale(time, true, &mut batch);
         batch
     }
@@ -332,6 +406,8 @@ struct Reading<'r, 'f> {
     kind: MetricKind,
     /// What the comment being read says something of.
     comment: Option<u32>,
+    /// What the last comment said something of: the family that series belong to.
+    about: Option<u32>,
     /// The family whose type was told last, when it is a histogram.
     family: Option<String>,
     /// The classic histogram being put together.
@@ -343,6 +419,14 @@ struct Reading<'r, 'f> {
     /// The steps of this one, once they differ.
     order: Vec<Step>,
     missed: bool,
+    /// Every item so far was a sample without a stamp of its own, of a series that came once.
+    plain: bool,
+    /// The format is the one whose `_created` series tell when counters began.
+    open_metrics: bool,
+    /// Samples that count from a start, with the key of their metric.
+    counting: Vec<(u32, u64)>,
+    /// Starts by the key of their metric.
+    began: HashMap<u64, Millis>,
     stored: u64,
     out: Scraped,
     cache: &'r mut SeriesCache,
@@ -351,9 +435,18 @@ struct Reading<'r, 'f> {
 impl Reading<'_, '_> {
     fn document(&mut self, body: &[u8], format: Exposition) -> Result<(), String> {
         let mut cursor = Cursor::new(body);
+        if self.read_template(&mut cursor, format) {
+            return self.within_limit();
+        }
+        let read = self.lines(&mut cursor, format);
+        self.put_starts();
+        read
+    }
+
+    fn lines(&mut self, cursor: &mut Cursor<'_>, format: Exposition) -> Result<(), String> {
         let entry = entry_of::<Self>(format);
         loop {
-            match entry(&mut cursor, self) {
+            match entry(cursor, self) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(fault) => return Err(self.failure.take().unwrap_or_else(|| fault.to_string())),
@@ -366,6 +459,95 @@ impl Reading<'_, '_> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
+        self.within_limit()
+    }
+
+    /// Reads what is as in the template; true when that is all of the document. Else the state is as if those lines had
+    /// been read one by one.
+    fn read_template(&mut self, cursor: &mut Cursor<'_>, format: Exposition) -> bool {
+        if self.cache.template.is_empty() || self.rules.histograms.to_custom_buckets {
+            return false;
+        }
+        let template = std::mem::take(&mut self.cache.template);
+        let time = self.rules.time;
+        let found = template.read(cursor, format, time, &mut self.out.batch, |batch, series, written| {
+            push_exemplar(batch, series, time, written);
+        });
+        self.out.total = found.samples as u64;
+        self.out.added = found.kept as u64;
+        self.stored = found.kept as u64;
+        if found.lines == template.len() && Template::is_end(cursor.rest(), format) {
+            template.tell_starts(&mut self.out.batch);
+            self.next = found.lines;
+            self.cache.template = template;
+            self.out.same_series = true;
+            return true;
+        }
+        self.take_over(found.lines);
+        false
+    }
+
+    /// Notes that the first `lines` steps were read, each series once and without a stamp.
+    fn take_over(&mut self, lines: usize) {
+        self.next = lines;
+        let (round, mut index) = (self.cache.round, 0);
+        for step in self.cache.order.iter().take(lines) {
+            match step {
+                Step::Comment(comment) => (self.kind, self.about) = (comment.kind, comment.told),
+                Step::Series(place) => {
+                    let Some(known) = self.cache.known.get_mut(*place as usize) else { continue };
+                    known.seen = round;
+                    if known.labels.is_some() {
+                        (known.stored, known.tracked, known.index) = (round, round, index);
+                        let value = self.out.batch.samples.get(index as usize).map_or(0.0, |s| s.value);
+                        note_start(known.start, index, value, &mut self.counting, &mut self.began);
+                        index += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives the samples of counters the starts that the document told, in whatever order it did.
+    fn put_starts(&mut self) {
+        if self.began.is_empty() {
+            return;
+        }
+        let batch = &mut self.out.batch;
+        batch.starts.resize(batch.samples.len(), UNKNOWN_START);
+        for (sample, key) in &self.counting {
+            if let (Some(began), Some(start)) = (self.began.get(key), batch.starts.get_mut(*sample as usize))
+            {
+                *start = *began;
+            }
+        }
+    }
+
+    /// What a series that was not known has to do with start times.
+    fn start_role(&self, series: &Series<'_>) -> StartRole {
+        let told = self.about.and_then(|told| self.cache.told.get(told as usize));
+        let Some(told) = told.filter(|_| self.open_metrics) else { return StartRole::None };
+        let (family, kind) = (told.metadata.metric.as_str(), told.metadata.kind);
+        let Some(suffix) = series.name.as_deref().and_then(|name| name.strip_prefix(family)) else {
+            return StartRole::None;
+        };
+        let (counts, bound) = match kind {
+            MetricKind::Counter => (suffix == "_total", ""),
+            MetricKind::Summary => (matches!(suffix, "_count" | "_sum" | ""), "quantile"),
+            MetricKind::Histogram => (matches!(suffix, "_count" | "_sum" | "_bucket"), "le"),
+            _ => return StartRole::None,
+        };
+        let mut pairs: Vec<_> = series.labels.iter().filter(|(name, _)| name != bound).collect();
+        pairs.sort();
+        let key = BuildHasherDefault::<DefaultHasher>::default().hash_one((family, pairs));
+        match suffix {
+            "_created" => StartRole::Tells(key),
+            _ if counts => StartRole::Counts(key),
+            _ => StartRole::None,
+        }
+    }
+
+    fn within_limit(&self) -> Result<(), String> {
         let limit = self.rules.sample_limit;
         if limit > 0 && self.stored > limit {
             return Err(format!(
@@ -399,15 +581,17 @@ impl Reading<'_, '_> {
             self.resume_after(place);
             return Ok((place, false));
         }
+        let start = self.start_role(&series);
         let labels = self.labels_of(series, at)?;
         let place = self.cache.known.len() as u32;
+        let text: Arc<[u8]> = text.into();
         let owner = match &labels {
             Some(labels) => *self.cache.by_labels.entry(labels.clone()).or_insert(place),
             None => place,
         };
-        self.cache.by_text.insert(text.into(), place);
+        self.cache.by_text.insert(text.clone(), place);
         self.cache.known.push(Known {
-            text: text.into(),
+            text,
             kind: self.kind,
             labels,
             owner,
@@ -416,6 +600,7 @@ impl Reading<'_, '_> {
             live: false,
             index: 0,
             stored: 0,
+            start,
         });
         Ok((place, true))
     }
@@ -458,6 +643,7 @@ impl Reading<'_, '_> {
     /// there already.
     fn place(&mut self, place: u32, time: Option<Millis>) -> Option<(u32, Millis)> {
         let round = self.cache.round;
+        self.plain &= time.is_none();
         let known = self.cache.known.get_mut(place as usize)?;
         known.seen = round;
         known.labels.as_ref()?;
@@ -470,6 +656,7 @@ impl Reading<'_, '_> {
             known.index = self.out.batch.series.len() as u32;
             self.out.batch.series.push(known.labels.clone()?);
         } else if time.is_none() {
+            self.plain = false;
             self.out.repeated += 1;
             return None;
         }
@@ -503,10 +690,7 @@ impl Reading<'_, '_> {
     }
 
     fn exemplar(&mut self, series: u32, stamp: Millis, exemplar: &WrittenExemplar<'_>) {
-        if let Some(labels) = exemplar_labels(exemplar) {
-            let time = exemplar.time.unwrap_or(stamp);
-            self.out.batch.exemplars.push(Exemplar { series, time, value: exemplar.value, labels });
-        }
+        push_exemplar(&mut self.out.batch, series, stamp, exemplar);
     }
 
     /// The entry of a metric's metadata, and its place.
@@ -660,6 +844,37 @@ impl Reading<'_, '_> {
     }
 }
 
+/// Notes that a sample counts from a start, or the start that it tells, in seconds.
+fn note_start(
+    role: StartRole,
+    sample: u32,
+    value: f64,
+    counting: &mut Vec<(u32, u64)>,
+    began: &mut HashMap<u64, Millis>,
+) {
+    match role {
+        StartRole::None => {}
+        StartRole::Counts(key) => counting.push((sample, key)),
+        StartRole::Tells(key) => {
+            if let Some(start) = start_of(value) {
+                began.insert(key, start);
+            }
+        }
+    }
+}
+
+/// The start that the value of a `_created` series tells.
+pub(super) fn start_of(seconds: f64) -> Option<Millis> {
+    (seconds.is_finite() && seconds > 0.0).then_some(Millis((seconds * 1000.0) as i64))
+}
+
+fn push_exemplar(batch: &mut MetricBatch, series: u32, stamp: Millis, exemplar: &WrittenExemplar<'_>) {
+    if let Some(labels) = exemplar_labels(exemplar) {
+        let time = exemplar.time.unwrap_or(stamp);
+        batch.exemplars.push(Exemplar { series, time, value: exemplar.value, labels });
+    }
+}
+
 /// Labels, sorted.
 fn owned(labels: &[Pair<'_>]) -> Vec<(String, String)> {
     let mut labels: Vec<_> =
@@ -720,14 +935,13 @@ impl Sink for Reading<'_, '_> {
 
     fn known_comment(&mut self, rest: &[u8]) -> Option<usize> {
         let Some(Step::Comment(comment)) = self.cache.order.get(self.next) else { return None };
-        let overruled = comment
-            .told
-            .and_then(|told| self.cache.told.get(told as usize))
-            .is_some_and(|told| !told.by.contains(&comment.number));
-        if overruled || self.rules.histograms.to_custom_buckets || !rest.starts_with(&comment.text) {
+        if self.cache.is_overruled(comment)
+            || self.rules.histograms.to_custom_buckets
+            || !rest.starts_with(&comment.text)
+        {
             return None;
         }
-        self.kind = comment.kind;
+        (self.kind, self.about) = (comment.kind, comment.told);
         let len = comment.text.len();
         if self.missed {
             self.order.push(Step::Comment(comment.clone()));
@@ -740,6 +954,7 @@ impl Sink for Reading<'_, '_> {
         self.put_collected();
         self.miss();
         let (kind, told, number) = (self.kind, self.comment.take(), self.cache.comments + 1);
+        self.about = told;
         self.cache.comments = number;
         self.took(|| Step::Comment(Comment { text: text.into(), kind, told, number }));
     }
@@ -784,6 +999,9 @@ impl Sink for Reading<'_, '_> {
         let stored = self.place(place, time);
         self.count(new, stored.is_some());
         if let Some((series, time)) = stored {
+            let role = self.cache.known.get(place as usize).map_or(StartRole::None, |known| known.start);
+            let sample = self.out.batch.samples.len() as u32;
+            note_start(role, sample, point.value, &mut self.counting, &mut self.began);
             self.out.batch.push_sample(Sample { series, time, value: point.value }, point.start);
             point.exemplar.iter().for_each(|exemplar| self.exemplar(series, time, exemplar));
         }
