@@ -9,6 +9,7 @@ mod app;
 mod asked;
 mod cardinality;
 mod cors;
+mod dotted;
 mod editor;
 mod encoding;
 mod error;
@@ -34,8 +35,8 @@ pub use push::Push;
 pub use routes::Permission;
 pub use run::QueryGate;
 pub use state::{
-    Api, ApiParts, BlockSummary, IngestOverview, NoScraping, Readiness, Refused, ScrapeTarget, Scraping,
-    SeriesLimits, TargetMetadata, WebOptions,
+    Api, ApiParts, BlockSummary, IngestOverview, LoadedConfig, NoScraping, Readiness, Refused, ScrapeTarget,
+    Scraping, SeriesLimits, TargetMetadata, WebOptions,
 };
 
 use crate::routes::Routes;

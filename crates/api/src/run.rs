@@ -8,6 +8,7 @@ use kenning_model::{Cancel, Store, TenantId};
 use kenning_query::{QueryContext, QueryError};
 use tokio::sync::Semaphore;
 
+use crate::dotted::Dotted;
 use crate::error::ApiError;
 use crate::state::Api;
 
@@ -103,13 +104,13 @@ impl Api {
             return Err(ApiError::timed_out());
         }
         let guard = CancelOnDrop(context.cancel.clone());
-        let store = Arc::clone(&self.store);
+        let store = Dotted(Arc::clone(&self.store));
         let span = tracing::info_span!("query", tenant = %context.tenant, query.text = beginning_of(query));
         let mut work = tokio::task::spawn_blocking(move || {
             // The place is held until the work has really ended, not until somebody stops waiting for it.
             let _place = place;
             span.in_scope(|| {
-                let outcome = job(&*store, &context);
+                let outcome = job(&store, &context);
                 if let Err(error @ QueryError::Store(_)) = &outcome {
                     tracing::error!(error = error as &dyn std::error::Error, "a query could not be answered");
                 }

@@ -91,6 +91,18 @@ impl Api {
         Self { parts: Arc::new(parts), deletes: Arc::default() }
     }
 
+    /// Labels that tell this server's series from other servers': those of the settings, and of the `prometheus.yml` in
+    /// force where these say nothing.
+    pub(crate) fn external_labels(&self) -> Vec<(String, String)> {
+        let mut labels = self.parts.web.external_labels.clone();
+        for (name, value) in self.parts.scraping.loaded().external_labels {
+            if !labels.iter().any(|(known, _)| *known == name) {
+                labels.push((name, value));
+            }
+        }
+        labels
+    }
+
     /// The present by the wall clock, in milliseconds since the epoch.
     pub(crate) fn now_ms(&self) -> i64 {
         self.parts.clock.unix_nanos().div_euclid(1_000_000)
@@ -171,6 +183,23 @@ pub trait Scraping: Send + Sync + 'static {
     fn metadata(&self) -> Vec<TargetMetadata>;
     /// Reads the configuration again; the error says why the old one stays.
     fn reload(&self) -> Result<(), String>;
+    /// The configuration in force.
+    fn loaded(&self) -> LoadedConfig {
+        LoadedConfig::default()
+    }
+}
+
+/// The `prometheus.yml` in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadedConfig {
+    /// Its text without secrets; `None` when there is no such file.
+    pub yaml: Option<String>,
+    /// Labels that tell this server's series from other servers' (federation, remote read).
+    pub external_labels: Vec<(String, String)>,
+    /// When it was read, in milliseconds since the epoch; 0 when nothing was.
+    pub at_ms: i64,
+    /// A newer one was read since and refused.
+    pub failed: bool,
 }
 
 /// Nothing is scraped.

@@ -22,12 +22,7 @@ impl Remote {
 
     /// GETs a JSON document; the server's own words on failure.
     pub(crate) fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
-        let url = format!("{}{path}", self.base);
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
-            .http_status_as_error(false)
-            .build()
-            .into();
+        let (url, agent) = self.begin(path);
         let mut request = agent.get(&url);
         for (name, value) in parameters {
             request = request.query(name, value);
@@ -35,7 +30,34 @@ impl Remote {
         if let Some(tenant) = &self.tenant {
             request = request.header("X-Scope-OrgID", tenant);
         }
-        let mut response = request.call().map_err(|error| {
+        self.end(&url, request.call())
+    }
+
+    /// POSTs parameters; `null` for an answer without a body.
+    pub(crate) fn post(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
+        let (url, agent) = self.begin(path);
+        let mut request = agent.post(&url);
+        if let Some(tenant) = &self.tenant {
+            request = request.header("X-Scope-OrgID", tenant);
+        }
+        self.end(&url, request.send_form(parameters.iter().copied()))
+    }
+
+    fn begin(&self, path: &str) -> (String, ureq::Agent) {
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(TIMEOUT))
+            .http_status_as_error(false)
+            .build()
+            .into();
+        (format!("{}{path}", self.base), agent)
+    }
+
+    fn end(
+        &self,
+        url: &str,
+        answered: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Value, Failure> {
+        let mut response = answered.map_err(|error| {
             format!(
                 "cannot reach {}: {error}. Is `kenning serve` running there? Point --url at it",
                 self.base
@@ -43,7 +65,9 @@ impl Remote {
         })?;
         let status = response.status();
         let body = response.body_mut().read_to_string()?;
-        if status.is_success() {
+        if status.is_success() && body.trim().is_empty() {
+            Ok(Value::Null)
+        } else if status.is_success() {
             Ok(serde_json::from_str(&body)
                 .map_err(|error| format!("{url} answered what is not JSON: {error}"))?)
         } else {

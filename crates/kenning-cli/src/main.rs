@@ -1,4 +1,4 @@
-//! The `kenning` command: serve, demo, query, tail, check, promql, tsdb.
+//! The `kenning` command: serve, demo, query, tail, check, promql, tsdb, admin.
 //!
 //! Exit codes: 0 done, 1 it did not work, 2 it was asked wrongly, 3 lint found something (`check`). Errors tell the fix.
 
@@ -8,6 +8,7 @@
     reason = "a command-line program talks to its terminal"
 )]
 
+mod admin;
 mod check;
 mod demo;
 mod http;
@@ -43,8 +44,10 @@ enum Command {
     Check(check::Check),
     /// Format and change PromQL texts
     Promql(promql::Promql),
-    /// Look into the stored metrics: cardinality, samples
+    /// Look into the stored metrics: cardinality, samples, parts; bring files in
     Tsdb(tsdb::Tsdb),
+    /// Snapshots, deletes, a new look at the configuration
+    Admin(admin::Admin),
     /// One process of the demo's reference service
     #[command(hide = true)]
     DemoService(demo::Service),
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Promql(promql) => promql.run().map(|()| ExitCode::SUCCESS),
         Command::Tsdb(tsdb) => tsdb.run().map(|()| ExitCode::SUCCESS),
+        Command::Admin(admin) => admin.run().map(|()| ExitCode::SUCCESS),
         Command::DemoService(service) => service.run().map(|()| ExitCode::SUCCESS),
     };
     match outcome {

@@ -1,8 +1,13 @@
-//! `kenning tsdb`: what is stored, seen through a running server's API, so that heads and parts count alike.
+//! `kenning tsdb`: what is stored, seen through a running server's API, so that heads and parts count alike, or in a data
+//! directory that no server uses.
+
+mod offline;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use kenning_model::{LabelSet, TenantId};
 use serde_json::Value;
 
 use crate::Failure;
@@ -33,6 +38,20 @@ enum Work {
     Dump(Dump),
     /// The samples as OpenMetrics, without native histograms and stale markers
     DumpOpenmetrics(Dump),
+    /// The parts that metrics lie in
+    List(List),
+    /// Bring files into a data directory that no server uses
+    CreateBlocksFrom(offline::CreateBlocksFrom),
+}
+
+#[derive(Args)]
+struct List {
+    /// Times and sizes for people
+    #[arg(short = 'r', long)]
+    human_readable: bool,
+    /// A data directory that no server uses, in the place of a server; its recent data are written as parts first
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -52,6 +71,9 @@ struct Analyze {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// A data directory that no server uses, in the place of a server; its recent data are written as parts first
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -69,17 +91,109 @@ struct Dump {
 
 impl Tsdb {
     pub(crate) fn run(self) -> Result<(), Failure> {
+        let tenant = offline::tenant(self.tenant.as_deref())?;
         let remote = Remote::new(&self.url, self.tenant);
         match self.work {
-            Work::Analyze(analyze) => analyze.run(&remote),
+            Work::Analyze(analyze) => analyze.run(&remote, &tenant),
+            Work::List(list) => list.run(&remote),
+            Work::CreateBlocksFrom(import) => import.run(&tenant),
             Work::Dump(dump) => dump.run(&remote, false),
             Work::DumpOpenmetrics(dump) => dump.run(&remote, true),
         }
     }
 }
 
-impl Analyze {
+impl List {
     fn run(&self, remote: &Remote) -> Result<(), Failure> {
+        let parts = match &self.data_dir {
+            Some(dir) => offline::parts(dir)?,
+            None => parts_of(&remote.get("/api/v1/status/tsdb/blocks", &[])?),
+        };
+        let mut rows = Vec::new();
+        for part in parts {
+            let (min, max) = (part.min_ms, part.max_ms);
+            let span = max.saturating_sub(min);
+            let samples = part.samples.to_string();
+            let (id, level) = (part.id, part.level.to_string());
+            rows.push(if self.human_readable {
+                let [min, max] = [min, max].map(utc);
+                let span = kenning_promql::format_duration(span);
+                vec![id, min, max, span, samples, level, size(part.bytes)]
+            } else {
+                let bytes = part.bytes.to_string();
+                vec![id, min.to_string(), max.to_string(), span.to_string(), samples, level, bytes]
+            });
+        }
+        let head = ["BLOCK", "MIN TIME", "MAX TIME", "DURATION", "NUM SAMPLES", "LEVEL", "SIZE"];
+        table::print(&head, &rows);
+        Ok(())
+    }
+}
+
+/// The parts in a server's answer.
+fn parts_of(answer: &Value) -> Vec<offline::Part> {
+    let list = answer.pointer("/data/blocks").and_then(Value::as_array).into_iter().flatten();
+    let part = |block: &Value| {
+        let count = |pointer: &str| block.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+        let time = |name: &str| block.get(name).and_then(Value::as_i64).unwrap_or(0);
+        offline::Part {
+            id: block.get("ulid").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            min_ms: time("minTime"),
+            max_ms: time("maxTime"),
+            samples: count("/stats/numSamples"),
+            level: count("/compaction/level"),
+            bytes: count("/stats/numBytes"),
+        }
+    };
+    list.map(part).collect()
+}
+
+/// Milliseconds since 1970 as a date and a time of day; the number itself where no calendar has it.
+fn utc(ms: i64) -> String {
+    let at = chrono::DateTime::from_timestamp_millis(ms);
+    at.map_or_else(|| ms.to_string(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// Bytes with a binary unit, as promtool writes them.
+fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let place = bytes.max(1).ilog2() as usize / 10;
+    let value = bytes as f64 / 1024f64.powi(place as i32);
+    let text = format!("{value:.3}");
+    format!("{}{}", text.trim_end_matches('0').trim_end_matches('.'), units.get(place).unwrap_or(&"EiB"))
+}
+
+/// Nanoseconds of a time given in seconds.
+fn nanos(seconds: Option<&str>) -> Result<Option<i64>, Failure> {
+    let read = |text: &str| {
+        let value: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds since 1970"))?;
+        Ok::<_, Failure>((value * 1e9) as i64)
+    };
+    seconds.map(read).transpose()
+}
+
+impl Analyze {
+    fn run(&self, remote: &Remote, tenant: &TenantId) -> Result<(), Failure> {
+        let (series, alive) = match &self.data_dir {
+            Some(dir) => {
+                let time = (nanos(self.start.as_deref())?, nanos(self.end.as_deref())?);
+                let limit = SERIES_MAX.parse()?;
+                let (all, alive) = offline::series(dir, tenant, &self.selector, time, limit)?;
+                (all.iter().map(pairs_of).collect(), alive.iter().map(pairs_of).collect())
+            }
+            None => self.ask(remote)?,
+        };
+        let counts = Counts::of(&series, &alive);
+        if self.json {
+            counts.print_json(self.limit)
+        } else {
+            counts.print(self.limit)
+        }
+        Ok(())
+    }
+
+    /// All series of a server and those that have a value at the end.
+    fn ask(&self, remote: &Remote) -> Result<(Vec<Labels>, Vec<Labels>), Failure> {
         let mut parameters = vec![("match[]", self.selector.as_str()), ("limit", SERIES_MAX)];
         parameters.extend(self.start.as_deref().map(|start| ("start", start)));
         parameters.extend(self.end.as_deref().map(|end| ("end", end)));
@@ -89,14 +203,12 @@ impl Analyze {
         let mut instant = vec![("query", self.selector.as_str())];
         instant.extend(self.end.as_deref().map(|end| ("time", end)));
         let alive = remote.get("/api/v1/query", &instant).map(|answer| alive_series(&answer));
-        let counts = Counts::of(&series, &alive.unwrap_or_default());
-        if self.json {
-            counts.print_json(self.limit)
-        } else {
-            counts.print(self.limit)
-        }
-        Ok(())
+        Ok((series, alive.unwrap_or_default()))
     }
+}
+
+fn pairs_of(labels: &LabelSet) -> Labels {
+    labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// A series' labels, sorted by name.
@@ -280,6 +392,17 @@ mod tests {
             first,
             ["1 __name__=x", "1 __name__", "2 __name__=up", "3 __name__", "2 __name__", "2 up"]
         );
+    }
+
+    #[test]
+    fn sizes_and_times_for_people() {
+        for (bytes, text) in
+            [(0, "0B"), (1023, "1023B"), (1024, "1KiB"), (1_572_864, "1.5MiB"), (5 << 40, "5TiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+        assert_eq!(utc(1_700_000_000_123), "2023-11-14 22:13:20 UTC");
+        assert_eq!(utc(i64::MAX), i64::MAX.to_string());
     }
 
     #[test]

@@ -20,6 +20,12 @@ pub trait Store: Send + Sync + 'static {
     /// After an error nothing of the group is visible; the same group may be offered again.
     fn write(&self, group: &[Write]) -> Result<(), WriteError>;
 
+    /// As [`Store::write`], and tells for each write, by position, how many of its samples were left out because their
+    /// series has another value at their time, as far as the store sees that at once. A list that ends early tells of none.
+    fn write_told(&self, group: &[Write]) -> Result<Vec<u64>, WriteError> {
+        self.write(group).map(|()| Vec::new())
+    }
+
     /// The greatest id ever written; new ids go on from here after a restart.
     fn last_batch_id(&self) -> BatchId;
 

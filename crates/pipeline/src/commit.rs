@@ -167,18 +167,19 @@ impl Committer {
     fn commit(&mut self, jobs: Vec<Job>, bytes: usize) {
         let (mut writes, mut waiters) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
         for Job { tenant, batch, beside, done } in jobs {
-            let id = self.new_id();
+            let (id, place) = (self.new_id(), writes.len());
             writes.push(Write { id, tenant, batch });
             writes.extend(beside.map(|(tenant, batch)| Write { id, tenant, batch }));
-            waiters.push(done);
+            waiters.push((place, done));
         }
         let started = self.clock.steady();
-        let written = self.store.write(&writes);
+        let written = self.store.write_told(&writes);
         self.count(writes.len(), bytes, self.clock.steady().saturating_sub(started), written.is_ok());
         self.queue.release(bytes);
         self.stats.queue_bytes.set(self.queue.bytes() as u64);
-        for waiter in waiters {
-            let outcome = written.as_ref().copied().map_err(Refusal::of_write);
+        for (place, waiter) in waiters {
+            let told = written.as_ref().map(|told| told.get(place).copied().unwrap_or(0));
+            let outcome = told.map_err(Refusal::of_write);
             // A receiver that went away has lost interest, not the data.
             let _ = waiter.send(outcome);
         }

@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use kenning_model::{Batch, LogBatch, MetricBatch, Millis, Nanos, Rejected, Signal, TenantId, WriteError};
+use kenning_model::{
+    Batch, LogBatch, MetricBatch, Millis, Nanos, Reason, Rejected, Signal, TenantId, WriteError,
+};
 use kenning_stdx::clock::Clock;
 use kenning_stdx::random::Random;
 use tokio::sync::oneshot;
@@ -43,6 +45,22 @@ pub struct Receipt {
     pub metrics: MetricCounts,
     /// Items left out, by the decoder or by a limit.
     pub rejected: Rejected,
+}
+
+impl Receipt {
+    /// Samples that came to the time of another value of their series; the first one stays. Definition: Prometheus
+    /// `ErrDuplicateSampleForTimestamp`.
+    fn leave_out(&mut self, conflicts: u64) {
+        if conflicts == 0 {
+            return;
+        }
+        self.stored = self.stored.saturating_sub(conflicts);
+        self.metrics.samples = self.metrics.samples.saturating_sub(conflicts);
+        self.rejected.add(Reason::DuplicateSample, conflicts, || {
+            "duplicate sample for timestamp: its series has another value at that time; overrides are not allowed"
+                .to_owned()
+        });
+    }
 }
 
 /// Items of a metric batch by kind, which remote write 2.0 must tell its sender.
@@ -186,7 +204,8 @@ pub(crate) struct Job {
     pub batch: Batch,
     /// Committed as one unit with the batch.
     pub beside: Option<(TenantId, Batch)>,
-    pub done: oneshot::Sender<Result<(), Refusal>>,
+    /// Hears how many samples met another value at their time.
+    pub done: oneshot::Sender<Result<u64, Refusal>>,
 }
 
 /// A sender that repeats itself: what is remembered of its last batch, so that the same series are not held against the
@@ -255,7 +274,7 @@ fn offered_row(rows: Option<&[u32]>, row: usize) -> usize {
 
 enum TicketState {
     NothingToStore,
-    Waiting(oneshot::Receiver<Result<(), Refusal>>),
+    Waiting(oneshot::Receiver<Result<u64, Refusal>>),
 }
 
 impl Intake {
@@ -459,16 +478,17 @@ impl fmt::Debug for Intake {
 
 impl Ticket {
     /// Waits for the commit. Dropping the future does not take the batch back.
-    pub async fn wait(self) -> Result<Receipt, Refusal> {
+    pub async fn wait(mut self) -> Result<Receipt, Refusal> {
         let outcome = match self.state {
-            TicketState::NothingToStore => Ok(()),
+            TicketState::NothingToStore => Ok(0),
             TicketState::Waiting(done) => {
                 // A sender dropped without a word means the committer died: nothing was proven durable.
                 done.await.unwrap_or_else(|_| Err(Refusal::unavailable("the committer stopped")))
             }
         };
         match outcome {
-            Ok(()) => {
+            Ok(conflicts) => {
+                self.receipt.leave_out(conflicts);
                 self.shared.count_receipt(&self.account, self.signal, &self.receipt);
                 self.shared.count_dropped(&self.account, self.signal, &self.aftermath);
                 self.aftermath.run();

@@ -160,7 +160,13 @@ fn arithmetic(expr: &DurationExpr, wrapped: bool) -> Value {
         })
     };
     match expr {
-        DurationExpr::Paren(inner, _) => arithmetic(inner, true),
+        // Of a literal in parentheses Prometheus makes a sum without a left side.
+        DurationExpr::Paren(inner, _) => match &**inner {
+            DurationExpr::Number(_) => json!({
+                "_type": "DurationExpr", "Op": {"_id": "ADD"}, "Wrapped": true, "RHS": arithmetic(inner, false),
+            }),
+            inner => arithmetic(inner, true),
+        },
         DurationExpr::Number(e) => json!({
             "_type": "NumberLiteral", "Val": number(e.value), "Duration": e.is_duration,
             "PosRange": {"_type": "posrange.PositionRange", "Start": e.span.start, "End": e.span.end},
@@ -199,6 +205,7 @@ fn lacks(expected: &Value, found: &Value, path: &str) -> Option<String> {
             pairs.into_iter().find_map(|(i, (e, f))| lacks(e, f, &format!("{path}[{i}]")))
         }
         (Value::Number(expected), Value::Number(found)) if expected.as_f64() == found.as_f64() => None,
+        (Value::Number(expected), Value::Null) if expected.as_f64() == Some(0.0) => None,
         _ if expected == found => None,
         _ => Some(format!("{path}: {found} instead of {expected}")),
     }
@@ -245,7 +252,7 @@ fn series_are_described_as_in_prometheus() {
     for case in suites.iter().flat_map(|suite| suite["cases"].as_array().into_iter().flatten()) {
         let Some(input) = case["input"].as_str().filter(|_| case["expected"].is_null()) else { continue };
         total += 1;
-        let fails = case["fail"] == true;
+        let fails = case["fail"] == true || !case["expectedError"].is_null();
         let parsed = parse_series_description(input);
         let problem = match (&parsed, fails) {
             (Ok(found), true) => Some(format!("accepted as {found:?}")),

@@ -72,6 +72,22 @@ impl Labels for ByJob {
     }
 }
 
+/// Labels `job` and `mechanism`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ByMechanism {
+    /// The job.
+    pub job: Arc<str>,
+    /// The key of its discovery, such as `dns_sd_configs`.
+    pub mechanism: &'static str,
+}
+
+impl Labels for ByMechanism {
+    const NAMES: &'static [&'static str] = &["job", "mechanism"];
+    fn values(&self) -> Vec<String> {
+        vec![self.job.to_string(), self.mechanism.to_owned()]
+    }
+}
+
 /// The receivers' metrics. Cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Stats {
@@ -89,6 +105,8 @@ pub struct Stats {
     pub seconds: Arc<Metric<ByProtocol, Histogram>>,
     /// Targets that discovery found and that cannot be scraped as they are.
     pub targets_refused: Arc<Metric<ByJob, Counter>>,
+    /// Looks of a discovery that failed; what was found before holds.
+    pub discovery_failures: Arc<Metric<ByMechanism, Counter>>,
     /// Messages and datagrams that were not stored, by cause.
     pub discarded: Arc<Metric<ByEnd, Counter>>,
     /// Messages that were kept although something about them was odd, by what it was.
@@ -130,6 +148,11 @@ impl Stats {
                 declare("kenning_receive_seconds", "Time from the head of a push to its reply", "seconds"),
                 SECONDS,
             ),
+            discovery_failures: registry.counter(declare(
+                "kenning_scrape_discovery_failures_total",
+                "Looks of a discovery that failed, so that the targets found before go on",
+                "",
+            )),
             targets_refused: registry.counter(declare(
                 "kenning_scrape_targets_refused_total",
                 "Targets found whose labels after relabelling do not make a target, each time they were found",

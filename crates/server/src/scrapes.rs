@@ -1,16 +1,17 @@
 //! The scraper as the API sees it, and its configuration when it changes.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kenning_api::{ScrapeTarget, Scraping, TargetMetadata};
+use kenning_api::{LoadedConfig, ScrapeTarget, Scraping, TargetMetadata};
 use kenning_model::LabelSet;
 use kenning_promconfig::{ScrapeConfig, units};
 use kenning_receivers::scrape::{Control, Health};
 use kenning_receivers::serve::Stop;
+use kenning_stdx::clock::Clock;
 use kenning_stdx::files::{Files, RealFiles};
 
-use crate::settings::{Settings, prometheus_jobs};
+use crate::settings::{Settings, prometheus_yml};
 
 /// Time between looks at `prometheus.config`.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(15);
@@ -19,25 +20,36 @@ const FILE_BYTES_MAX: usize = 16 << 20;
 
 /// Every job of the settings; the error names each mistake.
 pub(crate) fn jobs(settings: &Settings) -> Result<Vec<ScrapeConfig>, String> {
-    all_jobs(&settings.scrape, &settings.prometheus_config)
+    read(&settings.scrape, &settings.prometheus_config).map(|read| read.jobs)
 }
 
-fn all_jobs(own: &[ScrapeConfig], path: &str) -> Result<Vec<ScrapeConfig>, String> {
-    let mut jobs = own.to_vec();
+/// What the settings and their `prometheus.yml` say together.
+#[derive(Default)]
+struct Read {
+    jobs: Vec<ScrapeConfig>,
+    external_labels: Vec<(String, String)>,
+    /// The `prometheus.yml` as it may be shown, when there is one.
+    shown: Option<String>,
+}
+
+fn read(own: &[ScrapeConfig], path: &str) -> Result<Read, String> {
+    let mut read = Read { jobs: own.to_vec(), ..Read::default() };
     if !path.is_empty() {
-        let read = prometheus_jobs(path, &RealFiles);
-        let (more, unused) = read.map_err(|problems| format!("{path}: {}", problems.join("; ")))?;
-        if !unused.is_empty() {
-            tracing::info!(file = path, sections = unused.join(", "), "sections are read and not used");
+        let file = prometheus_yml(path, &RealFiles);
+        let file = file.map_err(|problems| format!("{path}: {}", problems.join("; ")))?;
+        if !file.unused.is_empty() {
+            tracing::info!(file = path, sections = file.unused.join(", "), "sections are read and not used");
         }
-        jobs.extend(more);
+        read.jobs.extend(file.jobs);
+        read.external_labels = file.external_labels;
+        read.shown = Some(file.shown);
     }
-    for (place, job) in jobs.iter().enumerate() {
-        if jobs.iter().take(place).any(|known| known.job_name == job.job_name) {
+    for (place, job) in read.jobs.iter().enumerate() {
+        if read.jobs.iter().take(place).any(|known| known.job_name == job.job_name) {
             return Err(format!("found multiple scrape configs with job name {:?}", job.job_name));
         }
     }
-    Ok(jobs)
+    Ok(read)
 }
 
 /// What is scraped, and how to change it.
@@ -45,15 +57,44 @@ pub(crate) struct ScrapeControl {
     own: Vec<ScrapeConfig>,
     path: String,
     control: Control,
+    clock: Arc<dyn Clock>,
     /// The file as it was read last.
     text: Mutex<Vec<u8>>,
+    loaded: Mutex<LoadedConfig>,
 }
 
 impl ScrapeControl {
-    pub fn new(settings: &Settings, control: Control) -> Self {
+    pub fn new(settings: &Settings, control: Control, clock: Arc<dyn Clock>) -> Self {
         let (own, path) = (settings.scrape.clone(), settings.prometheus_config.clone());
         let text = Mutex::new(RealFiles.read(&path, FILE_BYTES_MAX).unwrap_or_default());
-        Self { own, path, control, text }
+        let control = Self { own, path, control, clock, text, loaded: Mutex::default() };
+        // What is scraped from the start was read a moment ago by the same rules.
+        let found = read(&control.own, &control.path);
+        control.note(found.unwrap_or_default());
+        control
+    }
+
+    fn note(&self, read: Read) {
+        *self.loaded() = LoadedConfig {
+            yaml: read.shown,
+            external_labels: read.external_labels,
+            at_ms: self.clock.unix_nanos() / 1_000_000,
+            failed: false,
+        };
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, LoadedConfig> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the configuration again and says in the log how that went.
+    pub fn reload_told(&self) {
+        match self.reload() {
+            Ok(()) => tracing::info!(file = self.path, "the scrape configuration was read again"),
+            Err(problem) => {
+                tracing::error!(file = self.path, problem, "the new scrape configuration is not used");
+            }
+        }
     }
 
     /// True when the file is another than the one read last; remembers it.
@@ -66,27 +107,42 @@ impl ScrapeControl {
     }
 }
 
-/// Reads the file again when it changes, until `stop`.
-pub(crate) async fn watch(scraping: std::sync::Arc<ScrapeControl>, mut stop: Stop) {
-    if scraping.path.is_empty() {
-        return;
-    }
+/// Reads the file again when it changes and when the process gets SIGHUP, until `stop`.
+pub(crate) async fn watch(scraping: Arc<ScrapeControl>, mut stop: Stop) {
+    let kind = tokio::signal::unix::SignalKind::hangup();
+    let mut hangups = match tokio::signal::unix::signal(kind) {
+        Ok(hangups) => Some(hangups),
+        Err(error) => {
+            tracing::warn!(%error, "SIGHUP cannot be waited for; POST /-/reload works");
+            None
+        }
+    };
+    let has_file = !scraping.path.is_empty();
     loop {
-        tokio::select! {
+        let hangup = async {
+            let told = match &mut hangups {
+                Some(hangups) => hangups.recv().await,
+                None => None,
+            };
+            if told.is_none() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let told = tokio::select! {
             () = stop.wait() => return,
-            () = tokio::time::sleep(LOOKED_AT_EVERY) => {}
-        }
+            () = hangup => true,
+            () = tokio::time::sleep(LOOKED_AT_EVERY), if has_file => false,
+        };
         let looked_at = scraping.clone();
-        let look = tokio::task::spawn_blocking(move || looked_at.changed().then(|| looked_at.reload()));
-        match look.await {
-            Ok(Some(Ok(()))) => {
-                tracing::info!(file = scraping.path, "the scrape configuration was read again")
+        let look = move || {
+            // Even when told: what was read now is no change any more.
+            let changed = looked_at.changed();
+            if told || changed {
+                looked_at.reload_told();
             }
-            Ok(Some(Err(problem))) => {
-                tracing::error!(file = scraping.path, problem, "the new scrape configuration is not used");
-            }
-            Ok(None) | Err(_) => {}
-        }
+        };
+        // A panic there was told by the panic hook, and the next look is another try.
+        let _ = tokio::task::spawn_blocking(look).await;
     }
 }
 
@@ -132,7 +188,24 @@ impl Scraping for ScrapeControl {
     }
 
     fn reload(&self) -> Result<(), String> {
-        let jobs = all_jobs(&self.own, &self.path)?;
-        self.control.reload(jobs).map_err(|problems| problems.join("; "))
+        let used = read(&self.own, &self.path).and_then(|mut read| {
+            let jobs = std::mem::take(&mut read.jobs);
+            self.control.reload(jobs).map_err(|problems| problems.join("; "))?;
+            Ok(read)
+        });
+        match used {
+            Ok(read) => {
+                self.note(read);
+                Ok(())
+            }
+            Err(problem) => {
+                self.loaded().failed = true;
+                Err(problem)
+            }
+        }
+    }
+
+    fn loaded(&self) -> LoadedConfig {
+        ScrapeControl::loaded(self).clone()
     }
 }

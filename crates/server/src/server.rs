@@ -204,7 +204,7 @@ impl Running {
 
         let rim = Rim::new(&settings, &pipeline.intake(), &registry, &clock)?;
         let tailing = log_files::context(&settings, &store, pipeline.intake(), &registry)?;
-        let scraping = Arc::new(ScrapeControl::new(&settings, rim.scraper.control()));
+        let scraping = Arc::new(ScrapeControl::new(&settings, rim.scraper.control(), Arc::clone(&clock)));
         let store_metrics = Arc::new(StoreMetrics::new(&registry));
         let readiness = Arc::new(Readiness::default());
         let app = App::new(Api::new(ApiParts {

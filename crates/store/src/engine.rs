@@ -279,14 +279,17 @@ impl Engine {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes batches visible.
-    pub(crate) fn apply<'a>(&self, batches: impl Iterator<Item = (&'a TenantId, &'a Batch, &'a [u32])>) {
+    /// Makes batches visible; gives for each the number of samples whose time was taken by another value.
+    pub(crate) fn apply<'a>(
+        &self,
+        batches: impl Iterator<Item = (&'a TenantId, &'a Batch, &'a [u32])>,
+    ) -> Vec<u64> {
         let now = self.clock.steady();
         let mut state = self.write_state();
-        for (tenant, batch, numbers) in batches {
-            state.active.add(tenant, batch, numbers);
-        }
+        let conflicts =
+            batches.map(|(tenant, batch, numbers)| state.active.add(tenant, batch, numbers)).collect();
         state.active_since.get_or_insert(now);
+        conflicts
     }
 
     /// Bytes of the active heads and of those being flushed.
@@ -310,8 +313,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Appends to the log and applies, under the writer's lock.
-    fn commit(&self, group: &[Write]) -> Result<(), AppendError> {
+    /// Appends to the log and applies, under the writer's lock. Gives conflicts by position in the group.
+    fn commit(&self, group: &[Write]) -> Result<Vec<u64>, AppendError> {
         let mut writer = lock(&self.writer);
         let (mut last, mut unit) = (writer.last, None);
         let fresh: Vec<&Write> = group
@@ -323,7 +326,9 @@ impl Engine {
                 is_new
             })
             .collect();
-        let Some(first) = fresh.first() else { return Ok(()) };
+        let Some(first) = fresh.first() else { return Ok(Vec::new()) };
+        // Ids rise, so what was written before stands in front.
+        let repeated = group.len() - fresh.len();
         let epoch = *writer.epoch.first.get_or_insert(first.id.0);
         let mark = writer.epoch.mark;
         let numbers: Vec<Numbers> = {
@@ -357,10 +362,13 @@ impl Engine {
         }
         appended?;
         let applied = fresh.iter().zip(&numbers);
-        self.apply(applied.map(|(write, numbers)| (&write.tenant, &write.batch, numbers.series.as_slice())));
+        let applied =
+            applied.map(|(write, numbers)| (&write.tenant, &write.batch, numbers.series.as_slice()));
+        let mut conflicts = vec![0; repeated];
+        conflicts.extend(self.apply(applied));
         writer.last = last;
         self.last.store(last, Ordering::Release);
-        Ok(())
+        Ok(conflicts)
     }
 
     fn observe_commit(&self, started: Duration, done: bool) {
@@ -509,6 +517,10 @@ fn write_error(error: AppendError) -> WriteError {
 
 impl Store for Engine {
     fn write(&self, group: &[Write]) -> Result<(), WriteError> {
+        self.write_told(group).map(drop)
+    }
+
+    fn write_told(&self, group: &[Write]) -> Result<Vec<u64>, WriteError> {
         self.make_room(group.iter().map(|write| write.batch.heap_bytes()).sum())?;
         match self.commit(group) {
             Err(AppendError::Full { .. }) => {

@@ -66,9 +66,14 @@ impl Heads {
         self.change(tenant, |head| head.metrics.resolve(sets))
     }
 
-    /// Takes a batch; `numbers` are those of its series.
-    pub(crate) fn add(&mut self, tenant: &TenantId, batch: &Batch, numbers: &[u32]) {
-        self.change(tenant, |head| head.add(batch, numbers));
+    /// Takes a batch; `numbers` are those of its series. Gives the number of samples whose time was taken by another
+    /// value.
+    pub(crate) fn add(&mut self, tenant: &TenantId, batch: &Batch, numbers: &[u32]) -> u64 {
+        self.change(tenant, |head| {
+            let before = head.metrics.conflicts();
+            head.add(batch, numbers);
+            head.metrics.conflicts() - before
+        })
     }
 
     fn change<T: Default>(&mut self, tenant: &TenantId, change: impl FnOnce(&mut TenantHead) -> T) -> T {

@@ -53,7 +53,7 @@ fn lines_of(batch: &MetricBatch) -> Vec<String> {
     lines
 }
 
-/// The labels of an entry, without the type and unit labels of an experimental feature.
+/// The labels of an entry, with an experimental feature that adds type and unit off.
 fn labels_of(value: &Value) -> LabelSet {
     let plain = match (value["_call"].as_str(), &value["args"]) {
         (Some("typeAndUnitLabels"), args) => &args[2],
@@ -61,13 +61,18 @@ fn labels_of(value: &Value) -> LabelSet {
         _ => value,
     };
     let pairs = plain.as_object().expect("labels");
-    let own = pairs.iter().filter(|(name, _)| *name != "__type__" && *name != "__unit__");
-    LabelSet::from_pairs(own.map(|(name, value)| (name, value.as_str().expect("a label's value"))))
+    let text = |value: &Value| match value["_id"].as_str() {
+        Some(kind) => kind.trim_start_matches("model.MetricType").to_lowercase(),
+        None => value.as_str().expect("a label's value").to_owned(),
+    };
+    LabelSet::from_pairs(pairs.iter().map(|(name, value)| (name, text(value))))
 }
 
 fn float(value: &Value) -> f64 {
     match value {
-        Value::Null => f64::NAN,
+        // A number that is left out is zero; the calls make one of the bits of a NaN.
+        Value::Null => 0.0,
+        Value::Object(_) => f64::NAN,
         Value::String(text) => text.parse().expect("a number"),
         other => other.as_f64().expect("a number"),
     }

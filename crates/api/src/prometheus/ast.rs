@@ -165,6 +165,10 @@ fn write_duration(json: &mut Json, key: &str, expression: &str, spec: Option<&Du
 
 fn write_arithmetic(json: &mut Json, expr: &DurationExpr, wrapped: bool) {
     match expr {
+        // Of a literal in parentheses Prometheus makes a sum without a left side.
+        DurationExpr::Paren(inner, _) if matches!(**inner, DurationExpr::Number(_)) => {
+            write_operation(json, "+", None, Some(inner), true);
+        }
         DurationExpr::Paren(inner, _) => write_arithmetic(json, inner, true),
         DurationExpr::Number(NumberLiteral { value, is_duration, .. }) => json.object(|json| {
             json.key("type").text("numberLiteral");
@@ -269,6 +273,8 @@ mod tests {
         check("foo > bool 1", "/matching", Value::Null);
         check("foo > bool 1", "/bool", json!(true));
         check("foo[5m:1m]", "/step", json!(60_000));
+        check("foo[(5m)]", "/rangeExpr/op", json!("+"));
+        check("foo[(5m)]", "/rangeExpr/wrapped", json!(true));
         check(
             "foo[(2*5m)]",
             "/rangeExpr",

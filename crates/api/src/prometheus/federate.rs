@@ -47,7 +47,7 @@ async fn answer(asked: Asked) -> Result<Response, ApiError> {
     let job = move |store: &dyn Store, context: &QueryContext| latest(store, context, time, selectors);
     let mut found = asked.api.run(asked.tenant.clone(), "", job).await?;
     found.sort_by(|a, b| a.labels.metric_name().cmp(b.labels.metric_name()));
-    let mut external = asked.api.web.external_labels.clone();
+    let mut external = asked.api.external_labels();
     if !external.iter().any(|(name, _)| name == "instance") {
         external.push(("instance".to_owned(), String::new()));
     }

@@ -37,7 +37,7 @@ async fn answer(call: Call) -> Result<Response, ApiError> {
     let plain = decompress(Encoding::Snappy, &body, REQUEST_LEN_MAX).map_err(wrong)?;
     let request = decode_read_request(&plain).map_err(wrong)?;
     let form = request.form().map_err(wrong)?;
-    let external = api.web.external_labels.clone();
+    let external = api.external_labels();
     let scans = scans_of(&request, &external).map_err(ApiError::bad_request)?;
     let samples_max = api.limits.samples_max;
     let job = move |store: &dyn Store, context: &QueryContext| match form {

@@ -28,14 +28,16 @@ pub(super) async fn buildinfo(asked: Asked) -> Result<Data, ApiError> {
 
 pub(super) async fn runtimeinfo(asked: Asked) -> Result<Data, ApiError> {
     let ingest = (asked.api.ingest)();
+    let loaded = asked.api.scraping.loaded();
+    let started_ms = asked.api.started_at.saturating_mul(1000);
     Ok(Data::new(|json| {
         json.object(|json| {
             json.key("startTime").text(&rfc3339_ms(asked.api.started_at.saturating_mul(1000)));
             json.key("CWD").text("");
             json.key("hostname").text("");
             json.key("serverTime").text(&rfc3339_ms(asked.api.now_ms()));
-            json.key("reloadConfigSuccess").bool(true);
-            json.key("lastConfigTime").text(&rfc3339_ms(asked.api.started_at.saturating_mul(1000)));
+            json.key("reloadConfigSuccess").bool(!loaded.failed);
+            json.key("lastConfigTime").text(&rfc3339_ms(loaded.at_ms.max(started_ms)));
             json.key("corruptionCount").int(0);
             json.key("goroutineCount").int(0);
             json.key("GOMAXPROCS").int(cores() as i64);
@@ -52,8 +54,10 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// The `prometheus.yml` in force without its secrets; without such a file, the server's own settings.
 pub(super) async fn config(asked: Asked) -> Result<Data, ApiError> {
-    Ok(Data::new(|json| json.object(|json| json.key("yaml").text(&asked.api.config))))
+    let yaml = asked.api.scraping.loaded().yaml.unwrap_or_else(|| asked.api.config.clone());
+    Ok(Data::new(|json| json.object(|json| json.key("yaml").text(&yaml))))
 }
 
 /// No rules exist yet; the shape is what clients expect of a server without any, and what they ask for is checked.

@@ -1,7 +1,7 @@
 //! Text tables, and text from strangers made safe for a terminal.
 
 /// Prints rows under a head, columns as wide as they need to be.
-pub(super) fn print(head: &[&str], rows: &[Vec<String>]) {
+pub(crate) fn print(head: &[&str], rows: &[Vec<String>]) {
     let widths: Vec<usize> = (0..head.len()).map(|column| width(head, rows, column)).collect();
     print_row(head.iter().map(|text| (*text).to_owned()), &widths);
     for row in rows {

@@ -238,6 +238,11 @@ impl<'a> Reader<'a> {
         if !self.accept("{{") {
             return self.unexpected("a histogram");
         }
+        // Blanks may stand between descriptors and before the end, not before the first.
+        let inside = self.rest.trim_start();
+        if inside.len() < self.rest.len() && !inside.starts_with("}}") {
+            return self.unexpected("a histogram description key, e.g. buckets:[5 10 7]");
+        }
         let mut built = Description::default();
         loop {
             self.skip_blank();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kenning_pipeline::telemetry::Counter;
 use kenning_promconfig::targets::{ADDRESS, TargetGroup};
 use kenning_promconfig::{
     Discovery, DnsDiscovery, DockerDiscovery, FileDiscovery, HttpDiscovery, target_groups,
@@ -14,6 +15,7 @@ use tokio::task::JoinSet;
 use super::client::{Client, Place};
 use super::dns::{Record, Resolver};
 use super::{ScrapeContext, docker, tls};
+use crate::stats::{ByMechanism, Stats};
 
 /// Most bytes of a file or an answer with targets.
 const TARGETS_BYTES_MAX: usize = 64 << 20;
@@ -28,14 +30,63 @@ pub(super) struct Found {
     pub groups: Vec<TargetGroup>,
 }
 
-/// Starts a mechanism.
+/// Counts the failures of a mechanism, and tells each kind of them once.
+struct Failures {
+    job: Arc<str>,
+    mechanism: &'static str,
+    counter: Arc<Counter>,
+    told: String,
+}
+
+impl Failures {
+    fn new(job: &str, mechanism: &'static str, stats: &Stats) -> Self {
+        let job: Arc<str> = job.into();
+        let counter = stats.discovery_failures.with(&ByMechanism { job: job.clone(), mechanism });
+        Self { job, mechanism, counter, told: String::new() }
+    }
+
+    fn failed(&mut self, error: &str) {
+        self.counter.increment();
+        if self.told != error {
+            tracing::warn!(job = &*self.job, mechanism = self.mechanism, error, "discovery failed");
+            self.told = error.to_owned();
+        }
+    }
+
+    fn worked(&mut self) {
+        self.told.clear();
+    }
+
+    /// The answer to a question that may take `refresh`; a failure is counted.
+    async fn ask<T>(
+        &mut self,
+        refresh: Duration,
+        answer: impl Future<Output = Result<T, String>>,
+    ) -> Option<T> {
+        let answered = tokio::time::timeout(refresh, answer).await;
+        match answered.unwrap_or_else(|_| Err(format!("no answer within {refresh:?}"))) {
+            Ok(found) => {
+                self.worked();
+                Some(found)
+            }
+            Err(error) => {
+                self.failed(&error);
+                None
+            }
+        }
+    }
+}
+
+/// Starts a mechanism of a job.
 pub(super) fn start(
+    job: &str,
     place: usize,
     mechanism: &Discovery,
     context: &ScrapeContext,
     sender: Sender<Found>,
     tasks: &mut JoinSet<()>,
 ) {
+    let failures = Failures::new(job, mechanism.key(), &context.stats);
     match mechanism {
         Discovery::Static(groups) => {
             let groups = groups.iter().map(TargetGroup::from).collect();
@@ -47,16 +98,16 @@ pub(super) fn start(
             });
         }
         Discovery::File(file) => {
-            tasks.spawn(watch_files(place, file.clone(), context.files.clone(), sender));
+            tasks.spawn(watch_files(place, file.clone(), context.files.clone(), failures, sender));
         }
         Discovery::Http(http) => {
-            tasks.spawn(ask_server(place, http.clone(), context.clone(), sender));
+            tasks.spawn(ask_server(place, http.clone(), context.clone(), failures, sender));
         }
         Discovery::Dns(dns) => {
-            tasks.spawn(ask_dns(place, dns.clone(), context.clone(), sender));
+            tasks.spawn(ask_dns(place, dns.clone(), context.clone(), failures, sender));
         }
         Discovery::Docker(docker) => {
-            tasks.spawn(ask_docker(place, docker.clone(), context.clone(), sender));
+            tasks.spawn(ask_docker(place, docker.clone(), context.clone(), failures, sender));
         }
         // Refused before a pool starts.
         Discovery::Foreign(_) => {}
@@ -77,14 +128,24 @@ async fn tell(
     sender.send(Found { place, groups }).await.is_ok()
 }
 
-async fn watch_files(place: usize, config: FileDiscovery, files: Arc<dyn Files>, sender: Sender<Found>) {
+async fn watch_files(
+    place: usize,
+    config: FileDiscovery,
+    files: Arc<dyn Files>,
+    mut failures: Failures,
+    sender: Sender<Found>,
+) {
     let mut last = None;
     let mut known = Vec::new();
     loop {
         let (looked_at, wanted, before) = (files.clone(), config.files.clone(), known.clone());
         let read = tokio::task::spawn_blocking(move || read_files(&*looked_at, &wanted, &before)).await;
-        if let Ok(read) = read {
+        if let Ok((read, failed)) = read {
             known = read;
+            match failed {
+                Some(error) => failures.failed(&error),
+                None => failures.worked(),
+            }
         }
         let groups = known.iter().flat_map(|(_, groups)| groups.clone()).collect();
         if !tell(place, &mut last, groups, &sender).await {
@@ -96,22 +157,22 @@ async fn watch_files(place: usize, config: FileDiscovery, files: Arc<dyn Files>,
 
 type ByFile = Vec<(String, Vec<TargetGroup>)>;
 
-/// The groups of every file; a file that does not read keeps what it said before.
-fn read_files(files: &dyn Files, patterns: &[String], before: &ByFile) -> ByFile {
-    let mut read = ByFile::new();
+/// The groups of every file; a file that does not read keeps what it said before, and the first such is told.
+fn read_files(files: &dyn Files, patterns: &[String], before: &ByFile) -> (ByFile, Option<String>) {
+    let (mut read, mut failed) = (ByFile::new(), None);
     for path in patterns.iter().flat_map(|pattern| files.glob(pattern)) {
         let text = files.read(&path, TARGETS_BYTES_MAX).map_err(|error| error.to_string());
         let groups = match text.and_then(|text| target_groups(&text)) {
             Ok(groups) => groups.iter().map(|group| from_file(group, &path)).collect(),
-            Err(_) => before
-                .iter()
-                .find(|(known, _)| *known == path)
-                .map(|(_, groups)| groups.clone())
-                .unwrap_or_default(),
+            Err(error) => {
+                failed.get_or_insert_with(|| format!("{path}: {error}"));
+                let known = before.iter().find(|(known, _)| *known == path);
+                known.map(|(_, groups)| groups.clone()).unwrap_or_default()
+            }
         };
         read.push((path, groups));
     }
-    read
+    (read, failed)
 }
 
 fn from_file(group: &kenning_promconfig::StaticGroup, path: &str) -> TargetGroup {
@@ -120,14 +181,19 @@ fn from_file(group: &kenning_promconfig::StaticGroup, path: &str) -> TargetGroup
     group
 }
 
-async fn ask_server(place: usize, config: HttpDiscovery, context: ScrapeContext, sender: Sender<Found>) {
+async fn ask_server(
+    place: usize,
+    config: HttpDiscovery,
+    context: ScrapeContext,
+    mut failures: Failures,
+    sender: Sender<Found>,
+) {
     let tls = tls::Cache::new(config.client.tls.clone());
     let mut client = Client::new(context.net.clone(), context.files.clone(), context.budget.clone(), tls);
     let mut last = None;
     loop {
-        let answered = tokio::time::timeout(config.refresh, ask(&mut client, &config)).await;
         // Without an answer the last one holds.
-        if let Ok(Ok(groups)) = answered
+        if let Some(groups) = failures.ask(config.refresh, ask(&mut client, &config)).await
             && !tell(place, &mut last, groups, &sender).await
         {
             return;
@@ -136,14 +202,24 @@ async fn ask_server(place: usize, config: HttpDiscovery, context: ScrapeContext,
     }
 }
 
-async fn ask_dns(place: usize, config: DnsDiscovery, context: ScrapeContext, sender: Sender<Found>) {
+async fn ask_dns(
+    place: usize,
+    config: DnsDiscovery,
+    context: ScrapeContext,
+    mut failures: Failures,
+    sender: Sender<Found>,
+) {
     let mut resolver = Resolver::new(context.net.clone(), context.files.clone());
     let (mut last, mut known) = (None, vec![TargetGroup::default(); config.names.len()]);
     loop {
         for (name, group) in config.names.iter().zip(&mut known) {
             // A name that could not be looked up keeps its targets.
-            if let Ok(records) = resolver.look_up(name, &config.record).await {
-                group.targets = records.iter().map(|record| from_record(name, record, config.port)).collect();
+            match resolver.look_up(name, &config.record).await {
+                Ok(records) => {
+                    group.targets =
+                        records.iter().map(|record| from_record(name, record, config.port)).collect();
+                }
+                Err(error) => failures.failed(&error),
             }
         }
         if !tell(place, &mut last, known.clone(), &sender).await {
@@ -170,14 +246,19 @@ fn from_record(name: &str, record: &Record, port: i64) -> Vec<(String, String)> 
     labels
 }
 
-async fn ask_docker(place: usize, config: DockerDiscovery, context: ScrapeContext, sender: Sender<Found>) {
+async fn ask_docker(
+    place: usize,
+    config: DockerDiscovery,
+    context: ScrapeContext,
+    mut failures: Failures,
+    sender: Sender<Found>,
+) {
     let tls = tls::Cache::new(config.client.tls.clone());
     let mut client = Client::new(context.net.clone(), context.files.clone(), context.budget.clone(), tls);
     let mut last = None;
     loop {
-        let answered = tokio::time::timeout(config.refresh, ask_daemon(&mut client, &config)).await;
         // Without an answer the last one holds.
-        if let Ok(Ok(group)) = answered
+        if let Some(group) = failures.ask(config.refresh, ask_daemon(&mut client, &config)).await
             && !tell(place, &mut last, vec![group], &sender).await
         {
             return;

@@ -54,7 +54,8 @@ impl Pool {
         let (sender, mut updates) = mpsc::channel(UPDATES_MAX);
         let mut discovery = JoinSet::new();
         for (place, mechanism) in self.config.discovery.iter().enumerate() {
-            discover::start(place, mechanism, &self.context, sender.clone(), &mut discovery);
+            let job = &self.config.job_name;
+            discover::start(job, place, mechanism, &self.context, sender.clone(), &mut discovery);
         }
         drop(sender);
         self.publish(Vec::new());

@@ -24,7 +24,7 @@ use kenning_stdx::files::RealFiles;
 
 pub use layer::{Layer, Mistake, Mistakes};
 pub use redact::RedactSettings;
-pub(crate) use scrape::prometheus_jobs;
+pub(crate) use scrape::prometheus_yml;
 pub use table::{Setting, TABLE};
 
 /// Everything the server needs to know before it starts.

@@ -1,7 +1,9 @@
 //! What is scraped: the sections `scrape_configs`, `scrape_config_files` and `global` of `kenning.yaml`, which are
 //! Prometheus's own, and a whole `prometheus.yml` beside it.
 
-use kenning_promconfig::{Config, Problem, ScrapeConfig, directory_of, load, load_sections, scrape_configs};
+use kenning_promconfig::{
+    Config, Problem, ScrapeConfig, directory_of, load, load_sections, scrape_configs, show,
+};
 use kenning_receivers::scrape::unsupported;
 use kenning_stdx::files::Files;
 
@@ -27,16 +29,30 @@ pub(super) fn jobs(
     if problems.is_empty() { Ok(jobs) } else { Err(problems) }
 }
 
-/// The jobs of a `prometheus.yml`, and the names of its sections that are read and not used.
-pub(crate) fn prometheus_jobs(
-    path: &str,
-    files: &dyn Files,
-) -> Result<(Vec<ScrapeConfig>, Vec<String>), Vec<String>> {
+/// What is taken of a `prometheus.yml`.
+#[derive(Debug, Default)]
+pub(crate) struct Prometheus {
+    /// Its jobs.
+    pub jobs: Vec<ScrapeConfig>,
+    /// The names of its sections that are read and not used.
+    pub unused: Vec<String>,
+    /// Labels for what leaves this server, variables of the environment put in.
+    pub external_labels: Vec<(String, String)>,
+    /// The file as it may be shown.
+    pub shown: String,
+}
+
+/// Reads a `prometheus.yml`.
+pub(crate) fn prometheus_yml(path: &str, files: &dyn Files) -> Result<Prometheus, Vec<String>> {
     let text = files.read(path, FILE_BYTES_MAX).map_err(|error| vec![format!("cannot be read: {error}")])?;
     let config =
         load(&text).map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let jobs = jobs(&config, path, files)?;
-    Ok((jobs, config.unused))
+    Ok(Prometheus {
+        jobs: jobs(&config, path, files)?,
+        external_labels: config.external_labels(&|name| std::env::var(name).ok()),
+        shown: show(&text),
+        unused: config.unused,
+    })
 }
 
 #[cfg(test)]
@@ -71,11 +87,14 @@ mod tests {
     #[test]
     fn a_prometheus_yml_brings_jobs_and_says_what_it_does_not_use() {
         let files = MemFiles::default();
-        let text = "scrape_configs: [{job_name: a, file_sd_configs: [{files: [t/*.json]}]}]\nremote_write: [{url: 'http://x'}]";
+        let text = "scrape_configs: [{job_name: a, file_sd_configs: [{files: [t/*.json]}]}]\nremote_write: [{url: 'http://u:p@x'}]\nglobal: {external_labels: {zone: eu}}";
         files.put("/etc/prometheus.yml", text);
-        let (jobs, unused) = prometheus_jobs("/etc/prometheus.yml", &files).unwrap_or_default();
+        let Prometheus { jobs, unused, external_labels, shown } =
+            prometheus_yml("/etc/prometheus.yml", &files).unwrap_or_default();
         assert_eq!((jobs.len(), unused), (1, vec!["remote_write".to_owned()]));
+        assert_eq!(external_labels, [("zone".to_owned(), "eu".to_owned())]);
+        assert!(shown.contains("zone: eu") && !shown.contains("u:p@"), "{shown}");
         assert!(format!("{:?}", jobs).contains("/etc/t/*.json"));
-        assert!(prometheus_jobs("/none", &files).is_err());
+        assert!(prometheus_yml("/none", &files).is_err());
     }
 }

@@ -104,6 +104,42 @@ pub(super) fn unit_name(unit: &str) -> String {
     words.join("_")
 }
 
+/// Units that instruments have, in UCUM's codes.
+const UNITS: [&str; 30] = [
+    "", "ms", "s", "us", "ns", "min", "h", "d", "By", "KiBy", "MiBy", "GiBy", "TiBy", "KBy", "MBy", "GBy",
+    "TBy", "1", "%", "m", "V", "A", "J", "W", "g", "Cel", "Hz", "By/s", "MiBy/s", "MBy/s",
+];
+
+/// What a classic histogram's series have behind the metric's name.
+const PARTS: [&str; 3] = ["_bucket", "_count", "_sum"];
+
+/// The metric names that the translation may make of an instrument's name, whatever its kind and (usual) unit; the one
+/// without suffixes first. The name may be that of one of a histogram's series.
+///
+/// ```
+/// let names = kenning_wire::otlp::translations("queue.wait");
+/// assert_eq!(names[0], "queue_wait");
+/// assert!(names.contains(&"queue_wait_milliseconds".to_owned()));
+/// ```
+#[must_use]
+pub fn translations(instrument: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let part = PARTS.into_iter().find(|part| instrument.ends_with(part));
+    let stems = std::iter::once((instrument, ""));
+    let stems = stems.chain(part.and_then(|part| Some((instrument.strip_suffix(part)?, part))));
+    for (stem, part) in stems {
+        for unit in UNITS {
+            for kind in [NameKind::Other, NameKind::Counter, NameKind::Gauge] {
+                let name = metric_name(stem, unit, kind, TranslationStrategy::UnderscoreEscapingWithSuffixes);
+                names.extend(name.map(|name| format!("{name}{part}")));
+            }
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
 /// The label's name with the default treatment of underscores; `None` when nothing of it is left.
 pub(super) fn label_name(name: &str, strategy: TranslationStrategy) -> Option<Cow<'_, str>> {
     label_name_with(name, strategy, LabelNaming::default())

@@ -108,7 +108,9 @@ fn sample(cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
     };
     let text = start.until(cursor);
     let value = number(cursor)?;
-    let (time, exemplar) = tail(cursor)?;
+    // A blank before nothing ends the document, but Prometheus counts the sample before it.
+    let stray_blank = matches!(cursor.rest(), [b' '] | [b' ', b' ' | b'\n', ..]);
+    let (time, exemplar) = if stray_blank { (None, None) } else { tail(cursor)? };
     let point = Point { value, time, start: UNKNOWN_START, exemplar };
     sink.sample(series, text, point, start.offset())
 }
@@ -166,6 +168,9 @@ fn read_exemplar<'a>(cursor: &mut Cursor<'a>) -> Result<WrittenExemplar<'a>, Fau
     cursor.labels(&mut labels, true)?;
     if labels.name.is_some() {
         return Err(cursor.fault("has an exemplar label without a value"));
+    }
+    if labels.labels.iter().any(|(_, value)| value.contains('\0')) {
+        return Err(cursor.fault("has an exemplar label with a null byte"));
     }
     let value = number(cursor)?;
     let mut time = None;
