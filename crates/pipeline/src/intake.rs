@@ -212,8 +212,8 @@ pub(crate) struct Job {
 /// limits one by one again. Such a sender answers to nobody, so its batches wait for others to be committed with.
 #[derive(Debug, Default)]
 pub struct Standing {
-    /// The window of active series in which all of the batch's series were active.
-    pub(crate) window: Option<u64>,
+    /// The window of active series in which all of the batch's series were active, and their number.
+    pub(crate) window: Option<(u64, usize)>,
 }
 
 impl Standing {

@@ -62,6 +62,7 @@ impl Screen<'_> {
         standing: &mut Standing,
     ) -> MetricBatch {
         let window = self.active.lock().unwrap_or_else(PoisonError::into_inner).window(self.steady);
+        let window = (window, batch.series.len());
         if standing.window == Some(window) && self.in_place_and_time(&batch) {
             return batch;
         }
