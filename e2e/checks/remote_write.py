@@ -108,3 +108,23 @@ def answer(url, path, **parameters):
             return json.load(reply)
     except urllib.error.HTTPError as error:
         return json.load(error)
+
+
+def check_another_value_at_the_same_time_is_refused(options):
+    with Server(options.kenning) as server:
+        now = int(time.time() * 1000)
+        headers = {"content-encoding": "snappy", "content-type": "application/x-protobuf"}
+
+        def write(value):
+            body = compliance.write_request([({"__name__": "again"}, [(now, value)])])
+            request = urllib.request.Request(f"{server.url}/api/v1/write", body, headers)
+            try:
+                with urllib.request.urlopen(request, timeout=30) as reply:
+                    return reply.status, ""
+            except urllib.error.HTTPError as error:
+                return error.code, error.read().decode()
+
+        assert [write(1.0)[0], write(1.0)[0]] == [204, 204], "the same sample twice is no conflict"
+        code, story = write(2.0)
+        assert code == 400 and "duplicate sample for timestamp" in story, (code, story)
+        assert vector(server, "again")[0]["value"][1] == "1"

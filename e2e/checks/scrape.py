@@ -1,5 +1,9 @@
 """Scraping: prometheus-client is scraped, Debian's Prometheus scrapes Kenning."""
 
+import pathlib
+import signal
+import tempfile
+
 from kenning import Server, eventually, prometheus_takes, vector
 
 
@@ -37,3 +41,34 @@ scrape_configs:
 def check_prometheus_scrapes_kenning(options):
     with Server(options.kenning) as server:
         prometheus_takes([server.url.removeprefix("http://")])
+
+
+def check_a_new_configuration_is_read_on_sighup(options):
+    with tempfile.TemporaryDirectory() as dir:
+        file = pathlib.Path(dir, "prometheus.yml")
+
+        def write(job):
+            file.write_text(f"""
+global: {{external_labels: {{zone: eu}}}}
+scrape_configs:
+  - job_name: {job}
+    basic_auth: {{username: u, password: hunter2}}
+    static_configs: [{{targets: ["127.0.0.1:1"]}}]
+""")
+
+        write("one")
+        with Server(options.kenning, extra=["--set", f"prometheus.config={file}"]) as server:
+            def config():
+                return server.get("/api/v1/status/config")["data"]["yaml"]
+
+            assert "job_name: one" in config() and "hunter2" not in config(), config()
+            write("two")
+            server.process.send_signal(signal.SIGHUP)
+            eventually(lambda: "job_name: two" in config(), "the new file is in force")
+            pools = lambda: server.get("/api/v1/scrape_pools")["data"]["scrapePools"]
+            eventually(lambda: pools() == ["two"], "its jobs are the ones that run")
+            file.write_text("nonsense: [")
+            server.process.send_signal(signal.SIGHUP)
+            failed = lambda: not server.get("/api/v1/status/runtimeinfo")["data"]["reloadConfigSuccess"]
+            eventually(failed, "a file with a mistake is not used")
+            assert "job_name: two" in config(), config()

@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::keyed::{keyed_hash, keyed_pair};
 
@@ -21,6 +23,8 @@ pub struct LabelSet(Arc<Packed>);
 struct Packed {
     /// [`LabelSet::hash_of`] what follows.
     hash: u64,
+    /// See [`LabelSet::mark`].
+    mark: AtomicU64,
     text: Box<str>,
     /// End offsets in `text`: name 0, value 0, name 1, value 1, and so on.
     ends: Box<[u32]>,
@@ -71,7 +75,7 @@ impl LabelSet {
             ends.push(value_end);
         }
         let hash = Self::hash_of(&text, &ends);
-        Self(Arc::new(Packed { hash, text: text.into(), ends: ends.into() }))
+        Self(Arc::new(Packed { hash, mark: AtomicU64::new(0), text: text.into(), ends: ends.into() }))
     }
 
     /// The hash of a set whose names and values follow each other in `text` and end at `ends`, by name, each name once.
@@ -93,6 +97,18 @@ impl LabelSet {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What somebody noted on the set last; 0 at first. Whoever uses it must draw numbers that nobody else draws, and must
+    /// do without: copies made of the text have none, and another may overwrite it at any time.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        self.0.mark.load(Relaxed)
+    }
+
+    /// Notes a number on the set and on all that share it.
+    pub fn set_mark(&self, mark: u64) {
+        self.0.mark.store(mark, Relaxed);
     }
 
     /// Number of labels.

@@ -9,6 +9,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use kenning_model::LabelSet;
+use kenning_model::keyed::keyed_pair;
 
 use crate::bucket::Bucket;
 use crate::culprit::{Blame, Culprits};
@@ -107,7 +108,23 @@ impl Active {
         now: Duration,
     ) -> bool {
         self.rotate(now);
-        members.into_iter().all(|member| self.current.contains_key(&self.member_key(member)))
+        let mark = self.mark();
+        members.into_iter().all(|member| {
+            // Series that come again and again bear the mark, so that they are looked up once in a window.
+            if member.mark() == mark {
+                return true;
+            }
+            let known = self.current.contains_key(&self.member_key(member));
+            if known {
+                member.set_mark(mark);
+            }
+            known
+        })
+    }
+
+    /// A number that stands for this window of these members and for nothing else.
+    fn mark(&self) -> u64 {
+        keyed_pair(self.secret, self.window) | 1
     }
 
     /// Marks a member as seen. A new one is refused when a limit is reached; members already active never are.
@@ -244,6 +261,19 @@ mod tests {
         assert_eq!(active.len(), 4);
         assert_eq!(admitted(&mut active, 4..10, "a", 2 * WINDOW), 3);
         assert_eq!(admitted(&mut active, 20..30, "a", 9 * WINDOW), 4);
+    }
+
+    #[test]
+    fn marks_say_no_more_than_the_window_does() {
+        let now = Duration::ZERO;
+        let mut one = Active::new(Caps::default(), 7, now);
+        let mut other = Active::new(Caps::default(), 8, now);
+        let member = series(1);
+        assert!(!one.all_current([&member], now));
+        assert_eq!(one.admit(&member, "a", now), Ok(()));
+        assert!(one.all_current([&member], now) && one.all_current([&member], now));
+        assert!(!other.all_current([&member], now), "another tenant's");
+        assert!(!one.all_current([&member], WINDOW), "the next window");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kenning_model::{
-    Batch, BatchId, Filter, Flow, LabelSet, LogBatch, LogRow, Nanos, Scan, Severity, SpanId, Store, Table,
-    TenantId, TimeRange, TraceId, Write,
+    Batch, BatchId, Filter, Flow, LabelSet, LogBatch, LogRow, MetricBatch, Millis, Nanos, Sample, Scan,
+    Severity, SpanId, Store, Table, TenantId, TimeRange, TraceId, Write,
 };
 use kenning_stdx::clock::SimClock;
 use kenning_stdx::random::Random;
@@ -84,4 +84,21 @@ fn a_torn_unit_is_not_there() {
     assert_eq!(torn, 1);
     let second = engine(dir.path());
     assert_eq!((rows(&second, "a"), rows(&second, "b")), (1, 0));
+}
+
+#[test]
+fn samples_that_meet_another_value_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(dir.path());
+    let write = |id: u64, samples: &[(i64, f64)]| {
+        let mut batch = MetricBatch::default();
+        let series = batch.add_series(LabelSet::from_pairs([("__name__", "a")]));
+        let sample = |(time, value): &(i64, f64)| Sample { series, time: Millis(*time), value: *value };
+        batch.samples.extend(samples.iter().map(sample));
+        Write { id: BatchId(id), tenant: TenantId::default_tenant(), batch: Batch::Metrics(batch) }
+    };
+    let first = write(1, &[(1, 1.0), (2, 1.0)]);
+    assert_eq!(engine.write_told(&[first.clone(), write(2, &[(2, 1.0)])]).unwrap(), [0, 0]);
+    let (same, other) = (write(3, &[(2, 1.0), (3, 1.0)]), write(4, &[(3, 2.0), (3, 3.0), (4, 1.0)]));
+    assert_eq!(engine.write_told(&[first, same, other]).unwrap(), [0, 0, 2]);
 }

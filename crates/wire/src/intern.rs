@@ -12,7 +12,9 @@ use crate::limits::DecodeLimits;
 #[derive(Debug, Default)]
 pub(crate) struct LabelTable {
     sets: Vec<LabelSet>,
+    /// The places of the first `indexed` sets by their hash.
     index: HashMap<u64, u32, Prehashed>,
+    indexed: usize,
     /// The set being looked up as label sets pack it: hashed in one go.
     text: String,
     ends: Vec<u32>,
@@ -21,13 +23,39 @@ pub(crate) struct LabelTable {
 impl LabelTable {
     /// An empty table with room for some sets.
     pub fn with_capacity(sets: usize) -> Self {
-        let index = HashMap::with_capacity_and_hasher(sets, Prehashed::default());
-        Self { sets: Vec::with_capacity(sets), index, ..Self::default() }
+        Self { sets: Vec::with_capacity(sets), ..Self::default() }
+    }
+
+    /// The index of a set that the caller knows to differ from all others that come this way. While every set does, none
+    /// is hashed.
+    pub fn push_distinct(&mut self, set: &LabelSet) -> u32 {
+        if self.indexed > 0 {
+            return self.intern_set(set);
+        }
+        self.sets.push(set.clone());
+        (self.sets.len() - 1) as u32
+    }
+
+    /// Makes sets that were not hashed findable.
+    fn index_all(&mut self) {
+        if self.indexed == self.sets.len() {
+            return;
+        }
+        self.index.reserve(self.sets.len() - self.indexed);
+        for (place, set) in self.sets.iter().enumerate().skip(self.indexed) {
+            let mut hash = set.keyed_hash();
+            while self.index.contains_key(&hash) {
+                hash = hash.wrapping_add(1);
+            }
+            self.index.insert(hash, place as u32);
+        }
+        self.indexed = self.sets.len();
     }
 
     /// The index of the set of these pairs. Of equal names the last wins; `pairs` comes back sorted and unique.
     pub fn intern(&mut self, pairs: &mut Vec<(&str, &str)>) -> u32 {
         normalise(pairs);
+        self.index_all();
         let mut hash = self.hash(pairs);
         loop {
             match self.index.get(&hash) {
@@ -38,6 +66,7 @@ impl LabelTable {
                     let added = self.sets.len() as u32;
                     self.sets.push(LabelSet::from_borrowed(pairs));
                     self.index.insert(hash, added);
+                    self.indexed = self.sets.len();
                     return added;
                 }
             }
@@ -46,6 +75,7 @@ impl LabelTable {
 
     /// The index of a set that is there already.
     pub fn intern_set(&mut self, set: &LabelSet) -> u32 {
+        self.index_all();
         let mut hash = set.keyed_hash();
         loop {
             match self.index.get(&hash) {
@@ -55,6 +85,7 @@ impl LabelTable {
                     let added = self.sets.len() as u32;
                     self.sets.push(set.clone());
                     self.index.insert(hash, added);
+                    self.indexed = self.sets.len();
                     return added;
                 }
             }
@@ -155,6 +186,15 @@ mod tests {
         assert_eq!(table.intern_set(&LabelSet::from_pairs([("a", "1"), ("b", "2")])), 0);
         assert_eq!(table.intern_set(&LabelSet::from_pairs([("a", "1")])), 1);
         assert_eq!(table.intern(&mut vec![("a", "1")]), 1);
+    }
+
+    #[test]
+    fn sets_that_were_not_hashed_are_found() {
+        let set = |name: &str| LabelSet::from_pairs([(name, "1")]);
+        let mut table = LabelTable::default();
+        assert_eq!((table.push_distinct(&set("a")), table.push_distinct(&set("b"))), (0, 1));
+        assert_eq!((table.intern_set(&set("b")), table.intern(&mut vec![("a", "1")])), (1, 0));
+        assert_eq!((table.intern_set(&set("c")), table.push_distinct(&set("c"))), (2, 2));
     }
 
     #[test]

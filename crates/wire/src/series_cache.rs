@@ -48,6 +48,8 @@ struct Generation {
 struct Entry {
     /// Where its bytes end; they begin where those of the entry before end.
     end: u32,
+    /// Its bytes are the only ones that its labels are sent as.
+    canonical: bool,
     labels: LabelSet,
 }
 
@@ -70,10 +72,26 @@ pub(crate) struct Known<'a>(RwLockReadGuard<'a, Generations>);
 
 /// Where the next series of a request is expected.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Expected(u32);
+pub(crate) struct Expected {
+    next: u32,
+    /// No entry from here on was found in this request.
+    unseen: u32,
+}
+
+impl Expected {
+    /// An entry was found; true when it was not found before.
+    fn found(&mut self, at: u32) -> bool {
+        self.next = at + 1;
+        let first = at >= self.unseen;
+        self.unseen = self.unseen.max(self.next);
+        first
+    }
+}
 
 /// What was found, with the hash where it will be needed.
 pub(crate) enum Found<'a> {
+    /// One that no other series of the request has the labels of, as long as all are found so.
+    Distinct(&'a LabelSet),
     Current(&'a LabelSet),
     /// About to be forgotten unless it is remembered again.
     Old(u64, &'a LabelSet),
@@ -119,16 +137,16 @@ impl Generation {
         self.sent.len() + self.entries.len() * ENTRY_BYTES
     }
 
-    fn entry(&self, at: u32) -> Option<(&[u8], &LabelSet)> {
+    fn entry(&self, at: u32) -> Option<(&[u8], &Entry)> {
         let entry = self.entries.get(at as usize)?;
         let before = at.checked_sub(1).and_then(|before| self.entries.get(before as usize));
         let start = before.map_or(0, |before| before.end as usize);
-        Some((self.sent.get(start..entry.end as usize)?, &entry.labels))
+        Some((self.sent.get(start..entry.end as usize)?, entry))
     }
 
-    fn find(&self, hash: u64, sent: &[u8]) -> Option<(u32, &LabelSet)> {
+    fn find(&self, hash: u64, sent: &[u8]) -> Option<(u32, &Entry)> {
         let at = *self.index.get(&hash)?;
-        self.entry(at).filter(|(known, _)| *known == sent).map(|(_, labels)| (at, labels))
+        self.entry(at).filter(|(known, _)| *known == sent).map(|(_, entry)| (at, entry))
     }
 
     /// Of two series with one hash the later is found; two requests may bring one series at once.
@@ -140,7 +158,8 @@ impl Generation {
         };
         if self.find(fresh.hash, &fresh.sent).is_none() {
             self.sent.extend_from_slice(&fresh.sent);
-            self.entries.push(Entry { end, labels: fresh.labels });
+            let canonical = is_canonical(&fresh.sent);
+            self.entries.push(Entry { end, canonical, labels: fresh.labels });
             self.index.insert(fresh.hash, at);
         }
     }
@@ -150,25 +169,61 @@ impl Known<'_> {
     /// The label set that was sent as these bytes and keeps the limits.
     pub fn find(&self, sent: &[u8], expected: &mut Expected, limits: &DecodeLimits) -> Found<'_> {
         let Generations { current, previous } = &*self.0;
-        if let Some((known, labels)) = current.entry(expected.0)
+        let at = expected.next;
+        if let Some((known, entry)) = current.entry(at)
             && known == sent
-            && keeps(sent, labels, limits)
+            && keeps(sent, &entry.labels, limits)
         {
-            expected.0 += 1;
-            return Found::Current(labels);
+            return entry.found(expected.found(at));
         }
         let hash = keyed_hash(sent);
-        if let Some((at, labels)) = current.find(hash, sent)
-            && keeps(sent, labels, limits)
+        if let Some((at, entry)) = current.find(hash, sent)
+            && keeps(sent, &entry.labels, limits)
         {
-            expected.0 = at + 1;
-            return Found::Current(labels);
+            return entry.found(expected.found(at));
         }
         match previous.find(hash, sent) {
-            Some((_, labels)) if keeps(sent, labels, limits) => Found::Old(hash, labels),
+            Some((_, entry)) if keeps(sent, &entry.labels, limits) => Found::Old(hash, &entry.labels),
             _ => Found::Nothing(hash),
         }
     }
+}
+
+impl Entry {
+    fn found(&self, first: bool) -> Found<'_> {
+        if first && self.canonical { Found::Distinct(&self.labels) } else { Found::Current(&self.labels) }
+    }
+}
+
+/// True when the bytes are fields of labels that rise strictly by name, none of them empty, and in the shortest form: other
+/// bytes like that mean another set.
+fn is_canonical(mut sent: &[u8]) -> bool {
+    let mut last: &[u8] = b"";
+    while let [0x0a, rest @ ..] = sent {
+        let Some((label, after)) = block(rest) else { return false };
+        let [0x0a, inside @ ..] = label else { return false };
+        let Some((name, inside)) = block(inside) else { return false };
+        let [0x12, inside @ ..] = inside else { return false };
+        let Some((value, [])) = block(inside) else { return false };
+        if name <= last || value.is_empty() {
+            return false;
+        }
+        last = name;
+        sent = after;
+    }
+    sent.is_empty()
+}
+
+/// A length in the shortest form and as many bytes.
+fn block(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (first, rest) = bytes.split_first()?;
+    if *first < 0x80 {
+        return rest.split_at_checked(usize::from(*first));
+    }
+    let (second, rest) = rest.split_first()?;
+    let len = usize::from(first & 0x7f) | usize::from(*second) << 7;
+    // Longer lengths are left to those who look at every label.
+    if (1..0x80).contains(second) { rest.split_at_checked(len) } else { None }
 }
 
 /// Requests of other tenants may have brought the series under other limits.
@@ -179,4 +234,37 @@ fn keeps(sent: &[u8], labels: &LabelSet, limits: &DecodeLimits) -> bool {
     // Known series are met by the million, and the set itself lies elsewhere in memory: it is looked at only if it must.
     (sent.len() / LABEL_BYTES_MIN <= limits.labels || labels.len() <= limits.labels)
         && (short || labels.iter().all(|(name, value)| name.len() <= name_max && value.len() <= value_max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label(name: &str, value: &str) -> Vec<u8> {
+        let text = |tag: u8, text: &str| {
+            let mut out = vec![tag, text.len() as u8];
+            out.extend(text.bytes());
+            out
+        };
+        let inside = [text(0x0a, name), text(0x12, value)].concat();
+        [vec![0x0a, inside.len() as u8], inside].concat()
+    }
+
+    #[test]
+    fn one_form_of_labels_is_canonical() {
+        assert!(is_canonical(b""));
+        assert!(is_canonical(&[label("a", "1"), label("b", "2")].concat()));
+        for other in [
+            [label("b", "2"), label("a", "1")].concat(),
+            [label("a", "1"), label("a", "1")].concat(),
+            label("a", ""),
+            label("", "1"),
+            vec![0x0a, 0x86, 0x00, 0x0a, 1, b'a', 0x12, 1, b'1'],
+            vec![0x0a, 6, 0x12, 1, b'1', 0x0a, 1, b'a'],
+            vec![0x0a, 9],
+            vec![0x12, 0],
+        ] {
+            assert!(!is_canonical(&other), "{other:?}");
+        }
+    }
 }

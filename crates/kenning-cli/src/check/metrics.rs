@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use kenning_model::{LabelSet, MetricKind, Millis};
 use kenning_wire::DecodeLimits;
-use kenning_wire::prometheus::{Exposition, ScrapeOptions, decode};
+use kenning_wire::prometheus::{Exposition, ScrapeOptions, check_strictly, decode};
 
 use super::{LINT, promlint};
 use crate::Failure;
@@ -41,6 +41,10 @@ impl Metrics {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         let mut text = Vec::new();
         std::io::stdin().lock().take(TEXT_BYTES_MAX).read_to_end(&mut text)?;
+        // What scrapers let pass is looked at first, as promtool's parser does.
+        if let Err(flaw) = check_strictly(&text, format_of(&text, self.openmetrics)) {
+            return Err(format!("error while linting: {flaw}").into());
+        }
         let (families, repeated) = match families(&text, self.openmetrics) {
             Ok(read) => read,
             Err(error) => return Err(format!("error while linting: {error}").into()),
@@ -63,13 +67,14 @@ impl Metrics {
     }
 }
 
+fn format_of(text: &[u8], openmetrics: bool) -> Exposition {
+    let open = openmetrics || text.trim_ascii_end().ends_with(b"# EOF");
+    if open { Exposition::OpenMetrics } else { Exposition::Text }
+}
+
 /// The families of an exposition by name, and how many series were repeated.
 pub(super) fn families(text: &[u8], openmetrics: bool) -> Result<(Vec<Family>, u64), String> {
-    let format = if openmetrics || text.trim_ascii_end().ends_with(b"# EOF") {
-        Exposition::OpenMetrics
-    } else {
-        Exposition::Text
-    };
+    let format = format_of(text, openmetrics);
     // What a server would limit is looked at here.
     let limits = DecodeLimits { items: usize::MAX, ..DecodeLimits::default() };
     let options = ScrapeOptions::new(Millis(0), LabelSet::empty());

@@ -9,6 +9,7 @@ mod prompb_histogram;
 pub mod remote_read;
 mod remote_write;
 mod remote_write2;
+mod strict;
 mod template;
 mod text;
 mod warm;
@@ -25,6 +26,7 @@ use cursor::{Cursor, Series};
 
 pub use remote_write::{decode_write_request, decode_write_request_cached, encode_write_request};
 pub use remote_write2::{decode_write_request_v2, encode_write_request_v2};
+pub use strict::{Flaw, check_strictly};
 
 pub use warm::{Finish, ScrapeRules, Scraped, SeriesCache};
 

@@ -77,15 +77,16 @@ impl Decoder<'_> {
     fn series(&mut self, field: &Field<'_>) -> Result<(), DecodeError> {
         let series = field.message("timeseries")?;
         let sent = series.leading(1);
-        let found = match self.known.find(sent, &mut self.expected, self.limits) {
-            Found::Current(labels) => labels,
+        let before = Lengths::of(&self.batch);
+        let index = match self.known.find(sent, &mut self.expected, self.limits) {
+            Found::Distinct(labels) => self.table.push_distinct(labels),
+            Found::Current(labels) => self.table.intern_set(labels),
             Found::Old(hash, labels) => {
                 self.fresh.push(Fresh::new(hash, sent, labels.clone()));
-                labels
+                self.table.intern_set(labels)
             }
             Found::Nothing(hash) => return self.new_series(series, hash, sent),
         };
-        let (before, index) = (Lengths::of(&self.batch), self.table.intern_set(found));
         let mut rest = series;
         rest.pass(sent.len());
         if self.items(index, rest)? {
