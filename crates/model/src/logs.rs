@@ -95,6 +95,30 @@ impl TextColumn {
         self.ends.get(row).and_then(|end| self.text.get(start..*end as usize)).unwrap_or("")
     }
 
+    /// Texts one after another, of so many bytes each; `None` when they do not fill `text`, or one would begin inside a
+    /// character.
+    #[must_use]
+    pub fn from_lengths(text: String, lengths: &[usize]) -> Option<Self> {
+        let mut ends = Vec::with_capacity(lengths.len());
+        let mut end = 0usize;
+        for len in lengths {
+            end = end.checked_add(*len).filter(|end| text.is_char_boundary(*end))?;
+            ends.push(u32::try_from(end).ok()?);
+        }
+        (end == text.len()).then_some(Self { text, ends })
+    }
+
+    /// All texts one after another.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Makes room for so many bytes of text more.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.text.reserve(bytes);
+    }
+
     /// Number of rows.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -358,6 +358,16 @@ pub struct Pattern {
     source: Box<str>,
     anchored: bool,
     regex: Regex,
+    plain: Option<Plain>,
+}
+
+/// Patterns of whole texts that nobody needs an automaton for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plain {
+    /// `.*`
+    Anything,
+    /// `.+`
+    Something,
 }
 
 /// Longest source of a pattern, in bytes.
@@ -388,13 +398,22 @@ impl Pattern {
         let text = if anchored { whole(source) } else { source.to_owned() };
         let limits = Limits { program: PATTERN_SIZE_MAX, automaton: PATTERN_DFA_MAX };
         let regex = compile(&text, limits).map_err(|error| error.to_string())?;
-        Ok(Self { source: source.into(), anchored, regex })
+        let plain = match source {
+            ".*" if anchored => Some(Plain::Anything),
+            ".+" if anchored => Some(Plain::Something),
+            _ => None,
+        };
+        Ok(Self { source: source.into(), anchored, regex, plain })
     }
 
     /// True when the text matches.
     #[must_use]
     pub fn is_match(&self, text: &str) -> bool {
-        self.regex.is_match(text)
+        match self.plain {
+            Some(Plain::Anything) => true,
+            Some(Plain::Something) => !text.is_empty(),
+            None => self.regex.is_match(text),
+        }
     }
 
     /// The source as written.

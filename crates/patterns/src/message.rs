@@ -1,6 +1,8 @@
 //! Where the message of a structured line is, so that patterns speak of it and not of the fields around.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 /// A line's message with what must stand before and after it in a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,9 @@ const KEYS: [(&str, &str); 6] = [
     ("\"event\":\"", "<_>\"event\":\""),
 ];
 
+/// What looks for the keys: making one costs more than most searches.
+static FINDERS: LazyLock<[Finder<'static>; 6]> = LazyLock::new(|| KEYS.map(|(key, _)| Finder::new(key)));
+
 /// The message of a JSON object, or the whole line. A line that only looks like JSON is no worse off: its "message" is
 /// still text between the same two literals.
 pub(crate) fn message_of(line: &str) -> Message<'_> {
@@ -31,8 +36,9 @@ pub(crate) fn message_of(line: &str) -> Message<'_> {
         return whole;
     }
     KEYS.iter()
-        .find_map(|(key, before)| {
-            let start = memmem::find(line.as_bytes(), key.as_bytes())? + key.len();
+        .zip(&*FINDERS)
+        .find_map(|((key, before), finder)| {
+            let start = finder.find(line.as_bytes())? + key.len();
             let rest = line.get(start..)?;
             let text = rest.get(..closing_quote(rest)?)?;
             Some(Message { before, text, after: "\"<_>" })

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use kenning_model::keyed::Prehashed;
 use kenning_model::{LabelSet, LogBatch, Nanos, Severity, TenantId, TimeRange};
 
 use crate::counts::{BUCKET_NANOS, bucket_of, start_of};
@@ -80,7 +81,7 @@ type Key = (LabelSet, Severity);
 
 #[derive(Debug, Default)]
 struct Tenant {
-    trees: HashMap<Key, Tree>,
+    trees: HashMap<Key, Tree, Prehashed>,
 }
 
 /// Templates of all tenants.

@@ -1,7 +1,8 @@
 //! The templates of one stream and level, and how a line finds its own.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+
+use kenning_model::keyed::{Prehashed, keyed_hash, keyed_pair};
 
 use crate::counts::Counts;
 use crate::message::Message;
@@ -143,9 +144,9 @@ impl Template {
 pub(crate) struct Tree {
     pub(crate) templates: Vec<Template>,
     /// Leaves: indices into `templates`, the latest last.
-    leaves: HashMap<u64, Vec<u32>>,
+    leaves: HashMap<u64, Vec<u32>, Prehashed>,
     /// How many first words each shape has had.
-    first_words: HashMap<u64, usize>,
+    first_words: HashMap<u64, usize, Prehashed>,
 }
 
 impl Tree {
@@ -173,11 +174,14 @@ impl Tree {
     }
 
     fn leaf_of(&mut self, message: Message<'_>, shape: &Shape<'_>) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (message.before, &shape.separators).hash(&mut hasher);
-        let node = hasher.finish();
-        shape.words.first().hash(&mut hasher);
-        let own = hasher.finish();
+        let start = keyed_hash(message.before.as_bytes());
+        let fold = |hash, text: &&str| keyed_pair(hash, keyed_hash(text.as_bytes()));
+        let node = shape.separators.iter().fold(start, fold);
+        let own = match shape.words.first() {
+            Some(Word::Text(text)) => keyed_pair(node, keyed_hash(text.as_bytes())),
+            Some(Word::Hole) => keyed_pair(node, 1),
+            None => keyed_pair(node, 0),
+        };
         if self.leaves.contains_key(&own) {
             return own;
         }

@@ -19,15 +19,15 @@ use crate::queue::{GroupMax, Queue};
 use crate::tap::Tap;
 use crate::telemetry::{Counter, Declaration, Gauge, Labels, Metric, Registry};
 
-/// Lines mined in a second before sampling sets in; twice as many in a burst. A line costs about a microsecond.
-pub const LINES_PER_SECOND: u64 = 20_000;
+/// Lines mined in a second before sampling sets in; twice as many in a burst. A line costs two microseconds.
+pub const LINES_PER_SECOND: u64 = 10_000;
 
 /// Bytes of groups that may wait to be mined.
-const QUEUE_BYTES: usize = 32 << 20;
+const QUEUE_BYTES: usize = 8 << 20;
 
 /// How far back the store is read after a start, and how many lines at most.
 const REBUILD_SPAN: Duration = Duration::from_secs(3 * 3600);
-const REBUILD_LINES: usize = 100_000;
+const REBUILD_LINES: usize = 50_000;
 
 /// Asks the miner; clones share it.
 #[derive(Clone, Debug)]

@@ -11,8 +11,10 @@ use kenning_store::{Engine, Maintained};
 use crate::own::UpkeepMetrics;
 use crate::settings::Settings;
 
-/// How often the store is looked at.
+/// How often the store is looked after ...
 const TICK: Duration = Duration::from_secs(1);
+/// ... and how often it is asked whether it can wait so long.
+const LOOK: Duration = Duration::from_millis(100);
 /// How often retention runs.
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
 
@@ -26,12 +28,17 @@ pub async fn run(
 ) {
     let metrics = Arc::new(metrics);
     let mut retention_due = clock.steady();
+    let mut tick_due = retention_due + TICK;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(TICK) => {}
+            () = tokio::time::sleep(LOOK) => {}
             () = stop.wait() => return,
         }
         let now = clock.steady();
+        if now < tick_due && !engine.is_flush_due() {
+            continue;
+        }
+        tick_due = now + TICK;
         let retention = (now >= retention_due).then(|| policy(&settings, &*clock));
         if retention.is_some() {
             retention_due = now + RETENTION_EVERY;

@@ -299,11 +299,21 @@ impl Engine {
         state.active.bytes() + frozen + self.backlog_bytes.load(Ordering::Relaxed)
     }
 
+    fn log_bytes(&self) -> usize {
+        let state = self.read_state();
+        state.active.log_bytes() + state.frozen.iter().map(|frozen| frozen.heads.log_bytes()).sum::<usize>()
+    }
+
     /// Makes room in full heads, in the writer's own time: the bound holds before anything else.
-    fn make_room(&self, group_bytes: usize) -> Result<(), WriteError> {
-        let limit = self.options.head_bytes_max;
+    fn make_room(&self, group: &[Write]) -> Result<(), WriteError> {
+        let bytes = |of: &dyn Fn(&Batch) -> bool| -> usize {
+            group.iter().filter(|write| of(&write.batch)).map(|write| write.batch.heap_bytes()).sum()
+        };
+        let (all, logs) = (bytes(&|_| true), bytes(&|batch| matches!(batch, Batch::Logs(_))));
+        let (limit, log_limit) = (self.options.head_bytes_max, self.options.log_head_bytes_max());
+        let fits = |held: usize, more: usize, limit: usize| held == 0 || held.saturating_add(more) <= limit;
         for _ in 0..2 {
-            if self.head_bytes().saturating_add(group_bytes) <= limit || self.head_bytes() == 0 {
+            if fits(self.head_bytes(), all, limit) && (logs == 0 || fits(self.log_bytes(), logs, log_limit)) {
                 return Ok(());
             }
             self.flush().map_err(|error| WriteError::Unavailable {
@@ -521,7 +531,7 @@ impl Store for Engine {
     }
 
     fn write_told(&self, group: &[Write]) -> Result<Vec<u64>, WriteError> {
-        self.make_room(group.iter().map(|write| write.batch.heap_bytes()).sum())?;
+        self.make_room(group)?;
         match self.commit(group) {
             Err(AppendError::Full { .. }) => {
                 // Segments go once their records are in parts.

@@ -48,6 +48,7 @@ impl TenantHead {
 pub(crate) struct Heads {
     tenants: HashMap<TenantId, TenantHead>,
     bytes: usize,
+    log_bytes: usize,
 }
 
 impl Heads {
@@ -81,9 +82,10 @@ impl Heads {
             self.tenants.insert(tenant.clone(), TenantHead::default());
         }
         let Some(head) = self.tenants.get_mut(tenant) else { return T::default() };
-        let before = head.bytes();
+        let (before, logs_before) = (head.bytes(), head.logs.bytes());
         let changed = change(head);
         self.bytes += head.bytes().saturating_sub(before);
+        self.log_bytes += head.logs.bytes().saturating_sub(logs_before);
         changed
     }
 
@@ -101,6 +103,11 @@ impl Heads {
     /// Bytes held, as far as they are counted.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes held by log records.
+    pub(crate) fn log_bytes(&self) -> usize {
+        self.log_bytes
     }
 
     /// Series with recent samples.

@@ -6,6 +6,8 @@ mod group;
 pub(crate) mod head;
 pub(crate) mod index;
 mod kind;
+mod metadata;
+mod packed;
 pub(crate) mod part;
 mod plan;
 pub(crate) mod scan;

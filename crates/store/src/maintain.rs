@@ -105,12 +105,17 @@ impl Engine {
         Ok(Maintained { flushed, merged })
     }
 
-    fn is_flush_due(&self) -> bool {
+    /// True when heads are full or old, so that [`Self::maintain`] should not wait. Cheap.
+    #[must_use]
+    pub fn is_flush_due(&self) -> bool {
         let now = self.clock.steady();
         let state = self.read_state();
         let is_old =
             state.active_since.is_some_and(|since| now.saturating_sub(since) >= self.options.flush_age);
-        !state.frozen.is_empty() || is_old || state.active.bytes() >= self.options.flush_bytes
+        !state.frozen.is_empty()
+            || is_old
+            || state.active.bytes() >= self.options.flush_bytes
+            || state.active.log_bytes() >= self.options.log_flush_bytes()
     }
 
     /// Writes everything in heads as parts and cuts the write-ahead log. True when there was something. Call it before

@@ -9,7 +9,7 @@ use crate::wal::WalOptions;
 pub struct Options {
     /// The write-ahead log's; `flushed_through` is set by the engine.
     pub wal: WalOptions,
-    /// Heads of this many bytes are due to be flushed.
+    /// Heads of this many bytes are due to be flushed; those of logs at half of it, and logs never hold more than this.
     pub flush_bytes: usize,
     /// Heads of this age (by the steady clock) are due to be flushed.
     pub flush_age: Duration,
@@ -21,6 +21,18 @@ pub struct Options {
     pub merge_parts_min: usize,
     /// Bytes of parts that are merged at once, at most.
     pub merge_bytes_max: u64,
+}
+
+impl Options {
+    /// Bytes of log records in heads at which they are due to be flushed: they are large, and a part of theirs is small.
+    pub(crate) fn log_flush_bytes(&self) -> usize {
+        self.flush_bytes / 2
+    }
+
+    /// Log records never hold more in heads.
+    pub(crate) fn log_head_bytes_max(&self) -> usize {
+        self.flush_bytes.min(self.head_bytes_max)
+    }
 }
 
 impl Default for Options {

@@ -11,6 +11,7 @@ pub(crate) mod deltas;
 pub(crate) mod labels;
 pub(crate) mod name;
 pub(crate) mod numbers;
+pub(crate) mod pages;
 pub(crate) mod part;
 pub(crate) mod partition;
 

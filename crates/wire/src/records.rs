@@ -65,6 +65,12 @@ impl<'l> Records<'l> {
         }
     }
 
+    /// Makes room for the lines of a request of so many bytes.
+    pub fn expect(mut self, bytes: usize) -> Self {
+        self.batch.line.reserve(bytes);
+        self
+    }
+
     pub fn finish(mut self) -> Decoded<LogBatch> {
         self.batch.streams = self.table.into_sets();
         Decoded { batch: self.batch, rejected: self.rejected }

@@ -19,7 +19,7 @@ pub(super) fn encode(batch: &LogBatch, encoder: &mut Encoder) {
     put_ids(batch.trace_id.iter().map(|id| &id.0), encoder);
     put_ids(batch.span_id.iter().map(|id| &id.0), encoder);
     batch.line.iter().for_each(|line| encoder.size(line.len()));
-    batch.line.iter().for_each(|line| encoder.raw(line.as_bytes()));
+    encoder.raw(batch.line.text().as_bytes());
     put_metadata(batch, encoder);
 }
 
@@ -55,11 +55,9 @@ fn take_ids<const N: usize>(count: usize, decoder: &mut Decoder<'_>) -> Option<V
 
 fn take_lines(count: usize, decoder: &mut Decoder<'_>) -> Option<TextColumn> {
     let lengths = (0..count).map(|_| decoder.size()).collect::<Option<Vec<_>>>()?;
-    let mut lines = TextColumn::default();
-    for length in lengths {
-        lines.push(std::str::from_utf8(decoder.raw(length)?).ok()?);
-    }
-    Some(lines)
+    let all = lengths.iter().try_fold(0usize, |sum, length| sum.checked_add(*length))?;
+    let text = std::str::from_utf8(decoder.raw(all)?).ok()?;
+    TextColumn::from_lengths(text.to_owned(), &lengths)
 }
 
 fn put_metadata(batch: &LogBatch, encoder: &mut Encoder) {

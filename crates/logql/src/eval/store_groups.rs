@@ -161,11 +161,16 @@ impl Evaluator<'_> {
             grouping.labels.iter().zip(&row.key).for_each(|(name, value)| {
                 builder.set(name, value);
             });
-            let in_window = |(time, value): (Nanos, f64)| {
-                let time = time.0.saturating_add(offset);
-                self.grid.windows(time, range.range.interval).map(|_| (time, value))
-            };
-            series.entry(builder.build()).or_default().extend(row.numbers.into_iter().filter_map(in_window));
+            let moved = row.numbers.into_iter().map(|(time, value)| (time.0.saturating_add(offset), value));
+            let list = series.entry(builder.build()).or_default();
+            // Windows that touch leave nothing out.
+            if self.grid.len == 1 || range.range.interval >= self.grid.step {
+                list.extend(moved);
+            } else {
+                list.extend(
+                    moved.filter(|(time, _)| self.grid.windows(*time, range.range.interval).is_some()),
+                );
+            }
         }
         Ok(series)
     }

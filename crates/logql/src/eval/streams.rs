@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use kenning_model::{Block, Flow, LabelSet, LogRow, Nanos, Order, Scan, Store, Table, TimeRange};
+use kenning_model::{Block, Filter, Flow, LabelSet, LogRow, Nanos, Order, Scan, Store, Table, TimeRange};
 use kenning_query::{QueryContext, QueryError};
 
+use super::parsed::Split;
 use super::scan::{LEVEL, SPAN_ID, TRACE_ID, push_down};
 use super::{RangeParams, Usage};
 use crate::answer::{Answer, Entry, Stream, Value};
@@ -21,10 +22,15 @@ pub(super) fn evaluate(
 ) -> Result<Answer, QueryError> {
     let pipeline = Pipeline::new(&log.stages).map_err(|diagnostic| QueryError::Invalid(vec![diagnostic]))?;
     let pushed = push_down(log);
+    let is_exact = pushed.is_exact && params.interval_ns == 0;
+    let filter = match Split::new(log, None).filter(|_| !pushed.is_exact) {
+        // The store drops plain lines that a stage behind a parser drops.
+        Some(split) => Filter::Or(vec![split.plain, split.rest]),
+        None => pushed.filter,
+    };
     let time = TimeRange { start: params.start, end: Nanos(params.end.0.saturating_sub(1)) };
-    let mut scan = Scan::rows(ctx.tenant.clone(), Table::Logs, time, pushed.filter);
+    let mut scan = Scan::rows(ctx.tenant.clone(), Table::Logs, time, filter);
     scan.order = if params.forward { Order::OldestFirst } else { Order::NewestFirst };
-    scan.limit = (pushed.is_exact && params.interval_ns == 0).then_some(params.limit);
     scan.bytes_max = ctx.limits.memory_bytes_max;
     scan.cancel = ctx.cancel.clone();
     let mut collector = Collector {
@@ -34,20 +40,21 @@ pub(super) fn evaluate(
         apart_ns: params.interval_ns,
         ..Collector::new(ctx)
     };
-    let mut failure = None;
-    let summary = store.scan(&scan, &mut |block| match collector.take(&block) {
-        Ok(flow) => flow,
-        Err(error) => {
-            failure = Some(error);
-            Flow::Stop
-        }
-    })?;
-    if let Some(error) = failure {
-        return Err(error);
-    }
-    collector.usage.stats.lines = summary.rows;
-    Ok(collector.answer(summary.missing))
+    let missing = if is_exact {
+        scan.limit = Some(params.limit);
+        collector.scan(store, &scan)?
+    } else {
+        collector.scan_by_pages(store, scan)?
+    };
+    Ok(collector.answer(missing))
 }
+
+/// Rows of the first page of a scan whose filter lets lines through that the pipeline drops.
+const PAGE_FIRST: usize = 1024;
+/// Pages grow so much, as most lines seem to be dropped ...
+const PAGE_GROWTH: usize = 4;
+/// ... up to this, unless more lines than that have one time.
+const PAGE_MAX: usize = 64 << 10;
 
 struct Collector<'q> {
     ctx: &'q QueryContext,
@@ -80,9 +87,67 @@ impl<'q> Collector<'q> {
         }
     }
 
+    /// Runs a scan; gives what it misses.
+    fn scan(&mut self, store: &dyn Store, scan: &Scan) -> Result<Vec<String>, QueryError> {
+        let mut failure = None;
+        let summary = store.scan(scan, &mut |block| match self.take(&block) {
+            Ok(flow) => flow,
+            Err(error) => {
+                failure = Some(error);
+                Flow::Stop
+            }
+        })?;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        self.usage.stats.lines += summary.rows;
+        Ok(summary.missing)
+    }
+
+    /// Runs a scan page by page until the pipeline has let enough lines through, so that no more is read and held than
+    /// that takes. Each page ends between two times.
+    fn scan_by_pages(&mut self, store: &dyn Store, mut scan: Scan) -> Result<Vec<String>, QueryError> {
+        let mut page = PAGE_FIRST.max(self.limit.saturating_mul(2));
+        let mut missing = Vec::new();
+        loop {
+            scan.limit = Some(page);
+            let mut blocks = Vec::new();
+            let summary = store.scan(&scan, &mut |block| {
+                blocks.push(block);
+                Flow::More
+            })?;
+            self.usage.stats.lines += summary.rows;
+            let told = |text: &String| !missing.contains(text);
+            let new: Vec<String> = summary.missing.into_iter().filter(told).collect();
+            missing.extend(new);
+            let times = || blocks.iter().filter_map(times_of).flatten().copied();
+            let last = times().last().filter(|_| times().count() >= page);
+            if last.is_some() && times().next() == last {
+                page = page.saturating_mul(PAGE_GROWTH);
+                continue;
+            }
+            for block in &blocks {
+                if self.take_but(block, last)? == Flow::Stop {
+                    return Ok(missing);
+                }
+            }
+            let Some(last) = last else { return Ok(missing) };
+            match scan.order {
+                Order::OldestFirst => scan.time.start = last,
+                Order::NewestFirst => scan.time.end = last,
+            }
+            page = page.saturating_mul(PAGE_GROWTH).min(PAGE_MAX.max(page));
+        }
+    }
+
     fn take(&mut self, block: &Block) -> Result<Flow, QueryError> {
+        self.take_but(block, None)
+    }
+
+    /// Takes the lines of a block but those of one time.
+    fn take_but(&mut self, block: &Block, left_out: Option<Nanos>) -> Result<Flow, QueryError> {
         let Block::Logs(batch) = block else { return Ok(Flow::More) };
-        for row in batch.rows() {
+        for row in batch.rows().filter(|row| Some(row.time) != left_out) {
             if self.taken >= self.limit {
                 return Ok(Flow::Stop);
             }
@@ -125,6 +190,13 @@ impl<'q> Collector<'q> {
     fn answer(mut self, missing: Vec<String>) -> Answer {
         self.streams.sort_by_cached_key(Stream::merged);
         Answer { value: Value::Streams(self.streams), warnings: Vec::new(), stats: self.usage.stats, missing }
+    }
+}
+
+fn times_of(block: &Block) -> Option<&Vec<Nanos>> {
+    match block {
+        Block::Logs(batch) => Some(&batch.time),
+        _ => None,
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 use kenning_model::{Agg, Field, Group, Nanos, NumberRow, ScanError, least_of_top, number_of};
 
-use super::cells::ABSENT;
+use super::cells::{ABSENT, Paged, rows_of};
 use super::group::{Keys, LogGroup, Parts, Rows};
+use super::index::PAGE_ROWS;
 use super::kind::Kind;
 use crate::parts::PartError;
 use crate::scan::ENTRY_BYTES;
@@ -16,8 +18,11 @@ use crate::scan::work::Work;
 /// Most fields that are grouped by in this way; more are grouped row by row.
 const FIELDS_MAX: usize = 4;
 
-/// A time bucket and a code for each field grouped by.
-type LocalKey = (Nanos, [u64; FIELDS_MAX]);
+/// A code for each field grouped by.
+type Codes = [u64; FIELDS_MAX];
+
+/// A time bucket and codes.
+type LocalKey = (Nanos, Codes);
 
 /// A hasher for keys that are few numbers: a multiplication each.
 #[derive(Default)]
@@ -29,9 +34,12 @@ impl Hasher for NumberHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| self.write_u64(u64::from_le_bytes(*word)));
+        rest.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
     }
 
+    #[inline]
     fn write_u64(&mut self, n: u64) {
         self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
@@ -55,32 +63,161 @@ type CountsByNumber = NumberMap<(Nanos, i64), Counted>;
 /// Counts by the numbers in one field, per kind of number: a text is made of each number only once, at the end.
 #[derive(Default)]
 pub(crate) struct NumberCounts {
-    kinds: Vec<(Kind, CountsByNumber)>,
+    kinds: Vec<OfKind>,
+}
+
+/// Counts by numbers of one kind.
+struct OfKind {
+    kind: Kind,
+    sparse: CountsByNumber,
+    /// By bucket. What stands here is not in `sparse`, but may be in another bucket or worker's part of it.
+    dense: Vec<(Nanos, Dense)>,
+}
+
+/// Rows by number, for numbers that lie close together.
+#[derive(Default)]
+struct Dense {
+    base: i64,
+    rows: Vec<u64>,
+}
+
+/// Most buckets that have a [`Dense`].
+const DENSE_BUCKETS_MAX: usize = 4;
+/// Most numbers that a [`Dense`] reaches over: 16 MiB.
+const DENSE_MAX: usize = 2 << 20;
+
+impl Dense {
+    /// Has all numbers from one to another find a place; false when that would be too much.
+    fn cover(&mut self, least: i64, most: i64, work: &mut Work<'_>) -> Result<bool, ScanError> {
+        let (mut start, mut end) = (i128::from(least), i128::from(most) + 1);
+        if !self.rows.is_empty() {
+            let base = i128::from(self.base);
+            (start, end) = (start.min(base), end.max(base + self.rows.len() as i128));
+        }
+        let Some(len) = usize::try_from(end - start).ok().filter(|len| *len <= DENSE_MAX) else {
+            return Ok(false);
+        };
+        if len > self.rows.len() {
+            work.charge((len - self.rows.len()) * size_of::<u64>())?;
+            let before = usize::try_from(i128::from(self.base) - start).unwrap_or(0);
+            let mut rows = vec![0; if self.rows.is_empty() { 0 } else { before }];
+            rows.append(&mut self.rows);
+            rows.resize(len, 0);
+            self.rows = rows;
+            // At least the smaller of two numbers of 64 bits.
+            self.base = i64::try_from(start).unwrap_or(least);
+        }
+        Ok(true)
+    }
+
+    #[inline]
+    fn add(&mut self, number: i64, rows: u64) {
+        let place = number.wrapping_sub(self.base).cast_unsigned();
+        if let Some(slot) = usize::try_from(place).ok().and_then(|place| self.rows.get_mut(place)) {
+            *slot += rows;
+        }
+    }
+
+    /// The numbers that occur.
+    fn iter(&self) -> impl Iterator<Item = (i64, u64)> {
+        let there = self.rows.iter().enumerate().filter(|(_, rows)| **rows > 0);
+        there.map(|(place, rows)| (self.base.wrapping_add(place as i64), *rows))
+    }
+}
+
+impl OfKind {
+    fn dense(&mut self, bucket: Nanos) -> Option<&mut Dense> {
+        let place = match self.dense.iter().position(|(of, _)| *of == bucket) {
+            Some(place) => place,
+            None if self.dense.len() >= DENSE_BUCKETS_MAX => return None,
+            None => {
+                self.dense.push((bucket, Dense::default()));
+                self.dense.len() - 1
+            }
+        };
+        self.dense.get_mut(place).map(|(_, dense)| dense)
+    }
+
+    fn add(&mut self, key: (Nanos, i64), (rows, bytes): Counted) {
+        let slot = self.sparse.entry(key).or_default();
+        *slot = (slot.0 + rows, slot.1 + bytes);
+    }
+
+    /// Moves all counts to one place.
+    fn pour(&mut self) {
+        for (bucket, dense) in std::mem::take(&mut self.dense) {
+            dense.iter().for_each(|(number, rows)| self.add((bucket, number), (rows, 0)));
+        }
+    }
 }
 
 impl NumberCounts {
-    fn of(&mut self, kind: &Kind) -> Option<&mut CountsByNumber> {
-        let place = match self.kinds.iter().position(|(known, _)| known == kind) {
+    fn of(&mut self, kind: &Kind) -> Option<&mut OfKind> {
+        let place = match self.kinds.iter().position(|known| known.kind == *kind) {
             Some(place) => place,
             None => {
-                self.kinds.push((kind.clone(), NumberMap::default()));
+                let (sparse, dense) = (NumberMap::default(), Vec::new());
+                self.kinds.push(OfKind { kind: kind.clone(), sparse, dense });
                 self.kinds.len() - 1
             }
         };
-        self.kinds.get_mut(place).map(|(_, map)| map)
+        self.kinds.get_mut(place)
     }
 
-    pub(crate) fn join(&mut self, other: Self) {
-        for (kind, counts) in other.kinds {
-            let Some(own) = self.of(&kind) else { continue };
-            if own.is_empty() {
-                *own = counts;
+    /// Counts rows by their numbers, page by page.
+    fn add_rows(
+        &mut self,
+        kind: &Kind,
+        bucket: Nanos,
+        values: &Paged<i64>,
+        rows: &Rows,
+        work: &mut Work<'_>,
+    ) -> Result<(), ScanError> {
+        let Some(own) = self.of(kind) else { return Ok(()) };
+        for page in rows.pages() {
+            let Some(numbers) = values.page(page) else { continue };
+            let range = rows_of(page, usize::MAX);
+            let is_whole = rows.count_in(range.start, range.start + numbers.len()) == numbers.len();
+            let wanted = |at: &usize| is_whole || rows.contains(page * PAGE_ROWS + at);
+            let there = || numbers.iter().enumerate().filter(|(at, _)| wanted(at)).map(|(_, number)| *number);
+            let (Some(least), Some(most)) = (there().min(), there().max()) else { continue };
+            let is_covered = own.dense(bucket).map(|dense| dense.cover(least, most, work)).transpose()?;
+            match own.dense(bucket).filter(|_| is_covered == Some(true)) {
+                Some(dense) if is_whole => numbers.iter().for_each(|number| dense.add(*number, 1)),
+                Some(dense) => there().for_each(|number| dense.add(number, 1)),
+                None => {
+                    let before = own.sparse.len();
+                    there().for_each(|number| own.add((bucket, number), (1, 0)));
+                    work.charge((own.sparse.len() - before) * NUMBER_COUNT_BYTES)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what another worker counted.
+    pub(crate) fn join(&mut self, other: Self, work: &mut Work<'_>) {
+        for mut more in other.kinds {
+            let Some(own) = self.of(&more.kind) else { continue };
+            if own.sparse.is_empty() && own.dense.is_empty() {
+                *own = more;
                 continue;
             }
-            for (key, (rows, bytes)) in counts {
-                let slot = own.entry(key).or_default();
-                *slot = (slot.0 + rows, slot.1 + bytes);
+            for (bucket, mut dense) in std::mem::take(&mut more.dense) {
+                let last = dense.base.saturating_add(dense.rows.len() as i64 - 1);
+                match own.dense(bucket) {
+                    Some(known) if !dense.rows.is_empty() => {
+                        // Both are within the bounds of their workers; what they reach over together may not be.
+                        if matches!(known.cover(dense.base, last, work), Ok(true)) {
+                            dense.iter().for_each(|(number, rows)| known.add(number, rows));
+                            dense.rows = Vec::new();
+                        }
+                    }
+                    _ => {}
+                }
+                dense.iter().for_each(|(number, rows)| own.add((bucket, number), (rows, 0)));
             }
+            more.sparse.into_iter().for_each(|(key, counted)| own.add(key, counted));
         }
     }
 
@@ -93,19 +230,46 @@ impl NumberCounts {
     ) -> Result<(), ScanError> {
         let aggs = &spec.aggs;
         let is_alone = groups.is_empty() && self.kinds.len() == 1;
-        for (kind, mut counts) in self.kinds {
-            work.refund(counts.len() * NUMBER_COUNT_BYTES);
-            if let (Some(top), true) = (spec.top, is_alone) {
-                keep_top(&mut counts, aggs, top);
+        for mut own in self.kinds {
+            if !own.sparse.is_empty() || own.dense.len() > 1 {
+                own.pour();
             }
-            for ((bucket, number), (rows, bytes)) in counts {
-                let mut text = String::new();
-                kind.format(number, &mut text);
-                let counted = values_of(aggs, rows, bytes);
-                groups.add_counted(bucket, vec![text.into()], &counted, work)?;
+            let top = spec.top.filter(|_| is_alone);
+            for (bucket, dense) in &own.dense {
+                let bound = top.and_then(|top| {
+                    let mut all: Vec<f64> = dense.iter().map(|(_, rows)| rows as f64).collect();
+                    least_of_top(&mut all, top)
+                });
+                for (number, rows) in dense.iter().filter(|(_, rows)| bound.is_none_or(|b| *rows as f64 >= b))
+                {
+                    own.kind.hand_over(*bucket, number, &values_of(aggs, rows, 0), groups, work)?;
+                }
+            }
+            work.refund(own.sparse.len() * NUMBER_COUNT_BYTES);
+            if let Some(top) = top {
+                keep_top(&mut own.sparse, aggs, top);
+            }
+            for ((bucket, number), (rows, bytes)) in own.sparse {
+                own.kind.hand_over(bucket, number, &values_of(aggs, rows, bytes), groups, work)?;
             }
         }
         Ok(())
+    }
+}
+
+impl Kind {
+    /// Adds what was counted for a number to the group of its text.
+    fn hand_over(
+        &self,
+        bucket: Nanos,
+        number: i64,
+        counted: &[f64],
+        groups: &mut Groups<'_>,
+        work: &mut Work<'_>,
+    ) -> Result<(), ScanError> {
+        let mut text = String::new();
+        self.format(number, &mut text);
+        groups.add_counted(bucket, vec![text.into()], counted, work)
     }
 }
 
@@ -158,7 +322,22 @@ pub(crate) fn count(
     let mut local: NumberMap<LocalKey, Counted> = NumberMap::default();
     let mut line = String::new();
     let (mut is_prepared, mut is_timed) = (false, false);
+    let mut buckets = Buckets::new(spec);
+    let time = group.group.time;
+    let whole = groups.bucket(time.start);
+    if whole == groups.bucket(time.end) && !needs_bytes {
+        if let [Coded::Numbers { column, values }] = keys.as_slice()
+            && let Some(kind) = group.index.columns.get(usize::from(*column))
+        {
+            return Ok(numbers.add_rows(kind, whole, values, rows, work)?);
+        }
+        if keys.iter().all(|key| matches!(key, Coded::Constant(_))) {
+            add(&mut local, (whole, [0; FIELDS_MAX]), rows.len() as u64, 0);
+            return hand_over(groups, numbers, spec, group, &keys, local, work);
+        }
+    }
     let runs = &group.group.runs;
+    let mut last: Option<(LocalKey, u64)> = None;
     for (at, run) in runs.iter().enumerate() {
         let (start, end) = (run.start, run.start + run.rows);
         let held = rows.count_in(start, end);
@@ -181,17 +360,52 @@ pub(crate) fn count(
             is_timed = true;
         }
         for row in (start..end).filter(|row| rows.contains(*row)) {
-            let bucket = if one_bucket { bucket } else { groups.bucket(group.time(row)) };
-            let mut bytes = 0;
+            let bucket = if one_bucket { bucket } else { buckets.of(groups, group.time(row)) };
+            let key = (bucket, codes(&keys, at, row));
             if needs_bytes {
                 line.clear();
                 group.push_line(row, &mut line)?;
-                bytes = line.len() as u64;
+                add(&mut local, key, 1, line.len() as u64);
+                continue;
             }
-            add(&mut local, (bucket, codes(&keys, at, row)), 1, bytes);
+            // Neighbours are mostly alike.
+            match &mut last {
+                Some((of, held)) if *of == key => *held += 1,
+                _ => {
+                    let before = last.replace((key, 1));
+                    before.into_iter().for_each(|(key, held)| add(&mut local, key, held, 0));
+                }
+            }
         }
     }
+    last.into_iter().for_each(|(key, held)| add(&mut local, key, held, 0));
     hand_over(groups, numbers, spec, group, &keys, local, work)
+}
+
+/// The bucket of a time, quickly when it is that of the time before.
+struct Buckets {
+    width: i64,
+    /// The end of the last bucket.
+    end: Option<Nanos>,
+}
+
+impl Buckets {
+    fn new(spec: &Group) -> Self {
+        Self { width: spec.step.map_or(i64::MAX, |(_, width)| width.max(1)), end: None }
+    }
+
+    fn of(&mut self, groups: &Groups<'_>, time: Nanos) -> Nanos {
+        match self.end {
+            Some(end) if time <= end && end.0.checked_sub(time.0).is_some_and(|left| left < self.width) => {
+                end
+            }
+            _ => {
+                let end = groups.bucket(time);
+                self.end = (end.0 < i64::MAX && self.width < i64::MAX).then_some(end);
+                end
+            }
+        }
+    }
 }
 
 fn add(local: &mut NumberMap<LocalKey, Counted>, key: LocalKey, rows: u64, bytes: u64) {
@@ -218,12 +432,11 @@ fn hand_over(
         && let Some(kind) = group.index.columns.get(usize::from(*column))
         && let Some(counts) = numbers.of(kind)
     {
-        let before = counts.len();
-        for ((bucket, [code, ..]), (rows, bytes)) in local {
-            let slot = counts.entry((bucket, code.cast_signed())).or_default();
-            *slot = (slot.0 + rows, slot.1 + bytes);
+        let before = counts.sparse.len();
+        for ((bucket, [code, ..]), counted) in local {
+            counts.add((bucket, code.cast_signed()), counted);
         }
-        let more = counts.len() - before;
+        let more = counts.sparse.len() - before;
         return Ok(work.charge(more * NUMBER_COUNT_BYTES)?);
     }
     for ((bucket, codes), (rows, bytes)) in local {
@@ -237,8 +450,8 @@ fn hand_over(
 enum Coded {
     Constant(Box<str>),
     Runs { texts: Vec<Box<str>>, codes: Vec<u32> },
-    Codes { texts: Vec<Box<str>>, codes: Vec<u32> },
-    Numbers { column: u16, values: Vec<i64> },
+    Codes { texts: Arc<[Box<str>]>, codes: Paged<u32> },
+    Numbers { column: u16, values: Paged<i64> },
 }
 
 impl Coded {
@@ -278,9 +491,8 @@ impl Coded {
     fn text(&self, code: u64, group: &LogGroup<'_>) -> Box<str> {
         match self {
             Self::Constant(text) => text.clone(),
-            Self::Runs { texts, .. } | Self::Codes { texts, .. } => {
-                texts.get(code as usize).cloned().unwrap_or_default()
-            }
+            Self::Runs { texts, .. } => texts.get(code as usize).cloned().unwrap_or_default(),
+            Self::Codes { texts, .. } => texts.get(code as usize).cloned().unwrap_or_default(),
             Self::Numbers { column, .. } => {
                 let mut text = String::new();
                 let kind = group.index.columns.get(usize::from(*column));
@@ -334,11 +546,23 @@ impl Numbers {
         let keys: Vec<Coded> = keys.into_iter().map(Coded::new).collect();
         let source = Source::new(group.keys(of, rows)?, group);
         group.times(rows)?;
-        let mut local: NumberMap<[u64; FIELDS_MAX], Vec<(Nanos, f64)>> = NumberMap::default();
+        let mut places: NumberMap<Codes, usize> = NumberMap::default();
+        let mut local: Vec<(Codes, Vec<(Nanos, f64)>)> = Vec::new();
+        // The codes of the row before and their place: neighbours are mostly alike.
+        let mut last = None;
         for (at, run) in group.group.runs.iter().enumerate() {
             for row in (run.start..run.start + run.rows).filter(|row| rows.contains(*row)) {
-                if let Some(number) = source.number(at, row) {
-                    let list = local.entry(codes(&keys, at, row)).or_default();
+                let Some(number) = source.number(at, row) else { continue };
+                let codes = codes(&keys, at, row);
+                let place = match last {
+                    Some((of, place)) if of == codes => place,
+                    _ => *places.entry(codes).or_insert_with(|| {
+                        local.push((codes, Vec::new()));
+                        local.len() - 1
+                    }),
+                };
+                last = Some((codes, place));
+                if let Some((_, list)) = local.get_mut(place) {
                     list.push((group.time(row), number));
                 }
             }
@@ -380,7 +604,7 @@ enum Source {
     },
     Numbers {
         kind: Kind,
-        values: Vec<i64>,
+        values: Paged<i64>,
     },
 }
 
@@ -395,7 +619,8 @@ impl Source {
                 let codes = Coded::new(other);
                 let texts = match &codes {
                     Coded::Constant(text) => std::slice::from_ref(text),
-                    Coded::Runs { texts, .. } | Coded::Codes { texts, .. } => texts,
+                    Coded::Runs { texts, .. } => texts.as_slice(),
+                    Coded::Codes { texts, .. } => texts,
                     Coded::Numbers { .. } => &[],
                 };
                 let numbers = texts.iter().map(|text| number_of(text)).collect();

@@ -1,17 +1,21 @@
 //! One row group of logs at work: which rows pass a filter, read column by column and only as far as needed.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
 use kenning_model::{
     Compare, Field, Filter, LabelSet, LineSyntax, Literal, LogRow, Nanos, Severity, SpanId, TimeRange,
     TraceId,
 };
 use memchr::memmem::Finder;
 
-use super::cells::{ABSENT, Cells, Paged};
+use super::cells::{self, ABSENT, Cells, Paged};
 use super::index::{FIRST_FIELD, GramColumn, GroupIndex, LogIndex, PAGE_ROWS, Run, Template};
 use super::kind::Kind;
-use super::part::{ARRIVAL, LINE, METADATA, SEVERITY, SPAN_ID, TEMPLATE, TIME, TRACE_ID, ids};
+use super::metadata::MetadataCells;
+use super::part::{ARRIVAL, LINE, SEVERITY, SPAN_ID, TEMPLATE, TIME, TRACE_ID};
 use crate::parts::columns::GroupReader;
-use crate::parts::labels::read_map;
 use crate::parts::{PartError, damaged};
 use crate::scan::prune::field_of;
 use crate::scan::prune::may_match;
@@ -25,6 +29,12 @@ pub(crate) struct Rows {
 impl Rows {
     pub(crate) fn none(rows: usize) -> Self {
         Self { bits: vec![0; rows.div_ceil(64)] }
+    }
+
+    pub(crate) fn all(rows: usize) -> Self {
+        let mut all = Self::none(rows);
+        all.insert_range(0, rows);
+        all
     }
 
     pub(crate) fn insert(&mut self, row: usize) {
@@ -109,6 +119,22 @@ impl Rows {
         kept
     }
 
+    /// Adds the rows of a page, among some, whose value passes; `values` are those of the page.
+    fn insert_passing<T>(&mut self, page: usize, values: &[T], of: &Self, test: impl Fn(&T) -> bool) {
+        let words = page * PAGE_ROWS / 64..;
+        for (values, at) in values.chunks(64).zip(words) {
+            let wanted = of.bits.get(at).copied().unwrap_or(0);
+            if wanted == 0 {
+                continue;
+            }
+            let passing = |word: u64, (bit, value): (usize, &T)| word | u64::from(test(value)) << bit;
+            let word = values.iter().enumerate().fold(0, passing);
+            if let Some(own) = self.bits.get_mut(at) {
+                *own |= word & wanted;
+            }
+        }
+    }
+
     /// The rows of those pages that pass `test`.
     fn of_pages(&self, mut test: impl FnMut(usize) -> bool) -> Self {
         let mut kept = self.clone();
@@ -132,11 +158,32 @@ pub(crate) struct LogGroup<'a> {
     severities: Option<Paged<Severity>>,
     trace_ids: Option<Paged<TraceId>>,
     span_ids: Option<Paged<SpanId>>,
-    metadata: Option<Paged<LabelSet>>,
+    metadata: Option<MetadataCells>,
     /// Per row its template, [`ABSENT`] for whole lines.
     templates: Option<Paged<u32>>,
     lines: Option<Cells>,
     cells: Vec<Option<Cells>>,
+    tests: StreamTests,
+}
+
+/// Which streams of a part pass a filter of labels; shared by the row groups of a part in one scan, for each test costs
+/// a look at texts.
+#[derive(Clone, Default)]
+pub(crate) struct StreamTests(Rc<RefCell<Vec<StreamTest>>>);
+
+/// A filter, and per stream whether it passes.
+type StreamTest = (Filter, Rc<[bool]>);
+
+impl StreamTests {
+    fn of(&self, filter: &Filter, index: &LogIndex, test: impl Fn(&LabelSet) -> bool) -> Rc<[bool]> {
+        let mut known = self.0.borrow_mut();
+        if let Some((_, passes)) = known.iter().find(|(of, _)| of == filter) {
+            return Rc::clone(passes);
+        }
+        let passes: Rc<[bool]> = index.streams.iter().map(test).collect();
+        known.push((filter.clone(), Rc::clone(&passes)));
+        passes
+    }
 }
 
 /// Which columns a row is put together from.
@@ -178,6 +225,7 @@ impl<'a> LogGroup<'a> {
         reader: GroupReader<'a>,
         index: &'a LogIndex,
         group: &'a GroupIndex,
+        tests: StreamTests,
     ) -> Result<Self, PartError> {
         let rows = reader.rows();
         if group.rows() != rows {
@@ -198,20 +246,23 @@ impl<'a> LogGroup<'a> {
             templates: None,
             lines: None,
             cells,
+            tests,
         })
     }
 
     /// Bytes held by what was read, roughly.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let per_row = usize::from(self.times.is_some()) * 8
-            + usize::from(self.arrivals.is_some()) * 8
-            + usize::from(self.severities.is_some())
-            + usize::from(self.trace_ids.is_some()) * 16
-            + usize::from(self.span_ids.is_some()) * 8
-            + usize::from(self.metadata.is_some()) * 16
-            + usize::from(self.templates.is_some()) * 4;
-        let cells = self.cells.iter().flatten().chain(&self.lines).map(Cells::heap_bytes).sum::<usize>();
-        per_row * self.rows + cells
+        fn of<T>(column: &Option<Paged<T>>) -> usize {
+            column.as_ref().map_or(0, Paged::heap_bytes)
+        }
+        let own = of(&self.times)
+            + of(&self.arrivals)
+            + of(&self.severities)
+            + of(&self.trace_ids)
+            + of(&self.span_ids)
+            + of(&self.templates)
+            + self.metadata.as_ref().map_or(0, MetadataCells::heap_bytes);
+        own + self.cells.iter().flatten().chain(&self.lines).map(Cells::heap_bytes).sum::<usize>()
     }
 
     pub(crate) fn labels(&self, run: &Run) -> &'a LabelSet {
@@ -220,20 +271,22 @@ impl<'a> LogGroup<'a> {
 
     /// The rows of a range and of streams that a filter does not rule out.
     pub(crate) fn in_range(&mut self, range: TimeRange, filter: &Filter) -> Result<Rows, PartError> {
-        let mut rows = Rows::none(self.rows);
         let group = self.group;
-        for run in &group.runs {
-            if !run.time.overlaps(range) || !may_match(filter, self.labels(run)) {
-                continue;
-            }
+        let wanted = self.tests.of(filter, self.index, |labels| may_match(filter, labels));
+        let is_wanted = |run: &Run| wanted.get(run.stream as usize) == Some(&true);
+        let is_inside = range.contains(group.time.start) && range.contains(group.time.end);
+        if is_inside && group.runs.iter().all(is_wanted) {
+            return self.without_deleted(Rows::all(self.rows));
+        }
+        let mut rows = Rows::none(self.rows);
+        for run in group.runs.iter().filter(|run| is_wanted(run) && run.time.overlaps(range)) {
+            let end = run.start + run.rows;
             if range.contains(run.time.start) && range.contains(run.time.end) {
-                rows.insert_range(run.start, run.start + run.rows);
+                rows.insert_range(run.start, end);
                 continue;
             }
-            let pages = run.start / PAGE_ROWS..(run.start + run.rows).div_ceil(PAGE_ROWS);
-            let times = self.load_times(pages)?.get(run.start..run.start + run.rows).unwrap_or_default();
-            let inside = times.iter().zip(run.start..).filter(|(time, _)| range.contains(**time));
-            inside.for_each(|(_, row)| rows.insert(row));
+            self.load_times(run.start / PAGE_ROWS..end.div_ceil(PAGE_ROWS))?;
+            (run.start..end).filter(|row| range.contains(self.time(*row))).for_each(|row| rows.insert(row));
         }
         self.without_deleted(rows)
     }
@@ -244,8 +297,8 @@ impl<'a> LogGroup<'a> {
         let mut left = rows;
         for (range, filter) in hidden.deletes() {
             let mut inside = Rows::none(self.rows);
-            let times = self.times(&left)?;
-            let is_inside = |row: &usize| times.get(*row).is_some_and(|time| range.contains(*time));
+            self.times(&left)?;
+            let is_inside = |row: &usize| range.contains(self.time(*row));
             left.iter().filter(is_inside).for_each(|row| inside.insert(row));
             left = left.minus(&self.passing(filter, &inside)?);
         }
@@ -253,53 +306,52 @@ impl<'a> LogGroup<'a> {
     }
 
     /// Has the times of some rows at hand.
-    pub(crate) fn times(&mut self, of: &Rows) -> Result<&[Nanos], PartError> {
+    pub(crate) fn times(&mut self, of: &Rows) -> Result<(), PartError> {
         self.load_times(of.pages())
     }
 
-    fn load_times(&mut self, pages: impl Iterator<Item = usize>) -> Result<&[Nanos], PartError> {
+    fn load_times(&mut self, pages: impl Iterator<Item = usize>) -> Result<(), PartError> {
         let (tick, reader) = (self.index.tick, &self.reader);
-        let times = self.times.get_or_insert_with(|| Paged::new(self.rows, Nanos(0)));
-        times.load(pages, |rows| {
-            let ticks = reader.column_rows(TIME, std::slice::from_ref(&rows))?.into_i64()?;
+        self.times.get_or_insert_with(|| Paged::new(self.rows)).load(pages, |page, rows| {
+            let ticks = cells::required_numbers(reader, TIME, page, rows)?;
             Ok(ticks.into_iter().map(|n| Nanos(n.wrapping_mul(tick))).collect())
-        })?;
-        Ok(times.values())
+        })
     }
 
     /// The time of a row, once times were read.
+    #[inline]
     pub(crate) fn time(&self, row: usize) -> Nanos {
-        self.times.as_ref().and_then(|times| times.values().get(row)).copied().unwrap_or(Nanos(0))
+        self.times.as_ref().and_then(|times| times.get(row)).copied().unwrap_or(Nanos(0))
     }
 
     /// The place of a row among those of its time, once places were read where there are ties.
     pub(crate) fn arrival(&self, row: usize) -> u64 {
-        self.arrivals.as_ref().and_then(|places| places.values().get(row)).copied().unwrap_or(0)
+        self.arrivals.as_ref().and_then(|places| places.get(row)).copied().unwrap_or(0)
     }
 
-    /// The places of some rows in the order of arrival.
-    pub(crate) fn arrivals(&mut self, of: &Rows) -> Result<&[u64], PartError> {
+    /// Has the places of some rows in the order of arrival at hand.
+    pub(crate) fn arrivals(&mut self, of: &Rows) -> Result<(), PartError> {
         let reader = &self.reader;
-        let arrivals = self.arrivals.get_or_insert_with(|| Paged::new(self.rows, 0));
-        arrivals.load(of.pages(), |rows| {
-            let column = reader.column_rows(ARRIVAL, std::slice::from_ref(&rows))?.into_i64()?;
-            Ok(column.into_iter().map(i64::cast_unsigned).collect())
-        })?;
-        Ok(arrivals.values())
+        self.arrivals.get_or_insert_with(|| Paged::new(self.rows)).load(of.pages(), |page, rows| {
+            let places = cells::required_numbers(reader, ARRIVAL, page, rows)?;
+            Ok(places.into_iter().map(i64::cast_unsigned).collect())
+        })
     }
 
     /// The severities of some rows.
-    pub(crate) fn severities(&mut self, of: &Rows) -> Result<&[Severity], PartError> {
+    fn severities(&mut self, of: &Rows) -> Result<&Paged<Severity>, PartError> {
         let reader = &self.reader;
-        let severities = self.severities.get_or_insert_with(|| Paged::new(self.rows, Severity::UNKNOWN));
-        severities.load(of.pages(), |rows| {
-            let column = reader.column_rows(SEVERITY, std::slice::from_ref(&rows))?.into_i32()?;
-            Ok(column.into_iter().map(|n| Severity(u8::try_from(n).unwrap_or_default())).collect())
+        let severities = self.severities.get_or_insert_with(|| Paged::new(self.rows));
+        severities.load(of.pages(), |page, rows| {
+            let numbers = cells::small_numbers(reader, SEVERITY, page, rows, false)?.into_iter();
+            let severity =
+                |number: Option<i32>| number.and_then(|n| u8::try_from(n).ok()).unwrap_or_default();
+            Ok(numbers.map(|number| Severity(severity(number))).collect())
         })?;
-        Ok(severities.values())
+        Ok(severities)
     }
 
-    fn templates(&mut self, of: &Rows) -> Result<&[u32], PartError> {
+    fn templates(&mut self, of: &Rows) -> Result<&Paged<u32>, PartError> {
         let (known, reader) = (self.index.templates.len(), &self.reader);
         let template = |number: Option<i32>| match number {
             None => Ok(ABSENT),
@@ -308,39 +360,27 @@ impl<'a> LogGroup<'a> {
                 number.ok_or_else(|| damaged("a template is not in the index"))
             }
         };
-        let templates = self.templates.get_or_insert_with(|| Paged::new(self.rows, ABSENT));
-        templates.load(of.pages(), |rows| {
-            let column = reader.column_rows(TEMPLATE, std::slice::from_ref(&rows))?;
-            let definition = column.definition.clone();
-            let numbers = crate::parts::columns::spread(&definition, column.into_i32()?);
-            numbers.into_iter().map(template).collect()
+        let templates = self.templates.get_or_insert_with(|| Paged::new(self.rows));
+        templates.load(of.pages(), |page, rows| {
+            cells::small_numbers(reader, TEMPLATE, page, rows, true)?.into_iter().map(template).collect()
         })?;
-        Ok(templates.values())
+        Ok(templates)
     }
 
     fn ids(&mut self, of: &Rows) -> Result<(), PartError> {
         let reader = &self.reader;
-        let traces = self.trace_ids.get_or_insert_with(|| Paged::new(self.rows, TraceId::NONE));
-        traces.load(of.pages(), |rows| {
-            ids(
-                reader.column_rows(TRACE_ID, std::slice::from_ref(&rows))?,
-                TraceId::NONE,
-                TraceId::from_slice,
-            )
+        let traces = self.trace_ids.get_or_insert_with(|| Paged::new(self.rows));
+        traces.load(of.pages(), |page, rows| {
+            cells::ids(reader, TRACE_ID, page, rows, TraceId::NONE, TraceId::from_slice)
         })?;
-        let spans = self.span_ids.get_or_insert_with(|| Paged::new(self.rows, SpanId::NONE));
-        spans.load(of.pages(), |rows| {
-            ids(reader.column_rows(SPAN_ID, std::slice::from_ref(&rows))?, SpanId::NONE, SpanId::from_slice)
+        let spans = self.span_ids.get_or_insert_with(|| Paged::new(self.rows));
+        spans.load(of.pages(), |page, rows| {
+            cells::ids(reader, SPAN_ID, page, rows, SpanId::NONE, SpanId::from_slice)
         })
     }
 
     fn metadata(&mut self, of: &Rows) -> Result<(), PartError> {
-        let reader = &self.reader;
-        let metadata = self.metadata.get_or_insert_with(|| Paged::new(self.rows, LabelSet::empty()));
-        metadata.load(of.pages(), |rows| {
-            let rows = std::slice::from_ref(&rows);
-            read_map(reader.column_rows(METADATA, rows)?, reader.column_rows(METADATA + 1, rows)?)
-        })
+        self.metadata.get_or_insert_with(|| MetadataCells::new(self.rows)).load(&self.reader, of.pages())
     }
 
     fn open_cells(&mut self, column: u16) -> Result<(), PartError> {
@@ -414,7 +454,7 @@ impl<'a> LogGroup<'a> {
 
     /// Appends the line of a row that was prepared.
     pub(crate) fn push_line(&self, row: usize, out: &mut String) -> Result<(), PartError> {
-        let template = self.templates.as_ref().and_then(|templates| templates.values().get(row));
+        let template = self.templates.as_ref().and_then(|templates| templates.get(row));
         match template.and_then(|template| self.index.templates.get(*template as usize)) {
             None => {
                 let line =
@@ -455,7 +495,7 @@ impl<'a> LogGroup<'a> {
             self.push_line(row, line)?;
         }
         fn at<T: Copy>(column: &Option<Paged<T>>, row: usize, none: T) -> T {
-            column.as_ref().and_then(|column| column.values().get(row)).copied().unwrap_or(none)
+            column.as_ref().and_then(|column| column.get(row)).copied().unwrap_or(none)
         }
         Ok(LogRow {
             stream: labels,
@@ -464,7 +504,7 @@ impl<'a> LogGroup<'a> {
             trace_id: at(&self.trace_ids, row, TraceId::NONE),
             span_id: at(&self.span_ids, row, SpanId::NONE),
             line,
-            metadata: self.metadata.as_ref().and_then(|sets| sets.values().get(row)).unwrap_or(&NO_LABELS),
+            metadata: self.metadata.as_ref().and_then(|sets| sets.get(row)).unwrap_or(&NO_LABELS),
         })
     }
 
@@ -546,11 +586,14 @@ impl<'a> LogGroup<'a> {
     }
 
     fn of_labels(&self, leaf: &Filter, of: &Rows) -> Rows {
+        let passes = self.tests.of(leaf, self.index, |labels| leaf.matches(labels));
+        let is_passed = |run: &&Run| passes.get(run.stream as usize) == Some(&true);
+        if self.group.runs.iter().all(|run| is_passed(&run)) {
+            return of.clone();
+        }
         let mut found = Rows::none(self.rows);
-        for run in &self.group.runs {
-            if leaf.matches(self.labels(run)) {
-                found.insert_range(run.start, run.start + run.rows);
-            }
+        for run in self.group.runs.iter().filter(is_passed) {
+            found.insert_range(run.start, run.start + run.rows);
         }
         found.within(of)
     }
@@ -577,7 +620,9 @@ impl<'a> LogGroup<'a> {
         }
         let mut found = Rows::none(self.rows);
         let mut labelled = Rows::none(self.rows);
-        for run in self.group.runs.iter().filter(|run| !self.labels(run).get(name).is_empty()) {
+        let has_label = self.labelled(name);
+        let is_labelled = |run: &&Run| has_label.get(run.stream as usize) == Some(&true);
+        for run in self.group.runs.iter().filter(is_labelled) {
             labelled.insert_range(run.start, run.start + run.rows);
             if leaf.matches(&Text(self.labels(run).get(name))) {
                 found.insert_range(run.start, run.start + run.rows);
@@ -631,20 +676,21 @@ impl<'a> LogGroup<'a> {
         }
         let (cells, kind) = self.cells(column, of)?;
         match cells {
-            Cells::Dictionary { texts, codes, .. } => {
+            Cells::Dictionary { texts, codes } => {
                 let passes: Vec<bool> = texts.iter().map(|text| leaf.matches(&Text(text))).collect();
-                let is_passed =
-                    |row: &usize| codes.get(*row).and_then(|code| passes.get(*code as usize)) == Some(&true);
-                of.iter().filter(is_passed).for_each(|row| found.insert(row));
+                for page in of.pages() {
+                    let codes = codes.page(page).unwrap_or_default();
+                    found.insert_passing(page, codes, of, |code| passes.get(*code as usize) == Some(&true));
+                }
             }
             Cells::Numbers { values, .. } => {
                 let test = NumberTest::new(leaf, kind);
-                let mut text = String::new();
-                for row in of.iter() {
-                    let value = values.get(row).copied().unwrap_or_default();
-                    if test.passes(value, kind, leaf, &mut text) {
-                        found.insert(row);
-                    }
+                let text = RefCell::new(String::new());
+                for page in of.pages() {
+                    let values = values.page(page).unwrap_or_default();
+                    found.insert_passing(page, values, of, |value| {
+                        test.passes(*value, kind, leaf, &mut text.borrow_mut())
+                    });
                 }
             }
             Cells::Bytes { .. } => {
@@ -759,7 +805,7 @@ impl<'a> LogGroup<'a> {
         }
         let (cells, kind) = self.cells(column, &left)?;
         match cells {
-            Cells::Dictionary { texts, codes, .. } => {
+            Cells::Dictionary { texts, codes } => {
                 let has: Vec<bool> =
                     texts.iter().map(|text| finder.find(text.as_bytes()).is_some()).collect();
                 if has.contains(&true) {
@@ -828,7 +874,7 @@ impl<'a> LogGroup<'a> {
             Field::Label(name) => Ok(self.label_keys(name)),
             Field::Metadata(name) if !self.index.may_have_metadata(name) => Ok(Keys::Constant(Box::from(""))),
             Field::Severity => {
-                let codes = self.severities(of)?.iter().map(|severity| u32::from(severity.0)).collect();
+                let codes = self.severities(of)?.map(|severity| u32::from(severity.0));
                 Ok(Keys::Codes { texts: (0..=255u8).map(|n| n.to_string().into()).collect(), codes })
             }
             Field::Parsed(_, name) if self.is_labelled_throughout(name, of) => Ok(self.label_keys(name)),
@@ -839,10 +885,18 @@ impl<'a> LogGroup<'a> {
         }
     }
 
+    /// Per stream whether it has a label.
+    fn labelled(&self, name: &str) -> Rc<[bool]> {
+        let exists = Filter::Exists(Field::Label(name.into()));
+        self.tests.of(&exists, self.index, |labels| !labels.get(name).is_empty())
+    }
+
     /// True when the streams of all these rows have a label of that name: parsers leave it alone then.
     fn is_labelled_throughout(&self, name: &str, of: &Rows) -> bool {
+        let has_label = self.labelled(name);
         self.group.runs.iter().all(|run| {
-            !self.labels(run).get(name).is_empty() || of.count_in(run.start, run.start + run.rows) == 0
+            has_label.get(run.stream as usize) == Some(&true)
+                || of.count_in(run.start, run.start + run.rows) == 0
         })
     }
 
@@ -864,13 +918,14 @@ impl<'a> LogGroup<'a> {
             }
             Ok(())
         })?;
-        Ok(Keys::Codes { texts: interned.texts, codes })
+        Ok(Keys::Codes { texts: interned.texts.into(), codes: Paged::of(codes) })
     }
 
     fn parsed_keys(&mut self, syntax: LineSyntax, name: &str, of: &Rows) -> Result<Keys, PartError> {
         let columns = self.columns_of(syntax, name);
         let used = distinct(&columns);
-        let is_labelled = self.group.runs.iter().any(|run| !self.labels(run).get(name).is_empty());
+        let has_label = self.labelled(name);
+        let is_labelled = self.group.runs.iter().any(|run| has_label.get(run.stream as usize) == Some(&true));
         if let ([column], false) = (used.as_slice(), is_labelled)
             && self.of_templates(of, |at| columns.get(at) == Some(&Some(*column)))? == *of
         {
@@ -879,8 +934,8 @@ impl<'a> LogGroup<'a> {
             self.cells(column, of)?;
             let cells = self.cells.get(usize::from(column)).and_then(Option::as_ref);
             return match cells {
-                Some(Cells::Dictionary { texts, codes, .. }) => {
-                    Ok(Keys::Codes { texts: texts.clone(), codes: codes.clone() })
+                Some(Cells::Dictionary { texts, codes }) => {
+                    Ok(Keys::Codes { texts: Arc::clone(texts), codes: codes.clone() })
                 }
                 Some(Cells::Numbers { values, .. }) => Ok(Keys::Numbers { column, values: values.clone() }),
                 _ => self.column_keys(column, of),
@@ -899,7 +954,7 @@ impl<'a> LogGroup<'a> {
                 *slot = interned.code(&text);
             }
         }
-        Ok(Keys::Codes { texts: interned.texts, codes })
+        Ok(Keys::Codes { texts: interned.texts.into(), codes: Paged::of(codes) })
     }
 }
 
@@ -910,9 +965,9 @@ pub(crate) enum Keys {
     /// A text for each run.
     Runs(Vec<Box<str>>),
     /// A code for each row of the group into a list of texts.
-    Codes { texts: Vec<Box<str>>, codes: Vec<u32> },
+    Codes { texts: Arc<[Box<str>]>, codes: Paged<u32> },
     /// A number for each row of the group, of the kind of a column.
-    Numbers { column: u16, values: Vec<i64> },
+    Numbers { column: u16, values: Paged<i64> },
 }
 
 /// Texts and their numbers.

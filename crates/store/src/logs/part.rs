@@ -9,7 +9,7 @@ use kenning_model::{Field, Filter, LabelSet, LogBatch, LogRow, Nanos, Severity, 
 use parquet::basic::Encoding;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 
-use super::group::{LogGroup, Parts};
+use super::group::{LogGroup, Parts, StreamTests};
 use super::index::{Form, GroupIndex, INDEX_KEY, INDEX_KEY_2, LogIndex, PAGE_ROWS, Run};
 use super::kind::Kind;
 use super::plan::{Filled, Filler, Plan, PlannedColumn};
@@ -230,9 +230,12 @@ fn new_table(plan: &Plan, unit: &str) -> Result<TableWriter, PartError> {
             },
         ));
     }
+    let is_hash = |column: &&PlannedColumn| matches!(column.kind, Kind::Hex { .. }) && !column.is_dictionary;
+    let hashes: Vec<&str> = plan.columns.iter().filter(is_hash).map(|column| column.name.as_str()).collect();
     let layout = Layout {
         schema: &schema,
         encodings: &encodings,
+        plain: &hashes,
         bounded: &["time"],
         blooms: &[("trace_id", GROUP_ROWS)],
     };
@@ -359,7 +362,7 @@ pub(crate) fn read_all(
     for at in 0..reader.groups() {
         let group = reader.group(at)?;
         let (batch, arrivals) = match index.as_ref().and_then(|index| Some((index, index.groups.get(at)?))) {
-            Some((index, of)) => read_group(LogGroup::new(group, index, of)?)?,
+            Some((index, of)) => read_group(LogGroup::new(group, index, of, StreamTests::default())?)?,
             None => read(&group, &wanted)?,
         };
         see(batch, arrivals);
@@ -371,8 +374,8 @@ fn read_group(mut group: LogGroup<'_>) -> Result<(LogBatch, Vec<u64>), PartError
     let all = group.in_range(TimeRange::ALL, &Filter::All)?;
     group.times(&all)?;
     group.prepare(&all, Parts::ALL)?;
-    let arrivals = group.arrivals(&all)?.to_vec();
-    let arrivals: Vec<u64> = all.iter().filter_map(|row| arrivals.get(row).copied()).collect();
+    group.arrivals(&all)?;
+    let arrivals: Vec<u64> = all.iter().map(|row| group.arrival(row)).collect();
     let (mut batch, mut line) = (LogBatch::default(), String::new());
     let mut before = None;
     let mut stream = 0;

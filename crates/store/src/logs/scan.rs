@@ -12,7 +12,7 @@ use kenning_model::{
 use memchr::memmem::Finder;
 
 use super::aggregate::{self, NumberCounts, Numbers};
-use super::group::{LogGroup, Parts, Rows, cost};
+use super::group::{LogGroup, Parts, Rows, StreamTests, cost};
 use super::head::LogRun;
 use super::part::{Wanted, read};
 use crate::parts::PartError;
@@ -135,7 +135,7 @@ impl<'a> Collector<'a> {
             (Self::Rows(own), Self::Rows(other)) => own.join(other, work),
             (Self::Groups(own, counts, _), Self::Groups(other, more, _)) => {
                 own.join(other);
-                counts.join(more);
+                counts.join(more, work);
             }
             (Self::Numbers(own, ..), Self::Numbers(other, ..)) => own.join(other),
             (Self::Streams(own, _), Self::Streams(other, _)) => own.join(other),
@@ -333,6 +333,7 @@ fn scan_part(
     let name = &part.info.name;
     work.read_open(part, cache, |work, open| match open.log_index()? {
         Some(index) => {
+            let tests = StreamTests::default();
             let mut order: Vec<usize> = (0..index.groups.len()).collect();
             if work.scan.order == Order::NewestFirst {
                 order.reverse();
@@ -343,7 +344,7 @@ fn scan_part(
                 if !group.time.overlaps(work.scan.time) || collector.excludes(group.time) {
                     continue;
                 }
-                let mut group = LogGroup::new(open.group(at)?, &index, group)?;
+                let mut group = LogGroup::new(open.group(at)?, &index, group, tests.clone())?;
                 let at = At { part: name.id, order: name.order, group: at };
                 scan_group(&mut group, at, collector, work)?;
             }
@@ -403,7 +404,7 @@ fn fetch(
                 work.check()?;
                 let at = of_group.first().map_or(0, |(spot, _)| spot.group);
                 let Some(group) = index.groups.get(at) else { continue };
-                let group = LogGroup::new(open.group(at)?, &index, group)?;
+                let group = LogGroup::new(open.group(at)?, &index, group, StreamTests::default())?;
                 fetch_group(group, of_group, &mut kept, work)?;
             }
             Ok(())

@@ -23,6 +23,7 @@ pub(crate) const LAYOUT: Layout = Layout {
             required binary key (STRING); required binary value (STRING); } }
     }",
     encodings: &[("time", Encoding::DELTA_BINARY_PACKED)],
+    plain: &[],
     bounded: &["time"],
     blooms: &[],
 };

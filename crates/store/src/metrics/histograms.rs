@@ -39,6 +39,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         ("positive", Encoding::BYTE_STREAM_SPLIT),
         ("negative", Encoding::BYTE_STREAM_SPLIT),
     ],
+    plain: &[],
     bounded: &["time"],
     blooms: &[],
 };

@@ -16,6 +16,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         required binary unit (STRING);
     }",
     encodings: &[],
+    plain: &[],
     bounded: &[],
     blooms: &[],
 };

@@ -35,6 +35,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         ("value_i", Encoding::DELTA_BINARY_PACKED),
         ("value_f", Encoding::BYTE_STREAM_SPLIT),
     ],
+    plain: &[],
     bounded: &["series", "time"],
     blooms: &[],
 };

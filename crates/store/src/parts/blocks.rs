@@ -4,6 +4,7 @@
 //! footer's key-value metadata under [`SUMS_KEY`], as hex. The rest of the file, the tail, is proven by the file's name.
 //! [`CheckedFile`] is the only way bytes of a part are read, and it hands out nothing that was not verified.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -15,6 +16,9 @@ use parquet::file::reader::{ChunkReader, Length};
 
 /// Bytes under one checksum.
 pub(crate) const BLOCK_LEN: usize = 64 << 10;
+
+/// Blocks of a file that are kept for the next read.
+const RECENT_MAX: usize = 8;
 
 /// Where the checksums stand in the footer.
 pub(crate) const SUMS_KEY: &str = "kenning.crc32c";
@@ -38,8 +42,8 @@ struct Inner {
     data_len: u64,
     tail: Bytes,
     sums: OnceLock<Vec<u32>>,
-    /// The block read last: page headers are read in small steps.
-    recent: Mutex<Option<(u64, Bytes)>>,
+    /// The blocks used last, latest first: pages are small, and neighbours are read one after another.
+    recent: Mutex<VecDeque<(u64, Bytes)>>,
     bytes_read: AtomicU64,
 }
 
@@ -68,7 +72,7 @@ impl CheckedFile {
             data_len,
             tail: tail.freeze(),
             sums: OnceLock::new(),
-            recent: Mutex::new(None),
+            recent: Mutex::default(),
             bytes_read: AtomicU64::new(u64::from(tail_len)),
         })))
     }
@@ -89,13 +93,16 @@ impl CheckedFile {
 
     fn block(&self, index: u64) -> io::Result<Bytes> {
         let mut recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, bytes)) = &*recent
-            && *at == index
+        if let Some(place) = recent.iter().position(|(at, _)| *at == index)
+            && let Some(found) = recent.remove(place)
         {
-            return Ok(bytes.clone());
+            let bytes = found.1.clone();
+            recent.push_front(found);
+            return Ok(bytes);
         }
         let bytes = self.read_block(index)?;
-        *recent = Some((index, bytes.clone()));
+        recent.truncate(RECENT_MAX - 1);
+        recent.push_front((index, bytes.clone()));
         Ok(bytes)
     }
 

@@ -13,7 +13,7 @@ use parquet::data_type::{
     ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray, FixedLenByteArrayType, Int32Type,
     Int64Type,
 };
-use parquet::file::metadata::{KeyValue, RowGroupMetaData};
+use parquet::file::metadata::{KeyValue, ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{
     EnabledStatistics, ReaderProperties, WriterProperties, WriterPropertiesBuilder,
 };
@@ -26,6 +26,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::blocks::{CheckedFile, SUMS_KEY, sums_text};
 use super::name::PartName;
+use super::pages::{self, RawPage};
 use super::{PartError, damaged};
 use crate::delete::Hidden;
 
@@ -59,6 +60,8 @@ pub(crate) struct Layout<'a> {
     pub(crate) encodings: &'a [(&'a str, Encoding)],
     /// Columns whose bounds stand in the footer.
     pub(crate) bounded: &'a [&'a str],
+    /// Columns that compression does not make smaller.
+    pub(crate) plain: &'a [&'a str],
     /// Columns with a bloom filter, and the most values that it is sized for.
     pub(crate) blooms: &'a [(&'a str, usize)],
 }
@@ -295,6 +298,9 @@ fn properties(layout: &Layout<'_>) -> Result<WriterPropertiesBuilder, PartError>
             .set_column_dictionary_enabled(path(name), false)
             .set_column_encoding(path(name), *encoding);
     }
+    for name in layout.plain {
+        builder = builder.set_column_compression(path(name), Compression::UNCOMPRESSED);
+    }
     for name in layout.bounded {
         builder = builder.set_column_statistics_enabled(path(name), EnabledStatistics::Chunk);
     }
@@ -390,12 +396,17 @@ impl TableReader {
         index: usize,
         hidden: &'a Hidden,
     ) -> Result<GroupReader<'a>, PartError> {
-        Ok(GroupReader { group: self.reader.get_row_group(index)?, hidden })
+        self.group_with(index, hidden)
+    }
+
+    fn group_with<'a>(&'a self, index: usize, hidden: &'a Hidden) -> Result<GroupReader<'a>, PartError> {
+        let group = self.reader.get_row_group(index)?;
+        Ok(GroupReader { group, hidden, file: &self.file, whole: self.reader.metadata(), index })
     }
 
     /// One row group.
     pub(crate) fn group(&self, index: usize) -> Result<GroupReader<'_>, PartError> {
-        Ok(GroupReader { group: self.reader.get_row_group(index)?, hidden: &self.hidden })
+        self.group_with(index, &self.hidden)
     }
 }
 
@@ -403,6 +414,9 @@ impl TableReader {
 pub(crate) struct GroupReader<'a> {
     group: Box<dyn RowGroupReader + 'a>,
     hidden: &'a Hidden,
+    file: &'a CheckedFile,
+    whole: &'a ParquetMetaData,
+    index: usize,
 }
 
 impl GroupReader<'_> {
@@ -462,6 +476,21 @@ impl GroupReader<'_> {
             return Err(damaged("a column is missing"));
         }
         Ok(self.group.get_column_page_reader(index)?)
+    }
+
+    /// A page of a column as it is, if it begins at row `first_row` and its form is known ([`pages`]).
+    pub(crate) fn raw_page(
+        &self,
+        leaf: usize,
+        page: usize,
+        first_row: usize,
+    ) -> Result<Option<RawPage>, PartError> {
+        pages::data_page(self.file, self.whole, self.index, leaf, page, first_row)
+    }
+
+    /// The dictionary of a column as it is, if its form is known.
+    pub(crate) fn raw_dictionary(&self, leaf: usize) -> Result<Option<RawPage>, PartError> {
+        pages::dictionary_page(self.file, self.whole, self.index, leaf)
     }
 
     /// True when rows of a column may be without a value.

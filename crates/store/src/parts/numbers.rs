@@ -252,6 +252,7 @@ mod tests {
             ("c", Encoding::DELTA_BINARY_PACKED),
             ("d", Encoding::BYTE_STREAM_SPLIT),
         ],
+        plain: &[],
         bounded: &[],
         blooms: &[],
     };

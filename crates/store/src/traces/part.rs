@@ -53,6 +53,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         ("events", Encoding::DELTA_LENGTH_BYTE_ARRAY),
         ("links", Encoding::DELTA_LENGTH_BYTE_ARRAY),
     ],
+    plain: &[],
     bounded: &["trace_id", "start"],
     blooms: &[("trace_id", GROUP_ROWS)],
 };

@@ -10,7 +10,7 @@ use crate::records::{Entry, Records};
 
 /// Reads a decompressed `PushRequest`. A stream whose labels are bad is left out with all its lines.
 pub fn decode_push_protobuf(body: &[u8], limits: &DecodeLimits) -> Result<Decoded<LogBatch>, DecodeError> {
-    let mut builder = Records::new(limits);
+    let mut builder = Records::new(limits).expect(body.len());
     let mut request = Reader::new(body);
     while let Some(field) = request.next()? {
         if field.number == 1 {

@@ -1,0 +1,276 @@
+//! Parquet's encodings of pages, as far as parts of logs have them: levels, codes of dictionaries, packed numbers, byte
+//! strings. Nothing here trusts a length that it is told.
+
+use bytes::Bytes;
+use kenning_codec::bytes::Decoder;
+
+use super::kind::{Kind, push_hex};
+
+/// Which rows of an optional column's page have a value.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Defined {
+    All,
+    Each(Vec<bool>),
+}
+
+impl Defined {
+    /// How many of `rows` have a value.
+    pub(crate) fn count(&self, rows: usize) -> usize {
+        match self {
+            Self::All => rows,
+            Self::Each(each) => each.iter().filter(|defined| **defined).count(),
+        }
+    }
+}
+
+/// The levels of an optional column's page, and what stands behind them.
+pub(crate) fn defined(bytes: &[u8], rows: usize) -> Option<(Defined, &[u8])> {
+    let (levels, rest) = levels(bytes)?;
+    let mut first = Decoder::new(levels);
+    let header = first.varint()?;
+    // One run over all rows.
+    if header & 1 == 0 && header >> 1 >= rows as u64 && first.byte()? == 1 {
+        return Some((Defined::All, rest));
+    }
+    let each = hybrid(levels, 1, rows)?.into_iter().map(|level| level == 1).collect();
+    Some((Defined::Each(each), rest))
+}
+
+/// The bytes of levels, and what stands behind them.
+pub(crate) fn levels(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
+}
+
+/// Values of a page of byte strings one after another, and where each of so many ends, in the encodings that this
+/// program writes. They are a part of `page`, whose memory is shared; `bytes` are what of it stands behind the levels.
+pub(crate) fn byte_strings(
+    page: &Bytes,
+    bytes: &[u8],
+    count: usize,
+    kind: &Kind,
+    is_plain: bool,
+) -> Option<(Bytes, Vec<u32>)> {
+    let mut ends = Vec::with_capacity(count.min(bytes.len()));
+    let mut end = 0u32;
+    let text = match (is_plain, kind) {
+        (true, Kind::Hex { len }) => {
+            for _ in 0..count {
+                end = end.checked_add(u32::from(*len))?;
+                ends.push(end);
+            }
+            bytes
+        }
+        (false, _) => delta_packed(bytes, count, |len| {
+            end = end.checked_add(u32::try_from(len).ok()?)?;
+            ends.push(end);
+            Some(())
+        })?,
+        _ => return None,
+    };
+    Some((page.slice_ref(text.get(..end as usize)?), ends))
+}
+
+/// Hands numbers in Parquet's packed deltas to `see`, which may refuse one; gives what stands behind them.
+pub(crate) fn delta_packed(
+    bytes: &[u8],
+    count: usize,
+    mut see: impl FnMut(i64) -> Option<()>,
+) -> Option<&[u8]> {
+    let mut from = Decoder::new(bytes);
+    let block = usize::try_from(from.varint()?).ok().filter(|block| *block > 0 && *block <= 1 << 20)?;
+    let miniblocks = usize::try_from(from.varint()?).ok().filter(|count| *count > 0 && *count <= block)?;
+    let held = usize::try_from(from.varint()?).ok()?;
+    (held == count && block.is_multiple_of(miniblocks)).then_some(())?;
+    let mut last = from.signed()?;
+    let mut rest = bytes.get(bytes.len() - from.remaining()..)?;
+    if count > 0 {
+        see(last)?;
+    }
+    let each = block / miniblocks;
+    let mut left = count.saturating_sub(1);
+    while left > 0 {
+        let mut from = Decoder::new(rest);
+        let least = from.signed()?;
+        let behind = rest.get(rest.len() - from.remaining()..)?;
+        let (widths, behind) = behind.split_at_checked(miniblocks)?;
+        rest = behind;
+        for width in widths {
+            if left == 0 {
+                break;
+            }
+            let width = u32::from(*width);
+            let (packed, behind) = rest.split_at_checked((each * width as usize).div_ceil(8))?;
+            rest = behind;
+            let here = each.min(left);
+            let mut done = Some(());
+            unpack(packed, width, here, |delta| {
+                last = last.wrapping_add(least).wrapping_add(delta.cast_signed());
+                done = done.and_then(|()| see(last));
+            })?;
+            done?;
+            left -= here;
+        }
+    }
+    Some(rest)
+}
+
+/// The texts of a dictionary's page.
+pub(crate) fn dictionary_texts(bytes: &[u8], count: usize, kind: &Kind) -> Option<Vec<Box<str>>> {
+    let mut rest = bytes;
+    let mut texts = Vec::with_capacity(count.min(bytes.len()));
+    for _ in 0..count {
+        let mut text = String::new();
+        match kind {
+            Kind::Text => {
+                let (len, after) = rest.split_first_chunk::<4>()?;
+                let (value, after) = after.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+                text.push_str(std::str::from_utf8(value).ok()?);
+                rest = after;
+            }
+            Kind::Hex { len } => {
+                let (value, after) = rest.split_at_checked(usize::from(*len))?;
+                push_hex(value, &mut text);
+                rest = after;
+            }
+            Kind::Int { .. } | Kind::Decimal { .. } => {
+                let (value, after) = rest.split_first_chunk::<8>()?;
+                kind.format(i64::from_le_bytes(*value), &mut text);
+                rest = after;
+            }
+        }
+        texts.push(text.into_boxed_str());
+    }
+    Some(texts)
+}
+
+/// The codes of so many values: their width, then Parquet's hybrid.
+pub(crate) fn codes(bytes: &[u8], count: usize) -> Option<Vec<u32>> {
+    if count == 0 {
+        return Some(Vec::new());
+    }
+    let (width, rest) = bytes.split_first()?;
+    hybrid(rest, u32::from(*width), count)
+}
+
+/// Reads `count` numbers of `width` bits in Parquet's hybrid of runs and packed bits.
+pub(crate) fn hybrid(bytes: &[u8], width: u32, count: usize) -> Option<Vec<u32>> {
+    (width <= 32).then_some(())?;
+    let mut out: Vec<u32> = Vec::with_capacity(count.min(1 << 20));
+    let mut rest = bytes;
+    let value_bytes = width.div_ceil(8) as usize;
+    while out.len() < count {
+        let mut decoder = Decoder::new(rest);
+        let header = decoder.varint()?;
+        rest = rest.get(rest.len() - decoder.remaining()..)?;
+        let left = count - out.len();
+        let run = usize::try_from(header >> 1).ok()?;
+        (run > 0).then_some(())?;
+        if header & 1 == 0 {
+            let (value, after) = rest.split_at_checked(value_bytes)?;
+            rest = after;
+            let value = value.iter().rev().fold(0u32, |n, byte| n << 8 | u32::from(*byte));
+            out.extend(std::iter::repeat_n(value, run.min(left)));
+        } else {
+            let (packed, after) = rest.split_at_checked(run.checked_mul(width as usize)?.min(rest.len()))?;
+            rest = after;
+            unpack(packed, width, run.checked_mul(8)?.min(left), |n| out.push(n as u32))?;
+        }
+    }
+    Some(out)
+}
+
+/// Hands `count` numbers of `width` bits, low bits first, to `see`.
+fn unpack(bytes: &[u8], width: u32, count: usize, mut see: impl FnMut(u64)) -> Option<()> {
+    if width == 0 {
+        (0..count).for_each(|_| see(0));
+        return Some(());
+    }
+    (width <= 64).then_some(())?;
+    let needed = (count as u64 * u64::from(width)).div_ceil(8);
+    (bytes.len() as u64 >= needed).then_some(())?;
+    let mask = u64::MAX >> (64 - width);
+    let mut bit = 0usize;
+    let mut left = count;
+    // Eight bytes hold a number and the bits before it in its first byte.
+    if width <= 56 {
+        while left > 0 {
+            let Some(word) = bytes.get(bit >> 3..).and_then(|rest| rest.first_chunk::<8>()) else { break };
+            see(u64::from_le_bytes(*word) >> (bit & 7) & mask);
+            bit += width as usize;
+            left -= 1;
+        }
+    }
+    for _ in 0..left {
+        let rest = bytes.get(bit >> 3..)?;
+        let mut word = [0u8; 16];
+        word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        see((u128::from_le_bytes(word) >> (bit & 7)) as u64 & mask);
+        bit += width as usize;
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn pack(numbers: &[u64], width: u32) -> Vec<u8> {
+        let mut bits: Vec<bool> = Vec::new();
+        numbers.iter().for_each(|n| bits.extend((0..width).map(|bit| n >> bit & 1 == 1)));
+        bits.chunks(8).map(|byte| byte.iter().rev().fold(0, |sum, bit| sum << 1 | u8::from(*bit))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn packed_numbers_of_every_width_are_read(numbers in vec(any::<u64>(), 0..40), width in 1u32..=64) {
+            let numbers: Vec<u64> = numbers.iter().map(|n| n & u64::MAX >> (64 - width)).collect();
+            let mut read = Vec::new();
+            let bytes = pack(&numbers, width);
+            unpack(&bytes, width, numbers.len(), |n| read.push(n)).unwrap();
+            prop_assert_eq!(&read, &numbers);
+            let is_short = bytes.is_empty() || unpack(&bytes[1..], width, numbers.len(), drop).is_none();
+            prop_assert!(is_short);
+        }
+    }
+
+    #[test]
+    fn packed_deltas_are_read() {
+        let check = |bytes: &[u8], count, expect: Option<(&[i64], &[u8])>| {
+            let mut read = Vec::new();
+            let rest = delta_packed(bytes, count, |n| {
+                read.push(n);
+                Some(())
+            });
+            assert_eq!(rest.map(|rest| (read.as_slice(), rest)), expect, "{bytes:?}");
+        };
+        // The two examples of the format's definition, with something behind.
+        let even = [0x80, 1, 4, 5, 2, 2, 0, 0, 0, 0, b'x'];
+        check(&even, 5, Some((&[1, 2, 3, 4, 5], b"x")));
+        let uneven = [0x80, 1, 4, 8, 14, 3, 2, 0, 0, 0, 0xc0, 0x3f, 0, 0, 0, 0, 0, 0, b'x'];
+        check(&uneven, 8, Some((&[7, 5, 3, 1, 2, 3, 4, 5], b"x")));
+        check(&[0x80, 1, 4, 0, 0], 0, Some((&[], &[])));
+        check(&even, 4, None);
+        check(&[0x80, 1, 3, 5, 2, 2, 0, 0, 0, 0], 5, None);
+        check(&[0, 0, 5, 2], 5, None);
+        (0..uneven.len() - 1).for_each(|len| check(&uneven[..len], 8, None));
+    }
+
+    #[test]
+    fn runs_and_packed_bits_are_read() {
+        let check = |bytes: &[u8], width, count, expect: Option<&[u32]>| {
+            assert_eq!(hybrid(bytes, width, count).as_deref(), expect, "{bytes:?}");
+        };
+        check(&[6, 5], 3, 3, Some(&[5, 5, 5]));
+        check(&[3, 0b1000_1000, 0b1100_0110, 0b1111_1010], 3, 8, Some(&[0, 1, 2, 3, 4, 5, 6, 7]));
+        check(&[3, 0b1000_1000, 0b1100_0110, 0b1111_1010, 2, 7], 3, 9, Some(&[0, 1, 2, 3, 4, 5, 6, 7, 7]));
+        check(&[4], 0, 2, Some(&[0, 0]));
+        check(&[0, 5], 3, 3, None);
+        check(&[1], 3, 3, None);
+        check(&[], 3, 1, None);
+        check(&[3, 1], 3, 8, None);
+        check(&[6, 5], 40, 3, None);
+    }
+}
