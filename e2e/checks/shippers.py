@@ -3,6 +3,8 @@
 import json
 import pathlib
 import shutil
+import socket
+import ssl
 import subprocess
 import tempfile
 
@@ -93,3 +95,82 @@ action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" tcp_framing=
         finally:
             process.terminate()
             process.wait(timeout=10)
+
+
+def certificates(dir):
+    """An authority, and a certificate of its for the server and one for a client."""
+    openssl = shutil.which("openssl")
+    if not openssl:
+        raise Skip("openssl is needed")
+
+    def run(*words):
+        subprocess.run([openssl, *words], check=True, cwd=dir, capture_output=True, timeout=30)
+
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    run("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test authority", "-days", "2")
+    for name in ("server", "client"):
+        run("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        pathlib.Path(dir, "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+            "-out", f"{name}.pem", "-days", "2", "-extfile", "names")
+    return {name: str(pathlib.Path(dir, name)) for name in ("ca.pem", "server.pem", "server.key", "client.pem", "client.key")}
+
+
+def secured(files, address, with_client=True):
+    context = ssl.create_default_context(cafile=files["ca.pem"])
+    if with_client:
+        context.load_cert_chain(files["client.pem"], files["client.key"])
+    host, _, port = address.rpartition(":")
+    stream = context.wrap_socket(socket.create_connection((host, int(port)), timeout=10), server_hostname="localhost")
+    stream.settimeout(10)
+    return stream
+
+
+def check_syslog_over_tls(options):
+    with tempfile.TemporaryDirectory() as dir:
+        files = certificates(dir)
+        extra = ["--set", "syslog.tls_listen=127.0.0.1:0", "--set", f"syslog.tls.cert_file={files['server.pem']}",
+                 "--set", f"syslog.tls.key_file={files['server.key']}",
+                 "--set", f"syslog.tls.client_ca_file={files['ca.pem']}"]
+        with Server(options.kenning, extra=extra) as server:
+            address = server.addresses["syslog_tls_listen"]
+            with secured(files, address) as stream:
+                for n in range(3):
+                    message = f"<28>1 - host shop 7 - - over tls {n}".encode()
+                    stream.sendall(b"%d %s" % (len(message), message))
+            found = eventually(lambda: len(got := lines(server, '{service_name="shop"}')) == 3 and got, "messages are there")
+            assert {line for _, line in found} == {f"over tls {n}" for n in range(3)}, found
+            # Who has no certificate is turned away, and so is who speaks no TLS at all.
+            try:
+                with secured(files, address, with_client=False) as stream:
+                    stream.sendall(b"36 <28>1 - host shop 7 - - without one...")
+                    assert stream.recv(1) == b""
+            except (ssl.SSLError, ConnectionError):
+                pass
+            host, _, port = address.rpartition(":")
+            with socket.create_connection((host, int(port)), timeout=10) as plain:
+                plain.sendall(b"<28>1 - host shop 7 - - in the clear\n")
+                plain.settimeout(10)
+                try:
+                    while plain.recv(100):
+                        pass
+                except ConnectionError:
+                    pass
+            assert len(lines(server, '{service_name="shop"}')) == 3
+
+
+def check_fluent_forward_over_tls(options):
+    import msgpack
+
+    with tempfile.TemporaryDirectory() as dir:
+        files = certificates(dir)
+        extra = ["--set", "fluent.listen=127.0.0.1:0", "--set", f"fluent.tls.cert_file={files['server.pem']}",
+                 "--set", f"fluent.tls.key_file={files['server.key']}"]
+        with Server(options.kenning, extra=extra) as server:
+            with secured(files, server.addresses["fluent_listen"], with_client=False) as stream:
+                event = ["shop.tls", [[1, {"message": "sealed"}]], {"chunk": "abc"}]
+                event[1][0][0] = __import__("time").time_ns() // 10**9
+                stream.sendall(msgpack.packb(event))
+                assert msgpack.unpackb(stream.recv(100)) == {"ack": "abc"}
+            found = lines(server, '{tag="shop.tls"}')
+            assert [line for _, line in found] == ["sealed"], found

@@ -4,6 +4,7 @@
  */
 import { data, get, isRecord, list, matrix, strings, warnings, type MatrixSeries } from "./api.ts";
 import type { Labels } from "./palette.ts";
+import { tenant } from "./state.ts";
 
 /** One log line with everything known about it. `ns` is the exact stamp as text: it does not fit a double. */
 export interface LogLine {
@@ -170,7 +171,10 @@ export interface TailMessage {
 export function tailUrl(query: string, startNs: string, limit: number): URL {
   const url = new URL("../loki/api/v1/tail", document.baseURI);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  url.search = new URLSearchParams({ query, start: startNs, limit: String(limit) }).toString();
+  const params = new URLSearchParams({ query, start: startNs, limit: String(limit) });
+  // A WebSocket has no headers to name the tenant in.
+  if (tenant.peek() !== "") params.set("tenant", tenant.peek());
+  url.search = params.toString();
   return url;
 }
 

@@ -1,10 +1,11 @@
-//! What the UI's editor of PromQL asks while a query is typed: what may stand at the cursor, what a word means, what is
+//! What the UI's editors of PromQL and LogQL ask while a query is typed: what may stand at the cursor, what a word means, what is
 //! wrong and how the query is written nicely. All of it is the language crate's knowledge; names of metrics and labels
 //! are looked up by the UI itself.
 //!
 //! Places are counted in UTF-16 code units, as scripts in browsers count them. Absent: data, evaluation.
 
 use axum::response::Response;
+use kenning_logql as logql;
 use kenning_promql::{self as promql, Aggregator, Expect, SIGNATURES};
 use kenning_query::{Diagnostic, Level};
 
@@ -21,6 +22,8 @@ pub(crate) fn routes() -> Routes {
     Routes::new()
         .add(Permission::Query, GET_POST, "/api/ui/v1/promql/complete", |call| answer(call, complete))
         .add(Permission::Query, GET_POST, "/api/ui/v1/promql/check", |call| answer(call, check))
+        .add(Permission::Query, GET_POST, "/api/ui/v1/logql/complete", |call| answer(call, complete_logql))
+        .add(Permission::Query, GET_POST, "/api/ui/v1/logql/check", |call| answer(call, check_logql))
         .add(Permission::Query, GET, "/api/ui/v1/promql/functions", |call| answer(call, |_| Ok(functions())))
 }
 
@@ -136,6 +139,60 @@ fn write_diagnostic(json: &mut Json, query: &str, one: &Diagnostic) {
         json.key("message").text(&one.message);
         json.key("hint").text(&one.hint);
     });
+}
+
+fn complete_logql(asked: &Asked) -> Result<Vec<u8>, ApiError> {
+    let query = query_of(asked)?;
+    let at = asked.params.count("at")?.map_or(query.len(), |units| byte_of(query, units));
+    let found = logql::complete(query, at);
+    Ok(Json::build(|json| {
+        json.key("from").int(units_of(query, found.from));
+        json.key("to").int(units_of(query, found.to));
+        json.key("expects").array(|json| found.expects.iter().for_each(|one| write_logql_expect(json, one)));
+    }))
+}
+
+fn write_logql_expect(json: &mut Json, expect: &logql::Expect) {
+    json.object(|json| match expect {
+        logql::Expect::Functions => {
+            json.key("kind").text("functions");
+            json.key("words").texts(logql::functions());
+        }
+        logql::Expect::Durations => json.key("kind").text("durations"),
+        logql::Expect::Labels { selector } => {
+            json.key("kind").text("labels");
+            json.key("selector").text(selector.as_deref().unwrap_or(""));
+        }
+        logql::Expect::Values { label, selector } => {
+            json.key("kind").text("values");
+            json.key("label").text(label);
+            json.key("selector").text(selector.as_deref().unwrap_or(""));
+        }
+        logql::Expect::Fields { query } => {
+            json.key("kind").text("fields");
+            json.key("query").text(query.as_deref().unwrap_or(""));
+        }
+        logql::Expect::Words(words) => {
+            json.key("kind").text("words");
+            json.key("words").texts(words.iter().copied());
+        }
+    });
+}
+
+/// Everything wrong with a LogQL query, or what it gives and how it is written nicely.
+fn check_logql(asked: &Asked) -> Result<Vec<u8>, ApiError> {
+    let query = query_of(asked)?;
+    let read = logql::check(query);
+    Ok(Json::build(|json| {
+        json.key("diagnostics").array(|json| {
+            let wrong = read.as_ref().err().map(Vec::as_slice).unwrap_or_default();
+            wrong.iter().for_each(|one| write_diagnostic(json, query, one));
+        });
+        if let Ok(expr) = &read {
+            json.key("type").text(if expr.is_metric() { "metric" } else { "log" });
+            json.key("formatted").text(&logql::format(expr));
+        }
+    }))
 }
 
 /// Every function and aggregation with its signature and a line of help.

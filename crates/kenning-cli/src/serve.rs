@@ -99,6 +99,7 @@ pub(crate) fn announce(addresses: &Addresses) {
         "elastic_listen": addresses.logs.elastic,
         "fluent_listen": addresses.logs.fluent,
         "syslog_tcp_listen": addresses.logs.syslog_tcp,
+        "syslog_tls_listen": addresses.logs.syslog_tls,
         "syslog_udp_listen": addresses.logs.syslog_udp,
     });
     println!("ready {json}");

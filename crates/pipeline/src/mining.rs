@@ -2,6 +2,7 @@
 //!
 //! Mining never slows a commit. What it cannot keep up with it samples: above [`LINES_PER_SECOND`] a batch is looked at
 //! in strides, and each line looked at stands for its stride. Groups beyond the queue's bound are left out and counted.
+//! Tenants whose names start with `_` are ours for housekeeping; nobody asks for their patterns, and none are mined.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,7 +92,8 @@ impl Drop for Mining {
 
 impl Tap for Mining {
     fn committed(&self, group: &Arc<Vec<Write>>) {
-        let logs = group.iter().filter(|write| matches!(write.batch, Batch::Logs(_)));
+        let logs =
+            group.iter().filter(|write| matches!(write.batch, Batch::Logs(_)) && is_mined(&write.tenant));
         let (lines, bytes) = logs.fold((0, 0), |(lines, bytes), write| {
             (lines + write.batch.len() as u64, bytes + write.batch.heap_bytes())
         });
@@ -99,6 +101,10 @@ impl Tap for Mining {
             self.stats.left_out(Why::Busy, lines);
         }
     }
+}
+
+fn is_mined(tenant: &TenantId) -> bool {
+    !tenant.as_str().starts_with('_')
 }
 
 struct Worker {
@@ -113,7 +119,8 @@ impl Worker {
     fn run(mut self, store: &dyn Store, tenants: &[TenantId]) {
         tenants.iter().for_each(|tenant| self.rebuild(store, tenant));
         while let Some((groups, bytes)) = self.queue.take_group(GroupMax { items: 1, bytes: QUEUE_BYTES }) {
-            for write in groups.iter().flat_map(|group| group.iter()) {
+            for write in groups.iter().flat_map(|group| group.iter()).filter(|write| is_mined(&write.tenant))
+            {
                 if let Batch::Logs(batch) = &write.batch {
                     self.mine(&write.tenant, batch);
                 }

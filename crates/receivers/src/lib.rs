@@ -7,13 +7,14 @@
 //! - [`elastic`]: Elasticsearch's `_bulk` and what its clients ask before they send.
 //! - [`fluent`]: Fluent forward over TCP.
 //! - [`syslog`]: syslog over TCP and UDP.
+//! - [`tls`]: TLS of the streams of log shippers.
 //! - [`tail`]: files that programs and container runtimes write.
 //! - [`scrape`]: Prometheus scraping as `prometheus.yml` says.
 //!
 //! Promises: a reply of success is sent after the pipeline's receipt, so after the data is durable and visible; reply
 //! codes keep the one contract that [`outcome`] holds; every byte that is buffered is charged to a [`body::Budget`]
 //! before it is kept. Absent on purpose: decoding (the wire crate's), storage, routing of the read APIs, axum. Lacking
-//! still: TLS and authentication of those who push, tenants by request (everything goes to the tenant of the configuration), CORS.
+//! still: TLS of HTTP listeners, authentication of those who push, tenants by request (everything goes to the tenant of the configuration), CORS.
 
 #![cfg_attr(
     not(test),
@@ -33,3 +34,4 @@ pub mod serve;
 pub mod stats;
 pub mod syslog;
 pub mod tail;
+pub mod tls;

@@ -1,6 +1,8 @@
 //! The ports of log shippers: Elasticsearch's bulk, Fluent forward, syslog. Each is off until its address is set, or
 //! `kenning serve --drop-in` sets those of the programs replaced.
 
+use std::sync::Arc;
+
 use kenning_model::TenantId;
 use kenning_pipeline::Intake;
 use kenning_receivers::body::Budget;
@@ -9,9 +11,12 @@ use kenning_receivers::fluent::{FLUENT, FluentLimits, FluentSecurity, FluentServ
 use kenning_receivers::push::PushOptions;
 use kenning_receivers::serve::{Serving, Stop, Versions, serve, serve_streams};
 use kenning_receivers::stats::Stats;
-use kenning_receivers::syslog::{SYSLOG_TCP, SyslogLimits, SyslogService};
-use kenning_stdx::net::Listener;
+use kenning_receivers::syslog::{SYSLOG_TCP, SYSLOG_TLS, SyslogLimits, SyslogService};
+use kenning_receivers::tls::{Tls, TlsFiles};
+use kenning_stdx::clock::Clock;
+use kenning_stdx::files::RealFiles;
 use kenning_stdx::net::udp::{Datagrams, UdpPort};
+use kenning_stdx::net::{BoxStream, Listener};
 use tokio::task::JoinSet;
 
 use crate::server::{StartError, bind, checked_address};
@@ -27,6 +32,7 @@ pub struct LogPorts {
     fluent: Option<Box<dyn Listener>>,
     heartbeats: Option<Box<dyn Datagrams>>,
     syslog_tcp: Option<Box<dyn Listener>>,
+    syslog_tls: Option<Box<dyn Listener>>,
     syslog_udp: Option<Box<dyn Datagrams>>,
 }
 
@@ -39,6 +45,8 @@ pub struct LogAddresses {
     pub fluent: Option<String>,
     /// Syslog over TCP.
     pub syslog_tcp: Option<String>,
+    /// Syslog over TLS.
+    pub syslog_tls: Option<String>,
     /// Syslog over UDP.
     pub syslog_udp: Option<String>,
 }
@@ -47,7 +55,9 @@ pub struct LogAddresses {
 pub struct LogServices {
     elastic: ElasticService,
     fluent: FluentService,
+    fluent_tls: Option<Tls>,
     syslog: SyslogService,
+    syslog_tls: Option<Tls>,
 }
 
 impl LogPorts {
@@ -57,6 +67,7 @@ impl LogPorts {
             elastic: stream("elastic.listen", &settings.elastic_listen).await?,
             fluent: stream("fluent.listen", &settings.fluent_listen).await?,
             syslog_tcp: stream("syslog.tcp_listen", &settings.syslog_tcp_listen).await?,
+            syslog_tls: stream("syslog.tls_listen", &settings.syslog_tls_listen).await?,
             ..Self::default()
         };
         if let Some(fluent) = &ports.fluent {
@@ -82,6 +93,7 @@ impl LogPorts {
             elastic: of(&self.elastic),
             fluent: of(&self.fluent),
             syslog_tcp: of(&self.syslog_tcp),
+            syslog_tls: of(&self.syslog_tls),
             syslog_udp: udp.map(|at| at.to_string()),
         }
     }
@@ -107,8 +119,16 @@ impl LogPorts {
             ));
         }
         if let Some(listener) = self.fluent {
-            let service = services.fluent.clone();
-            let run = move |stream, peer, stop| service.clone().connection(stream, peer, stop);
+            let (service, tls) = (services.fluent.clone(), services.fluent_tls.clone());
+            let run = move |stream, peer, stop| {
+                let (service, tls) = (service.clone(), tls.clone());
+                async move {
+                    match secured(tls, stream).await {
+                        Ok(stream) => service.connection(stream, peer, stop).await,
+                        Err(cause) => Some(cause),
+                    }
+                }
+            };
             tasks.spawn(serve_streams(listener, serving(FLUENT, Versions::Both), stop.clone(), run));
         }
         if let Some(port) = self.heartbeats {
@@ -118,6 +138,19 @@ impl LogPorts {
             let service = services.syslog.clone();
             let run = move |stream, peer, stop| service.clone().connection(SYSLOG_TCP, stream, peer, stop);
             tasks.spawn(serve_streams(listener, serving(SYSLOG_TCP, Versions::Both), stop.clone(), run));
+        }
+        if let Some(listener) = self.syslog_tls {
+            let (service, tls) = (services.syslog.clone(), services.syslog_tls.clone());
+            let run = move |stream, peer, stop| {
+                let (service, tls) = (service.clone(), tls.clone());
+                async move {
+                    match secured(tls, stream).await {
+                        Ok(stream) => service.connection(SYSLOG_TLS, stream, peer, stop).await,
+                        Err(cause) => Some(cause),
+                    }
+                }
+            };
+            tasks.spawn(serve_streams(listener, serving(SYSLOG_TLS, Versions::Both), stop.clone(), run));
         }
         if let Some(port) = self.syslog_udp {
             tasks.spawn(services.syslog.clone().datagrams(port, stop.clone()));
@@ -133,7 +166,13 @@ impl LogServices {
         tenant: &TenantId,
         options: &PushOptions,
         stats: &Stats,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        let syslog_tls = tls("syslog.tls", &settings.syslog_tls, clock)?;
+        if syslog_tls.is_none() && !settings.syslog_tls_listen.is_empty() {
+            let fix = "TLS needs a certificate; set syslog.tls.cert_file and syslog.tls.key_file";
+            return Err(StartError::new("syslog.tls_listen", fix));
+        }
         let security = FluentSecurity {
             shared_key: settings.fluent_shared_key.clone(),
             hostname: settings.fluent_hostname.clone(),
@@ -160,6 +199,7 @@ impl LogServices {
                 security,
                 stats.clone(),
             ),
+            fluent_tls: tls("fluent.tls", &settings.fluent_tls, clock)?,
             syslog: SyslogService::new(
                 intake.clone(),
                 tenant.clone(),
@@ -168,6 +208,7 @@ impl LogServices {
                 utc_offset(&settings.syslog_utc_offset)?,
                 stats.clone(),
             ),
+            syslog_tls,
         })
     }
 
@@ -175,6 +216,30 @@ impl LogServices {
     pub fn elastic(&self) -> ElasticService {
         self.elastic.clone()
     }
+}
+
+/// The connection as the protocol sees it.
+async fn secured(tls: Option<Tls>, stream: BoxStream) -> Result<BoxStream, &'static str> {
+    match tls {
+        Some(tls) => tls.accept(stream).await,
+        None => Ok(stream),
+    }
+}
+
+fn tls(key: &str, files: &TlsFiles, clock: &Arc<dyn Clock>) -> Result<Option<Tls>, StartError> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    for (name, path) in [("cert_file", &files.cert), ("key_file", &files.key)] {
+        if path.is_empty() {
+            return Err(StartError::new(
+                format!("{key}.{name}"),
+                "TLS needs a certificate and its key; set both",
+            ));
+        }
+    }
+    let tls = Tls::new(files.clone(), Arc::new(RealFiles), clock.clone());
+    tls.map(Some).map_err(|error| StartError::new(key, error))
 }
 
 async fn stream(key: &str, address: &str) -> Result<Option<Box<dyn Listener>>, StartError> {

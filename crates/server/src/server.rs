@@ -457,7 +457,7 @@ impl Rim {
         let otlp = settings.otlp.clone();
         let options = PushOptions { tenant: tenant.clone(), otlp, ..PushOptions::default() };
         let own_options = PushOptions { tenant: TenantId::self_tenant(), ..PushOptions::default() };
-        let logs = LogServices::new(settings, intake, &tenant, &options, &stats)?;
+        let logs = LogServices::new(settings, intake, &tenant, &options, &stats, clock)?;
         let context = ScrapeContext {
             net: Arc::new(TcpNet),
             files: Arc::new(RealFiles),

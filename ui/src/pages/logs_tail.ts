@@ -1,6 +1,6 @@
 /**
- * New lines as they arrive: Loki's tail over a WebSocket, and asking every two seconds where that is not to be had
- * (another tenant than the default, which a WebSocket cannot name; a proxy or server without it).
+ * New lines as they arrive: Loki's tail over a WebSocket, and asking every two seconds where that is not to be had (a
+ * proxy or server without it).
  */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { lokiLabels, nanos } from "../api.ts";
@@ -56,10 +56,9 @@ export function useTail(on: boolean, query: string, newest: LogLine | undefined,
       },
       state: (state, error) => !abort.signal.aborted && setNow({ state, error }),
     };
-    if (tenant.peek() === "") stream(query, sink, abort.signal);
-    else ask(query, sink, abort.signal);
+    stream(query, sink, abort.signal);
     return () => abort.abort();
-  }, [on, query]);
+  }, [on, query, tenant.value]);
   return now;
 }
 

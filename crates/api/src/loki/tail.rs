@@ -26,6 +26,7 @@ use crate::error::ApiError;
 use crate::json::Json;
 use crate::routes::Call;
 use crate::state::Api;
+use crate::tenant;
 
 /// Longest `delay_for`, in seconds; Loki's bound.
 const DELAY_MAX: u64 = 5;
@@ -97,11 +98,11 @@ fn wanted_of(asked: &Asked, shape: Shape) -> Result<Wanted, ApiError> {
     let delay = u64::try_from(delay).ok().filter(|delay| *delay <= DELAY_MAX);
     let delay =
         delay.ok_or_else(|| ApiError::bad_request(format!("delay_for can't be greater than {DELAY_MAX}")))?;
-    let context =
-        QueryContext { limits: asked.api.limits.clone(), ..QueryContext::new(asked.tenant.clone()) };
+    let tenant = tenant::of_socket(&asked.headers, asked.params.get("tenant"))?;
+    let context = QueryContext { limits: asked.api.limits.clone(), ..QueryContext::new(tenant.clone()) };
     let live = Live::new(&context, &query).map_err(|error| ApiError::of_logql(&error, &query))?;
     Ok(Wanted {
-        tenant: asked.tenant.clone(),
+        tenant,
         query,
         live: Arc::new(live),
         start,

@@ -104,6 +104,17 @@ pub fn selector(text: &str) -> Result<Filter, Vec<Diagnostic>> {
     }
 }
 
+/// Reads a query and compiles its stages: everything that is wrong with it, as far as its text tells.
+///
+/// # Errors
+///
+/// Each mistake with its place; mistakes of grammar hide those of meaning.
+pub fn check(query: &str) -> Result<Expr, Vec<Diagnostic>> {
+    let expr = parse(query)?;
+    let wrong: Vec<_> = expr.logs().iter().filter_map(|log| Pipeline::new(&log.stages).err()).collect();
+    if wrong.is_empty() { Ok(expr) } else { Err(wrong) }
+}
+
 /// Parses a query and refuses what could only fail later.
 fn checked(ctx: &QueryContext, query: &str) -> Result<Expr, QueryError> {
     let limits = &ctx.limits;

@@ -71,7 +71,8 @@ const KEYWORDS: [&str; 22] = [
     "keep",
 ];
 
-const FUNCTIONS: [&str; 33] = [
+/// Names of functions; those of conversions and `ip` among them.
+pub(crate) const FUNCTIONS: [&str; 33] = [
     "rate",
     "rate_counter",
     "count_over_time",

@@ -20,6 +20,7 @@ use kenning_promconfig::ScrapeConfig;
 use kenning_query::Limits as QueryLimits;
 use kenning_receivers::push::OtlpOptions;
 use kenning_receivers::tail::source::FileSource;
+use kenning_receivers::tls::TlsFiles;
 use kenning_stdx::files::RealFiles;
 
 pub use layer::{Layer, Mistake, Mistakes};
@@ -50,8 +51,14 @@ pub struct Settings {
     pub fluent_users: String,
     /// The name that Fluent forward's handshake gives the server.
     pub fluent_hostname: String,
+    /// Certificates of Fluent forward; without them it is spoken without TLS.
+    pub fluent_tls: TlsFiles,
     /// Syslog over TCP; empty for none.
     pub syslog_tcp_listen: String,
+    /// Syslog over TLS; empty for none.
+    pub syslog_tls_listen: String,
+    /// Certificates of syslog over TLS.
+    pub syslog_tls: TlsFiles,
     /// Syslog over UDP; empty for none.
     pub syslog_udp_listen: String,
     /// Kernel buffer of syslog over UDP.
@@ -120,7 +127,10 @@ impl Default for Settings {
             fluent_shared_key: String::new(),
             fluent_users: String::new(),
             fluent_hostname: "kenning".to_owned(),
+            fluent_tls: TlsFiles::default(),
             syslog_tcp_listen: String::new(),
+            syslog_tls_listen: String::new(),
+            syslog_tls: TlsFiles::default(),
             syslog_udp_listen: String::new(),
             syslog_udp_buffer: 4 << 20,
             syslog_utc_offset: "+00:00".to_owned(),

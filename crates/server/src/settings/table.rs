@@ -131,7 +131,39 @@ pub const TABLE: &[Setting] = &[
         "Users that Fluent forward's handshake asks for, as name:password,name:password; empty for none"
     ),
     setting!("fluent.hostname", Text, fluent_hostname, "The server's name in Fluent forward's handshake"),
+    setting!(
+        "fluent.tls.cert_file",
+        Text,
+        fluent_tls.cert,
+        "PEM file with the certificate of Fluent forward, which then speaks TLS only; empty for no TLS"
+    ),
+    setting!("fluent.tls.key_file", Text, fluent_tls.key, "PEM file with the certificate's key"),
+    setting!(
+        "fluent.tls.client_ca_file",
+        Text,
+        fluent_tls.client_ca,
+        "PEM file with authorities of which Fluent forward's senders must have a certificate; empty: they need none"
+    ),
     setting!("syslog.tcp_listen", Text, syslog_tcp_listen, "Address of syslog over TCP; empty for none"),
+    setting!(
+        "syslog.tls_listen",
+        Text,
+        syslog_tls_listen,
+        "Address of syslog over TLS (RFC 5425); empty for none"
+    ),
+    setting!(
+        "syslog.tls.cert_file",
+        Text,
+        syslog_tls.cert,
+        "PEM file with the certificate of syslog over TLS, renewed ones are taken up"
+    ),
+    setting!("syslog.tls.key_file", Text, syslog_tls.key, "PEM file with the certificate's key"),
+    setting!(
+        "syslog.tls.client_ca_file",
+        Text,
+        syslog_tls.client_ca,
+        "PEM file with authorities of which senders over TLS must have a certificate; empty: they need none"
+    ),
     setting!("syslog.udp_listen", Text, syslog_udp_listen, "Address of syslog over UDP; empty for none"),
     setting!(
         "syslog.udp_buffer",
