@@ -164,7 +164,11 @@ fn configured(paths: &TlsFiles, material: &Material) -> Result<Arc<ServerConfig>
     let key = PrivateKeyDer::from_pem_slice(&material.key)
         .map_err(|error| wrong(&paths.key, format!("no private key in PEM: {error}")))?;
     let config = builder.with_single_cert(chain, key);
-    config.map(Arc::new).map_err(|error| wrong(&paths.key, error.to_string()))
+    let mut config = config.map_err(|error| wrong(&paths.key, error.to_string()))?;
+    // Senders of logs never read. Tickets would lie unread when they close, and a socket closed with bytes unread is reset,
+    // which takes the last messages with it.
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
 }
 
 fn certificates(path: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
