@@ -64,7 +64,6 @@ const BEHIND_EXPRESSION: &[&str] =
     &["by", "without", "+", "-", "*", "/", "%", "^", "==", "!=", ">", ">=", "<", "<=", "and", "or", "unless"];
 
 /// Names of all functions and aggregations.
-#[must_use]
 pub fn functions() -> impl Iterator<Item = &'static str> {
     FUNCTIONS.into_iter().filter(|name| !matches!(*name, "ip" | "bytes" | "duration" | "duration_seconds"))
 }
