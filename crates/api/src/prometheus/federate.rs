@@ -1,19 +1,21 @@
 //! `/federate`: the latest sample of each selected series in an exposition format, for another Prometheus to scrape.
 //!
-//! Text 0.0.4 and OpenMetrics 1.0, as the `Accept` header prefers. Every metric is untyped, every sample has its time,
+//! Text 0.0.4, OpenMetrics 1.0 and protobuf, as the `Accept` header prefers. Every metric is untyped, every sample has its time,
 //! stale series are left out, labels of this server are added where a series has none of the name (and an empty
 //! `instance`, so that the scraping side keeps ours). Native histograms cannot be written in text: those with custom
-//! boundaries become classic histograms, others are left out. Lacking: the protobuf format.
+//! boundaries become classic histograms in every format, others go out in protobuf alone.
 
 use std::fmt::Write;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use kenning_model::{
-    Block, Filter, Flow, Histogram, LabelSet, METRIC_NAME, Millis, Scan, SeriesRows, Store, Table, TimeRange,
+    Block, CounterReset, Filter, Flow, Histogram, LabelSet, METRIC_NAME, Millis, Scan, SeriesRows, Store,
+    Table, TimeRange,
 };
 use kenning_promql::{Options, format_float, is_stale};
 use kenning_query::{QueryContext, QueryError};
+use kenning_wire::prometheus::{FamilyMetric, FamilyValue, encode_family};
 
 use super::params;
 use crate::asked::Asked;
@@ -52,7 +54,11 @@ async fn answer(asked: Asked) -> Result<Response, ApiError> {
         external.push(("instance".to_owned(), String::new()));
     }
     external.sort();
-    Ok(reply::with_type(StatusCode::OK, format.content_type(), expose(&found, &external, format)))
+    let body = match format {
+        Format::Protobuf => families(&found, &external),
+        _ => expose(&found, &external, format).into_bytes(),
+    };
+    Ok(reply::with_type(StatusCode::OK, format.content_type(), body))
 }
 
 /// Without a selector there is nothing to say.
@@ -99,6 +105,7 @@ fn latest_of(mut rows: SeriesRows) -> Option<Latest> {
 enum Format {
     Text,
     OpenMetrics,
+    Protobuf,
 }
 
 impl Format {
@@ -110,6 +117,7 @@ impl Format {
             let mut parts = clause.split(';').map(str::trim);
             let format = match parts.next().unwrap_or("") {
                 "application/openmetrics-text" => Self::OpenMetrics,
+                "application/vnd.google.protobuf" => Self::Protobuf,
                 "text/plain" | "text/*" | "*/*" => Self::Text,
                 _ => continue,
             };
@@ -120,6 +128,8 @@ impl Format {
                     Some(("version", version)) => {
                         known = matches!(version, "0.0.4" | "1.0.0" | "0.0.1");
                     }
+                    Some(("proto", message)) => known &= message == "io.prometheus.client.MetricFamily",
+                    Some(("encoding", encoding)) => known &= encoding == "delimited",
                     _ => {}
                 }
             }
@@ -136,8 +146,48 @@ impl Format {
             Self::OpenMetrics => {
                 "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
             }
+            Self::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; \
+                 escaping=allow-utf-8"
+            }
         }
     }
+}
+
+/// Delimited families. Numbers and histograms of one name are families of their own.
+fn families(found: &[Latest], external: &[(String, String)]) -> Vec<u8> {
+    let kind = |latest: &Latest| match &latest.value {
+        Found::Float(_) => 0,
+        Found::Histogram(histogram) if histogram.reset == CounterReset::Gauge => 1,
+        Found::Histogram(_) => 2,
+    };
+    let same =
+        |a: &Latest, b: &Latest| a.labels.metric_name() == b.labels.metric_name() && kind(a) == kind(b);
+    let mut out = Vec::new();
+    for family in found.chunk_by(same) {
+        let metrics: Vec<_> = family.iter().map(|latest| metric_of(latest, external)).collect();
+        let name = family.first().map_or("", |latest| latest.labels.metric_name());
+        out.extend(encode_family(name, &metrics));
+    }
+    out
+}
+
+fn metric_of<'a>(latest: &'a Latest, external: &'a [(String, String)]) -> FamilyMetric<'a> {
+    let value = match &latest.value {
+        Found::Float(value) => FamilyValue::Untyped(*value),
+        Found::Histogram(histogram) if histogram.schema == Histogram::CUSTOM_BUCKETS => {
+            FamilyValue::Classic {
+                count: histogram.count,
+                sum: histogram.sum,
+                buckets: cumulative(histogram),
+            }
+        }
+        Found::Histogram(histogram) => FamilyValue::Native(histogram),
+    };
+    let own = latest.labels.iter().filter(|(label, _)| *label != METRIC_NAME);
+    let added = external.iter().filter(|(label, _)| latest.labels.get(label).is_empty());
+    let added = added.map(|(label, value)| (label.as_str(), value.as_str()));
+    FamilyMetric { labels: own.chain(added).collect(), value, time: latest.time }
 }
 
 struct Page<'a> {
@@ -177,7 +227,7 @@ impl Page<'_> {
         let kind = match (is_histogram, self.format) {
             (true, _) => "histogram",
             (false, Format::Text) => "untyped",
-            (false, Format::OpenMetrics) => "unknown",
+            (false, Format::OpenMetrics | Format::Protobuf) => "unknown",
         };
         // Writing into a text cannot fail.
         let _ = writeln!(self.out, "# TYPE {} {kind}", written_name(name));
@@ -213,7 +263,9 @@ impl Page<'_> {
         self.out.push(' ');
         match self.format {
             Format::Text => self.out.push_str(&time.0.to_string()),
-            Format::OpenMetrics => self.out.push_str(&(time.0 as f64 / 1000.0).to_string()),
+            Format::OpenMetrics | Format::Protobuf => {
+                self.out.push_str(&(time.0 as f64 / 1000.0).to_string());
+            }
         }
         self.out.push('\n');
     }
@@ -287,7 +339,10 @@ mod tests {
             Format::OpenMetrics,
         );
         check("application/openmetrics-text;version=2.0.0,*/*;q=0.1", Format::Text);
-        check("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily", Format::Text);
+        let family =
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        check(family, Format::Protobuf);
+        check("application/vnd.google.protobuf;proto=other;encoding=delimited", Format::Text);
     }
 
     #[test]
@@ -313,6 +368,26 @@ mod tests {
         assert_eq!(text, expect);
         let open = expose(&found[..1], &[], Format::OpenMetrics);
         assert_eq!(open, "# TYPE up unknown\nup{job=\"a\\\"b\"} 1 1.5\n# EOF\n");
+    }
+
+    #[test]
+    fn families_hold_what_text_cannot() {
+        let histogram =
+            Histogram { count: 1.0, sum: 1.0, zero_count: 1.0, zero_threshold: 0.1, ..Histogram::default() };
+        let latest = |value| Latest {
+            labels: LabelSet::from_pairs([("__name__", "h"), ("job", "a")]),
+            time: Millis(5),
+            value,
+        };
+        let found = [latest(Found::Float(1.0)), latest(Found::Histogram(histogram))];
+        let external = [("instance".to_owned(), String::new()), ("zone".to_owned(), "z".to_owned())];
+        let body = families(&found, &external);
+        let options = kenning_wire::prometheus::ScrapeOptions::new(Millis(0), LabelSet::empty());
+        let format = kenning_wire::prometheus::Exposition::Protobuf;
+        let limits = kenning_wire::DecodeLimits::default();
+        let read = kenning_wire::prometheus::decode(&body, format, &limits, &options).expect("it reads back");
+        assert_eq!((read.batch.samples.len(), read.batch.histograms.len()), (1, 1));
+        assert_eq!(read.batch.series[0].get("zone"), "z");
     }
 
     #[test]

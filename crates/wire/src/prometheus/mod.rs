@@ -4,6 +4,7 @@ mod builder;
 mod classic;
 mod cursor;
 mod families;
+mod families_out;
 mod openmetrics;
 mod prompb_histogram;
 pub mod remote_read;
@@ -24,6 +25,7 @@ use crate::limits::DecodeLimits;
 use builder::{Builder, WrittenExemplar};
 use cursor::{Cursor, Series};
 
+pub use families_out::{FamilyMetric, FamilyValue, encode_family};
 pub use remote_write::{decode_write_request, decode_write_request_cached, encode_write_request};
 pub use remote_write2::{decode_write_request_v2, encode_write_request_v2};
 pub use strict::{Flaw, check_strictly};

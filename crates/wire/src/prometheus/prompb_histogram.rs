@@ -200,7 +200,7 @@ pub(super) fn write(out: &mut Writer, sample: &HistogramSample) {
     out.doubles(16, &histogram.custom_bounds);
 }
 
-fn write_spans(out: &mut Writer, number: u32, spans: &[BucketSpan]) {
+pub(super) fn write_spans(out: &mut Writer, number: u32, spans: &[BucketSpan]) {
     for span in spans {
         out.message(number, |out| {
             out.zigzag(1, i64::from(span.offset));
