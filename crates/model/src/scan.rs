@@ -395,6 +395,8 @@ impl Pattern {
                 source.len()
             ));
         }
+        // Alone first, so that mistakes are told about what was written.
+        kenning_regex::translate(source).map_err(|error| error.to_string())?;
         let text = if anchored { whole(source) } else { source.to_owned() };
         let limits = Limits { program: PATTERN_SIZE_MAX, automaton: PATTERN_DFA_MAX };
         let regex = compile(&text, limits).map_err(|error| error.to_string())?;

@@ -100,6 +100,20 @@ impl Annotations {
         self.put(format!("PromQL info: {text}"), Level::Info, span);
     }
 
+    /// Adds what another evaluation remarked.
+    pub(crate) fn add(&mut self, other: Self) {
+        for (text, remark) in other.remarks {
+            match remark.details {
+                Some(details) => self.put_details(text, remark.level, remark.span, details),
+                None => self.put(text, remark.level, remark.span),
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.remarks.is_empty()
+    }
+
     /// Warnings and infos with their places, each cut off after `most`.
     pub(crate) fn render(&self, query: &str, most: usize) -> (Vec<String>, Vec<String>) {
         let (mut warnings, mut infos) = (Vec::new(), Vec::new());

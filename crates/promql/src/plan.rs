@@ -151,13 +151,15 @@ pub(crate) enum Vector {
     Sort {
         operand: Box<Vector>,
         descending: bool,
-        span: SourceSpan,
+        /// The place to remark that sorting a range is in vain; none for what is the same at every step.
+        span: Option<SourceSpan>,
     },
     SortByLabel {
         operand: Box<Vector>,
         labels: Vec<String>,
         descending: bool,
-        span: SourceSpan,
+        /// As for [`Self::Sort`].
+        span: Option<SourceSpan>,
     },
     Info {
         operand: Box<Vector>,
@@ -548,7 +550,10 @@ impl Resolver {
                 Vector::Absent { operand: self.boxed(operand)?, labels: labels_for_absent(operand) }
             }
             ("absent_over_time", [range]) => {
-                Vector::AbsentOverRange { range: self.range(range)?, labels: labels_for_absent(range) }
+                let labels = labels_for_absent(range);
+                let range = self.range(range)?;
+                check_extension(&range, call)?;
+                Vector::AbsentOverRange { range, labels }
             }
             ("clamp", [operand, min, max]) => Vector::Clamp {
                 operand: self.boxed(operand)?,
@@ -590,13 +595,14 @@ impl Resolver {
                 self.label_join(span, operand, target, separator, sources)?
             }
             ("sort" | "sort_desc", [operand]) => {
+                let span = (!is_step_invariant(operand)).then_some(span);
                 Vector::Sort { operand: self.boxed(operand)?, descending: name == "sort_desc", span }
             }
             ("sort_by_label" | "sort_by_label_desc", [operand, labels @ ..]) => Vector::SortByLabel {
                 operand: self.boxed(operand)?,
                 labels: labels.iter().map(|label| text(label).to_owned()).collect(),
                 descending: name == "sort_by_label_desc",
-                span,
+                span: (!is_step_invariant(operand)).then_some(span),
             },
             ("info", [operand, rest @ ..]) => {
                 let matchers = rest.first().and_then(|arg| match arg {
@@ -660,18 +666,13 @@ impl Resolver {
             }
         }
         let Some(range) = range else { return invalid(call.span, "expected a range vector") };
-        if let RangeSource::Selector { extension: Some(extension), .. } = &range.source {
-            let (word, allowed) = match extension {
-                Extension::Anchored => ("anchored", "changes, delta, increase, rate, resets"),
-                Extension::Smoothed => ("smoothed", "delta, increase, rate"),
-            };
-            let name = call.function.name;
-            if !allowed.split(", ").any(|allowed| allowed == name) {
-                let message = format!("{word} modifier can only be used with: {allowed} - not with {name}");
-                return failed(call.span, message);
-            }
-        }
-        let span = args.first().map_or(call.span, |arg| arg.span());
+        check_extension(&range, call)?;
+        // Prometheus has no place for what a subquery gives, and says the first.
+        let place = |arg: &&Expr| match arg.unwrapped() {
+            Expr::Subquery(_) => SourceSpan::new(0, 0),
+            _ => arg.span(),
+        };
+        let span = args.first().map_or(call.span, place);
         Ok(Vector::OverRange(Box::new(OverRange { function, range, params, span })))
     }
 
@@ -714,6 +715,58 @@ fn text(expr: &Expr) -> &str {
     match expr.unwrapped() {
         Expr::String(literal) => &literal.value,
         _ => "",
+    }
+}
+
+/// Refuses `anchored` and `smoothed` for functions that do not know samples outside of their range.
+fn check_extension(range: &Range, call: &Call) -> Resolved<()> {
+    let RangeSource::Selector { extension: Some(extension), .. } = &range.source else { return Ok(()) };
+    let (word, allowed) = match extension {
+        Extension::Anchored => ("anchored", "changes, delta, increase, rate, resets"),
+        Extension::Smoothed => ("smoothed", "delta, increase, rate"),
+    };
+    let name = call.function.name;
+    if allowed.split(", ").any(|allowed| allowed == name) {
+        return Ok(());
+    }
+    failed(call.span, format!("{word} modifier can only be used with: {allowed} - not with {name}"))
+}
+
+/// Functions that look at the time of a step, whatever their arguments are.
+const OF_THE_STEP: [&str; 14] = [
+    "days_in_month",
+    "day_of_month",
+    "day_of_week",
+    "day_of_year",
+    "end",
+    "hour",
+    "minute",
+    "month",
+    "predict_linear",
+    "range",
+    "start",
+    "step",
+    "time",
+    "year",
+];
+
+/// Whether an expression is evaluated once for all steps, because every selector within says `@`.
+///
+/// Definition: Prometheus `promql.PreprocessExpr`, parameters of aggregations left out as there.
+fn is_step_invariant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Number(_) | Expr::String(_) => true,
+        Expr::Selector(selector) => selector.at.is_some(),
+        Expr::Matrix(matrix) => matrix.selector.at.is_some(),
+        Expr::Subquery(subquery) => subquery.at.is_some(),
+        Expr::Aggregate(aggregate) => is_step_invariant(&aggregate.operand),
+        Expr::Call(call) if call.function.name == "timestamp" => {
+            call.args.iter().all(|arg| matches!(arg.unwrapped(), Expr::Selector(s) if s.at.is_some()))
+        }
+        Expr::Call(call) if OF_THE_STEP.contains(&call.function.name) => false,
+        Expr::Call(_) | Expr::Binary(_) | Expr::Paren(_) | Expr::Unary(_) => {
+            expr.children().into_iter().all(is_step_invariant)
+        }
     }
 }
 

@@ -269,6 +269,8 @@ impl Join<'_> {
             }
         }
         let mut seen = Seen::new(self.matches.groups);
+        // Of all pairs of an instant Prometheus keeps the last remark only.
+        let (mut last, mut own) = (Annotations::default(), Annotations::default());
         for (at, (column, group)) in many.iter().zip(many_groups).enumerate() {
             let Some(point) = column.at(i) else { continue };
             let partner = partner.get(*group).copied().flatten();
@@ -278,15 +280,30 @@ impl Join<'_> {
                 (None, None) => continue,
             };
             let Some(other) = other else { continue };
-            self.pair((Side::Column(at), point), (side, &other), *group, i, &mut seen, out, notes)?;
+            self.pair((Side::Column(at), point), (side, &other), *group, i, &mut seen, out, &mut own)?;
+            if !own.is_empty() {
+                last = std::mem::take(&mut own);
+            }
         }
         if let Some(fill) = fill_many {
             for (at, (column, group)) in one.iter().zip(one_groups).enumerate() {
                 let Some(point) = column.at(i).filter(|_| !seen.has(*group)) else { continue };
                 let fill = Point::Float(fill);
-                self.pair((Side::Fill, &fill), (Side::Column(at), point), *group, i, &mut seen, out, notes)?;
+                self.pair(
+                    (Side::Fill, &fill),
+                    (Side::Column(at), point),
+                    *group,
+                    i,
+                    &mut seen,
+                    out,
+                    &mut own,
+                )?;
+                if !own.is_empty() {
+                    last = std::mem::take(&mut own);
+                }
             }
         }
+        notes.add(last);
         Ok(())
     }
 

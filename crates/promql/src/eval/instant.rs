@@ -117,10 +117,10 @@ impl Evaluator<'_> {
         &mut self,
         operand: &Vector,
         descending: bool,
-        span: SourceSpan,
+        span: Option<SourceSpan>,
         steps: Steps,
     ) -> Evaluated<Vec<Column>> {
-        if steps.len > 1 {
+        if let Some(span) = span.filter(|_| steps.len > 1) {
             self.notes.sort_in_range(span);
         }
         let mut columns = self.vector(operand, steps)?;
@@ -146,10 +146,10 @@ impl Evaluator<'_> {
         operand: &Vector,
         labels: &[String],
         descending: bool,
-        span: SourceSpan,
+        span: Option<SourceSpan>,
         steps: Steps,
     ) -> Evaluated<Vec<Column>> {
-        if steps.len > 1 {
+        if let Some(span) = span.filter(|_| steps.len > 1) {
             self.notes.sort_in_range(span);
         }
         let mut columns = self.vector(operand, steps)?;

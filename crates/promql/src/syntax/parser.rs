@@ -462,7 +462,7 @@ impl<'a> Parser<'a> {
                 Kind::RightParen => return self.next().map(|close| (args, close.end())),
                 Kind::Comma => {
                     self.next()?;
-                    if matches!(self.peek()?.kind, Kind::RightParen | Kind::Comma) {
+                    if !begins_expression(self.peek()?.kind) {
                         let message = "trailing commas not allowed in function call args";
                         self.problem(token.span(), message);
                     } else {
@@ -752,7 +752,7 @@ impl<'a> Parser<'a> {
                 let close = self.expect(Kind::RightParen)?;
                 let span = token.span().to(close.span());
                 Ok(match inner {
-                    paren @ DurationExpr::Paren(..) => paren,
+                    plain @ (DurationExpr::Paren(..) | DurationExpr::Number(_)) => plain,
                     inner => DurationExpr::Paren(Box::new(inner), span),
                 })
             }
@@ -871,7 +871,7 @@ impl<'a> Parser<'a> {
             let shown = if seconds.is_finite() { format!("{seconds:.6}") } else { decimal(seconds) };
             self.problem(span, format!("timestamp out of bounds for @ modifier: {shown}"));
         }
-        Ok((At::Time(Millis((seconds * 1000.0).round() as i64)), end))
+        Ok((At::Time(whole_millis(seconds * 1000.0)), end))
     }
 
     fn extension(&mut self, mut expr: Expr, wanted: Extension) -> Parsed<Expr> {
@@ -977,6 +977,35 @@ fn names_metric(kind: Kind) -> bool {
 }
 
 /// Words that may be a label's name in a list of labels.
+/// As in Prometheus, `without` is the one word that names no label where labels are listed.
 fn names_label(kind: Kind) -> bool {
-    names_metric(kind) || matches!(kind, Kind::Keyword(_) | Kind::Atan2)
+    names_metric(kind)
+        || matches!(kind, Kind::Keyword(keyword) if keyword != Keyword::Without)
+        || kind == Kind::Atan2
+}
+
+/// Whether a token may be the first of an expression.
+fn begins_expression(kind: Kind) -> bool {
+    use Kind::{
+        Add, Aggregator, Duration, Identifier, LeftBrace, LeftParen, Number, Preprocessor, String, Sub,
+    };
+    let first = matches!(
+        kind,
+        Add | Sub
+            | Number
+            | Duration
+            | String
+            | LeftParen
+            | LeftBrace
+            | Identifier
+            | Preprocessor(_)
+            | Aggregator(_)
+    );
+    first || names_metric(kind)
+}
+
+/// Milliseconds as Prometheus rounds them; what does not fit is the earliest time, as for Go on its usual machines.
+fn whole_millis(millis: f64) -> Millis {
+    let fits = millis >= i64::MIN as f64 && millis < i64::MAX as f64;
+    Millis(if fits { millis.round() as i64 } else { i64::MIN })
 }
