@@ -31,7 +31,12 @@ fn series() -> impl Strategy<Value = Vec<Raw>> {
 fn any_store() -> impl Strategy<Value = MemoryStore> {
     let key = (0usize..3, 0usize..3, 0usize..3);
     let all = proptest::collection::btree_map(key, (series(), prop::bool::weighted(0.1)), 1..10);
-    all.prop_map(|all| {
+    // Series of one target are sampled together.
+    (all, any::<bool>()).prop_map(|(all, together)| {
+        let steps: Vec<i64> = all
+            .values()
+            .max_by_key(|(s, _)| s.len())
+            .map_or(Vec::new(), |(samples, _)| samples.iter().map(|(step, ..)| *step).collect());
         let mut batch = MetricBatch::default();
         for ((name, a, le), (samples, native)) in all {
             let labels = LabelSet::from_pairs([
@@ -42,7 +47,7 @@ fn any_store() -> impl Strategy<Value = MemoryStore> {
             let series = batch.add_series(labels);
             let mut time = 0;
             for (i, (step, value, start)) in samples.into_iter().enumerate() {
-                time += step;
+                time += if together { steps[i] } else { step };
                 let start = start.map_or(Millis(0), |offset| Millis(time - offset));
                 if native && i > 20 {
                     let histogram = Histogram { count: value.abs(), sum: value, ..Histogram::default() };
@@ -73,6 +78,8 @@ fn expression() -> impl Strategy<Value = String> {
         "count_over_time",
         "last_over_time",
         "irate",
+        "idelta",
+        "first_over_time",
         "resets",
         "sum_over_time",
         "avg_over_time",

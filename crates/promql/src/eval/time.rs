@@ -36,7 +36,11 @@ impl DatePart {
 
     /// The part of the date that many seconds after 1970.
     fn of(self, seconds: i64) -> f64 {
-        let (days, within) = (seconds.div_euclid(SECONDS_PER_DAY), seconds.rem_euclid(SECONDS_PER_DAY));
+        // Go counts from its beginning without a sign: what lies before comes out at the end of time.
+        let since_beginning = i128::from(seconds.wrapping_add(GO_EPOCH) as u64);
+        let seconds = since_beginning - i128::from(GO_EPOCH);
+        let per_day = i128::from(SECONDS_PER_DAY);
+        let (days, within) = (seconds.div_euclid(per_day) as i64, seconds.rem_euclid(per_day) as i64);
         let date = Date::of(days);
         let number = match self {
             Self::Minute => within / 60 % 60,
@@ -52,6 +56,16 @@ impl DatePart {
         number as f64
     }
 }
+
+/// A double as the whole number that Go makes of it on the machines that Prometheus runs on: what does not fit becomes
+/// the least one.
+fn go_seconds(value: f64) -> i64 {
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    if (-BEYOND..BEYOND).contains(&value) { value as i64 } else { i64::MIN }
+}
+
+/// Seconds from where Go's time begins, in the year -292277022399, to 1970.
+const GO_EPOCH: i64 = 9_223_372_028_715_321_600;
 
 #[derive(Clone, Copy)]
 struct Date {
@@ -113,7 +127,7 @@ impl Evaluator<'_> {
             return Ok(vec![Column { labels: LabelSet::empty(), drop_name: false, points }]);
         };
         let columns = self.vector(operand, steps)?;
-        Ok(map_floats(columns, |_, value| Some(part.of(value as i64))))
+        Ok(map_floats(columns, |_, value| Some(part.of(go_seconds(value)))))
     }
 }
 
@@ -134,9 +148,12 @@ mod tests {
         check(951_782_400, [2000, 2, 29, 0, 0, 2, 60, 29]);
         check(4_107_542_399, [2100, 2, 28, 23, 59, 0, 59, 28]);
         assert_eq!(rfc3339(1_000_000_000_000), "2001-09-09T01:46:40Z");
-        // Nonsense in must not overflow.
-        for seconds in [i64::MIN, i64::MAX] {
-            let _ = DatePart::Year.of(seconds);
+        // Nonsense comes out as Go has it.
+        let last_day = [292_277_026_596, 12, 4, 15, 30, 0, 339, 31];
+        for nonsense in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, -1e19] {
+            check(go_seconds(nonsense), last_day);
         }
+        check(i64::MAX, last_day);
+        assert_eq!((go_seconds(-1.5), go_seconds(9e18)), (-1, 9_000_000_000_000_000_000));
     }
 }

@@ -10,7 +10,7 @@ use super::{SeriesList, Span};
 use crate::parts::columns::{Column, GroupReader, Layout, TableReader, TableWriter, Values};
 use crate::parts::deltas::Repeats;
 use crate::parts::labels::{MapBuilder, SeriesRun, read_runs};
-use crate::parts::numbers;
+use crate::parts::numbers::NumberColumn;
 use crate::parts::part::Draft;
 use crate::parts::{PartError, PartTable, damaged};
 
@@ -176,7 +176,7 @@ pub(crate) fn all_runs(group: &GroupReader<'_>) -> Result<Vec<SeriesRun>, PartEr
 pub(crate) fn times(group: &GroupReader<'_>, runs: &[&SeriesRun]) -> Result<Vec<Vec<Millis>>, PartError> {
     let ranges = joined(runs.iter().map(|run| run.rows.clone()));
     let mut times = Vec::new();
-    numbers::integers(group, TIME, &ranges, &mut times)?;
+    NumberColumn::of_integers(group, TIME).integers(group, &ranges, &mut times)?;
     let mut times = times.into_iter().map(Millis);
     Ok(runs.iter().map(|run| times.by_ref().take(run.rows.len()).collect()).collect())
 }
@@ -187,6 +187,36 @@ pub(crate) struct Flat {
     /// Milliseconds.
     pub(crate) times: Vec<i64>,
     pub(crate) values: Vec<f64>,
+    /// Room for integers on their way to be values.
+    integers: Vec<i64>,
+}
+
+impl Flat {
+    /// Empties it; the room stays.
+    pub(crate) fn clear(&mut self) {
+        self.times.clear();
+        self.values.clear();
+    }
+}
+
+/// The columns of a row group that samples are read from, run by run from the first on.
+pub(crate) struct SampleColumns {
+    time: NumberColumn,
+    scale: NumberColumn,
+    integer: NumberColumn,
+    double: NumberColumn,
+}
+
+impl SampleColumns {
+    /// Those of a row group.
+    pub(crate) fn open(group: &GroupReader<'_>) -> Self {
+        Self {
+            time: NumberColumn::of_integers(group, TIME),
+            scale: NumberColumn::of_integers(group, SCALE),
+            integer: NumberColumn::of_integers(group, VALUE_I),
+            double: NumberColumn::of_doubles(group, VALUE_F),
+        }
+    }
 }
 
 /// The milliseconds that lie in a range of nanoseconds, both ends included.
@@ -201,18 +231,19 @@ pub(crate) fn millis_in(range: TimeRange) -> (i64, i64) {
     (start, end)
 }
 
-/// Appends the samples of these runs in a range of time; gives where those of each run end. Only their rows are
+/// Appends the samples of these runs, which lie behind those read before, in a range of time; gives where those of each run end. Only their rows are
 /// decoded, and no times of runs that are known to be regular.
 pub(crate) fn samples_in(
     group: &GroupReader<'_>,
+    columns: &mut SampleColumns,
     runs: &[&SeriesRun],
     range: TimeRange,
     flat: &mut Flat,
 ) -> Result<Vec<usize>, PartError> {
     let (start, end) = millis_in(range);
-    let wanted = append_times(group, runs, (start, end), flat)?;
+    let wanted = append_times(group, columns, runs, (start, end), flat)?;
     let ranges = joined(wanted.iter().cloned());
-    append_values(group, &ranges, &mut flat.values)?;
+    append_values(group, columns, &ranges, flat)?;
     if flat.values.len() != flat.times.len() {
         return Err(damaged("a value column is short"));
     }
@@ -228,6 +259,7 @@ pub(crate) fn samples_in(
 /// Appends the times in range; gives the rows that they belong to.
 fn append_times(
     group: &GroupReader<'_>,
+    columns: &mut SampleColumns,
     runs: &[&SeriesRun],
     (start, end): (i64, i64),
     flat: &mut Flat,
@@ -237,7 +269,7 @@ fn append_times(
         true => Vec::new(),
         false => {
             let (rows, mut times) = (joined(irregular.iter().map(|run| run.rows.clone())), Vec::new());
-            numbers::integers(group, TIME, &rows, &mut times)?;
+            columns.time.integers(group, &rows, &mut times)?;
             times
         }
     };
@@ -266,26 +298,29 @@ fn append_times(
 /// Appends the values of rows, which stand as scaled integers or as doubles.
 fn append_values(
     group: &GroupReader<'_>,
+    columns: &mut SampleColumns,
     ranges: &[Range<usize>],
-    values: &mut Vec<f64>,
+    flat: &mut Flat,
 ) -> Result<(), PartError> {
-    let (mut scales, mut integers, mut doubles) = (Repeats::default(), Vec::new(), Vec::new());
-    let is_scaled = numbers::integers(group, SCALE, ranges, &mut scales)?;
-    let is_integer = numbers::integers(group, VALUE_I, ranges, &mut integers)?;
+    let Flat { values, integers, .. } = flat;
+    let (mut scales, mut doubles) = (Repeats::default(), Vec::new());
+    integers.clear();
+    let is_scaled = columns.scale.integers(group, ranges, &mut scales)?;
+    let is_integer = columns.integer.integers(group, ranges, integers)?;
     if is_scaled != is_integer {
         return Err(damaged("a sample has a scale without a value or a value without its scale"));
     }
     if is_integer.is_full() {
         // No row is left that could have a double.
-        return append_scaled(&scales, &integers, values);
+        return append_scaled(&scales, integers, values);
     }
-    let is_double = numbers::doubles(group, VALUE_F, ranges, &mut doubles)?;
+    let is_double = columns.double.doubles(group, ranges, &mut doubles)?;
     let is_apart = |((i, rows), (d, doubles)): (&(bool, usize), &(bool, usize))| i != d && rows == doubles;
     if is_integer.0.len() != is_double.0.len() || !is_integer.0.iter().zip(&is_double.0).all(is_apart) {
         return Err(damaged("a sample has no value or two"));
     }
     let mut scaled = Vec::with_capacity(integers.len());
-    append_scaled(&scales, &integers, &mut scaled)?;
+    append_scaled(&scales, integers, &mut scaled)?;
     let (mut scaled, mut doubles) = (scaled.as_slice(), doubles.as_slice());
     for (is_integer, rows) in &is_integer.0 {
         let from = if *is_integer { &mut scaled } else { &mut doubles };
@@ -356,7 +391,9 @@ pub(crate) fn read_all(reader: &TableReader) -> Result<SeriesList<f64>, PartErro
         let group = reader.group(index)?;
         let runs = all_runs(&group)?;
         let mut flat = Flat::default();
-        let ends = samples_in(&group, &runs.iter().collect::<Vec<_>>(), TimeRange::ALL, &mut flat)?;
+        let mut columns = SampleColumns::open(&group);
+        let ends =
+            samples_in(&group, &mut columns, &runs.iter().collect::<Vec<_>>(), TimeRange::ALL, &mut flat)?;
         let times = flat.times.into_iter().map(Millis);
         let (mut samples, mut start) = (times.zip(flat.values), 0);
         for (run, end) in runs.into_iter().zip(ends) {

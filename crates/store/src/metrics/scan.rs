@@ -10,7 +10,7 @@ use kenning_model::{
 
 use super::head::Series;
 use super::metadata::MetadataKey;
-use super::samples::Flat;
+use super::samples::{Flat, SampleColumns};
 use super::{exemplars, histograms, metadata, samples};
 use crate::parts::PartError;
 use crate::parts::cache::{GroupSeries, Opened, PartCache};
@@ -169,14 +169,17 @@ fn for_series(
     Ok(())
 }
 
-/// The runs of a part that a scan asks for. Row groups are decoded one by one as the scan gets to them, and let go
-/// when it gets to the next: a scan holds little however many rows it looks at.
+/// Rows that are decoded at once: few enough to stay in the processor's cache until they are looked at.
+const BATCH_ROWS_MAX: usize = 4 << 10;
+
+/// The runs of a part that a scan asks for. They are decoded as the scan gets to them, a few at a time, and let go when
+/// it gets to the next: a scan holds little however many rows it looks at.
 struct Runs {
     part: Arc<Part>,
     /// As it was when the scan began: what is deleted meanwhile is still seen, all of it.
     open: Opened,
     groups: Vec<WantedGroup>,
-    /// The scan gets to the groups in their order and never back.
+    /// The scan gets to the runs in their order and never back.
     is_sorted: bool,
 }
 
@@ -186,17 +189,28 @@ struct WantedGroup {
     series: Arc<GroupSeries>,
     /// Positions among the series.
     wanted: Vec<usize>,
-    /// None until the scan gets there, and once the part turned out to be damaged.
+    /// None until the scan gets there, and once it is past.
     loaded: Option<LoadedRuns>,
 }
 
-/// Decoded runs.
-#[derive(Default)]
+/// Decoded runs of a row group.
 struct LoadedRuns {
+    columns: SampleColumns,
     flat: Flat,
-    /// Where the samples of each run end.
+    /// Position of the first of them among those that are wanted.
+    first: usize,
+    /// Where the samples of each end.
     ends: Vec<usize>,
     charged: usize,
+}
+
+/// The samples of a run.
+#[derive(Clone, Copy, Default)]
+struct RunSamples<'a> {
+    times: &'a [i64],
+    values: &'a [f64],
+    /// The times are known to ascend.
+    is_ascending: bool,
 }
 
 impl Runs {
@@ -205,30 +219,27 @@ impl Runs {
         &mut self,
         (group, at): (usize, usize),
         work: &mut Work<'_>,
-    ) -> Result<(&[i64], &[f64]), ScanError> {
-        if self.groups.get(group).is_some_and(|wanted| wanted.loaded.is_none()) {
+    ) -> Result<RunSamples<'_>, ScanError> {
+        let is_loaded = |wanted: &WantedGroup| {
+            wanted.loaded.as_ref().is_some_and(|loaded| at < loaded.first + loaded.ends.len())
+        };
+        if !self.groups.get(group).is_some_and(is_loaded) {
             self.load(group, work)?;
         }
-        let loaded = self.groups.get(group).and_then(|wanted| wanted.loaded.as_ref());
-        let Some(LoadedRuns { flat, ends, .. }) = loaded else { return Ok((&[], &[])) };
-        let start = at.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
-        let rows = start..ends.get(at).copied().unwrap_or(start);
-        Ok((flat.times.get(rows.clone()).unwrap_or_default(), flat.values.get(rows).unwrap_or_default()))
+        Ok(self.groups.get(group).and_then(|wanted| wanted.samples(at)).unwrap_or_default())
     }
 
+    /// Decodes the next runs of a group, or all of them where the scan may come back.
     fn load(&mut self, group: usize, work: &mut Work<'_>) -> Result<(), ScanError> {
-        let mut loaded = LoadedRuns::default();
-        if let (true, Some(before)) = (self.is_sorted, group.checked_sub(1))
-            && let Some(done) = self.groups.get_mut(before).and_then(|before| before.loaded.take())
-        {
-            work.refund(done.charged);
-            loaded = done.emptied();
+        let rows_max = if self.is_sorted { BATCH_ROWS_MAX } else { usize::MAX };
+        let before = group.checked_sub(1).filter(|_| self.is_sorted);
+        let before = before.and_then(|before| self.groups.get_mut(before)?.loaded.take());
+        if let Some(before) = &before {
+            work.refund(before.charged);
         }
         let Some(wanted) = self.groups.get_mut(group) else { return Ok(()) };
         let is_whole = work.read_opened(&self.part, &self.open, |work, open| {
-            wanted.load(open, &mut loaded, work)?;
-            wanted.loaded = Some(loaded);
-            Ok(())
+            wanted.load(&open.group(wanted.index)?, before, rows_max, work)
         })?;
         if !is_whole {
             // What was handed out before damage was met stays: every row of it was verified.
@@ -238,28 +249,67 @@ impl Runs {
     }
 }
 
-impl LoadedRuns {
-    /// The room for other samples.
-    fn emptied(mut self) -> Self {
-        self.flat.times.clear();
-        self.flat.values.clear();
-        Self { charged: 0, ..self }
-    }
-}
-
 impl WantedGroup {
-    fn load(&self, open: &Opened, loaded: &mut LoadedRuns, work: &mut Work<'_>) -> Result<(), PartError> {
-        let runs: Vec<_> = self.wanted.iter().filter_map(|at| self.series.runs.get(*at)).collect();
-        let rows: usize = runs.iter().map(|run| run.rows.len()).sum();
+    fn samples(&self, at: usize) -> Option<RunSamples<'_>> {
+        let LoadedRuns { flat, first, ends, .. } = self.loaded.as_ref()?;
+        let run = self.series.runs.get(*self.wanted.get(at)?)?;
+        let at = at.checked_sub(*first)?;
+        let start = at.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
+        let rows = start..*ends.get(at)?;
+        Some(RunSamples {
+            times: flat.times.get(rows.clone())?,
+            values: flat.values.get(rows)?,
+            is_ascending: run.regular().is_some(),
+        })
+    }
+
+    fn load(
+        &mut self,
+        group: &GroupReader<'_>,
+        before: Option<LoadedRuns>,
+        rows_max: usize,
+        work: &mut Work<'_>,
+    ) -> Result<(), PartError> {
+        let mut loaded = match self.loaded.take() {
+            Some(loaded) => loaded.emptied(work),
+            None => LoadedRuns::begin(group, before),
+        };
+        let left = self.wanted.get(loaded.first..).unwrap_or_default();
+        let (mut rows, mut runs) = (0, Vec::new());
+        for run in left.iter().filter_map(|at| self.series.runs.get(*at)) {
+            if rows >= rows_max {
+                break;
+            }
+            rows += run.rows.len();
+            runs.push(run);
+        }
         let space = rows.saturating_mul(samples::ROW_BYTES);
         work.check()?;
         work.charge(space)?;
         work.summary.rows += rows as u64;
-        loaded.ends = samples::samples_in(&open.group(self.index)?, &runs, work.scan.time, &mut loaded.flat)?;
+        let LoadedRuns { columns, flat, .. } = &mut loaded;
+        loaded.ends = samples::samples_in(group, columns, &runs, work.scan.time, flat)?;
         work.refund(space);
         loaded.charged = loaded.flat.times.len() * samples::FLAT_BYTES;
         work.charge(loaded.charged)?;
+        self.loaded = Some(loaded);
         Ok(())
+    }
+}
+
+impl LoadedRuns {
+    /// None yet of a group, with the room of those of the group before.
+    fn begin(group: &GroupReader<'_>, before: Option<Self>) -> Self {
+        let mut flat = before.map_or_else(Flat::default, |before| before.flat);
+        flat.clear();
+        Self { columns: SampleColumns::open(group), flat, first: 0, ends: Vec::new(), charged: 0 }
+    }
+
+    /// The room for the runs that follow.
+    fn emptied(mut self, work: &mut Work<'_>) -> Self {
+        work.refund(self.charged);
+        self.flat.clear();
+        Self { charged: 0, first: self.first + self.ends.len(), ends: Vec::new(), ..self }
     }
 }
 
@@ -353,7 +403,7 @@ fn emit_series(sources: Vec<Source<'_>>, work: &mut Work<'_>, sink: Sink<'_>) ->
     let mut left = work.scan.limit.unwrap_or(usize::MAX);
     let mut sources: Vec<_> =
         sources.into_iter().map(|source| (source.pieces.into_iter().peekable(), source.runs)).collect();
-    let mut out = Out { in_columns: work.scan.shape == Shape::Columns, ..Out::default() };
+    let mut out = Out { in_columns: work.scan.shape == Shape::Columns, is_ascending: true, ..Out::default() };
     while left > 0 {
         let first =
             sources.iter_mut().filter_map(|(pieces, _)| pieces.peek().map(|(labels, _)| labels)).min();
@@ -363,8 +413,7 @@ fn emit_series(sources: Vec<Source<'_>>, work: &mut Work<'_>, sink: Sink<'_>) ->
             while let Some((_, piece)) = pieces.next_if(|(of, _)| *of == labels) {
                 match (piece, &mut *runs) {
                     (Piece::Run { group, at }, Some(runs)) => {
-                        let (times, values) = runs.samples((group, at), work)?;
-                        out.add_floats(times, values);
+                        out.add_floats(runs.samples((group, at), work)?);
                     }
                     (Piece::Run { .. }, None) => {}
                     (Piece::Histograms(list), _) => histograms.extend(list),
@@ -392,6 +441,8 @@ fn emit_series(sources: Vec<Source<'_>>, work: &mut Work<'_>, sink: Sink<'_>) ->
 #[derive(Default)]
 struct Out {
     in_columns: bool,
+    /// The times of the series that is being put together are known to ascend.
+    is_ascending: bool,
     /// Finished blocks, the latest of which grows, unless the columns below are the latest.
     blocks: Vec<Block>,
     columns: SeriesColumns,
@@ -402,9 +453,14 @@ struct Out {
 
 impl Out {
     /// Adds floats to the series that is being put together, whose floats are the tail of the columns.
-    fn add_floats(&mut self, times: &[i64], values: &[f64]) {
-        self.columns.times.extend_from_slice(times);
-        self.columns.values.extend_from_slice(values);
+    fn add_floats(&mut self, run: RunSamples<'_>) {
+        let SeriesColumns { times, values, ends, .. } = &mut self.columns;
+        let start = ends.last().copied().unwrap_or(0);
+        let last = times.get(start..).and_then(<[i64]>::last);
+        let follows = last.is_none_or(|last| run.times.first().is_none_or(|first| last < first));
+        self.is_ascending &= follows && (run.is_ascending || run.times.is_sorted_by(|a, b| a < b));
+        times.extend_from_slice(run.times);
+        values.extend_from_slice(run.values);
     }
 
     /// As [`Self::add_floats`], from a series of a head.
@@ -412,6 +468,7 @@ impl Out {
         let range = work.scan.time;
         let (start, end) = samples::millis_in(range);
         work.summary.rows += (series.floats.len() + series.histograms.len()) as u64;
+        self.is_ascending = false;
         let SeriesColumns { times, values, .. } = &mut self.columns;
         for (time, value) in series.floats.iter().filter(|(time, _)| (start..=end).contains(time)) {
             times.push(time);
@@ -425,7 +482,9 @@ impl Out {
     fn finish(&mut self, labels: LabelSet, mut histograms: Vec<(Millis, Histogram)>) -> bool {
         let columns = &mut self.columns;
         let start = columns.ends.last().copied().unwrap_or(0);
-        sort_tail(columns, start);
+        if !std::mem::replace(&mut self.is_ascending, true) {
+            sort_tail(columns, start);
+        }
         let floats = columns.times.get(start..).unwrap_or_default();
         if floats.is_empty() && histograms.is_empty() {
             return false;

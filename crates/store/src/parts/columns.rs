@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use kenning_stdx::vfs::Vfs;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::column::page::PageReader;
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::{
     ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray, FixedLenByteArrayType, Int32Type,
     Int64Type,
 };
 use parquet::file::metadata::{KeyValue, ParquetMetaData, RowGroupMetaData};
+use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::properties::{
     EnabledStatistics, ReaderProperties, WriterProperties, WriterPropertiesBuilder,
 };
@@ -470,14 +470,6 @@ impl GroupReader<'_> {
         self.column_rows(index, std::slice::from_ref(&(0..self.rows())))
     }
 
-    /// The pages of a column, for readers of their own.
-    pub(crate) fn pages(&self, index: usize) -> Result<Box<dyn PageReader>, PartError> {
-        if index >= self.group.num_columns() {
-            return Err(damaged("a column is missing"));
-        }
-        Ok(self.group.get_column_page_reader(index)?)
-    }
-
     /// A page of a column as it is, if it begins at row `first_row` and its form is known ([`pages`]).
     pub(crate) fn raw_page(
         &self,
@@ -486,6 +478,25 @@ impl GroupReader<'_> {
         first_row: usize,
     ) -> Result<Option<RawPage>, PartError> {
         pages::data_page(self.file, self.whole, self.index, leaf, page, first_row)
+    }
+
+    /// True when the pages of a column can be read one by one with [`Self::page_of_row`].
+    pub(crate) fn has_known_pages(&self, leaf: usize) -> bool {
+        pages::places(self.whole, self.index, leaf).is_some()
+    }
+
+    /// The page of a column that holds a row, and its rows.
+    pub(crate) fn page_of_row(&self, leaf: usize, row: usize) -> Result<(Range<usize>, RawPage), PartError> {
+        let short = || damaged("a column has fewer rows than its row group");
+        let places = pages::places(self.whole, self.index, leaf).ok_or_else(short)?;
+        let first_row = |place: &PageLocation| usize::try_from(place.first_row_index).unwrap_or(usize::MAX);
+        let behind = places.partition_point(|place| first_row(place) <= row);
+        let page = behind.checked_sub(1).ok_or_else(short)?;
+        let start = places.get(page).map(first_row).ok_or_else(short)?;
+        let rows = start..places.get(behind).map_or(self.rows(), first_row);
+        let found = self.raw_page(leaf, page, start)?.filter(|found| found.values == rows.len());
+        let found = found.filter(|_| rows.contains(&row));
+        Ok((rows, found.ok_or_else(|| damaged("a page is not what the index of pages says"))?))
     }
 
     /// The dictionary of a column as it is, if its form is known.

@@ -4,6 +4,9 @@
 //! The definition is Parquet's `Encodings.md`: a header (values of a block, miniblocks of a block, values in all, the
 //! first value), then blocks (least difference, a bit width per miniblock, packed differences above the least).
 
+use std::ops::Range;
+
+use bytes::Bytes;
 use kenning_codec::bytes::Decoder;
 
 /// Values that are unpacked at once. Miniblocks hold a multiple of as many.
@@ -64,11 +67,12 @@ impl Sink for Repeats {
 
 /// Reads packed integers from the front on.
 #[derive(Debug)]
-pub(crate) struct Deltas<'a> {
-    /// What follows the part of the miniblock that was unpacked.
-    rest: &'a [u8],
-    /// Widths of the miniblocks of this block that were not begun.
-    widths: &'a [u8],
+pub(crate) struct Deltas {
+    bytes: Bytes,
+    /// Where what follows the part of the miniblock that was unpacked begins.
+    rest: usize,
+    /// Where the widths of the miniblocks of this block stand that were not begun.
+    widths: Range<usize>,
     miniblocks: usize,
     miniblock_len: usize,
     /// Of the miniblock at work: width and values that were not unpacked.
@@ -85,18 +89,18 @@ pub(crate) struct Deltas<'a> {
     used: usize,
 }
 
-impl<'a> Deltas<'a> {
+impl Deltas {
     /// `None` when the header is none.
-    pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
-        let mut header = Decoder::new(bytes);
+    pub(crate) fn new(bytes: Bytes) -> Option<Self> {
+        let mut header = Decoder::new(&bytes);
         let block = header.varint().filter(|block| *block <= BLOCK_MAX)?;
         let miniblocks = header.varint().filter(|count| *count > 0 && *count <= block)?;
         let (_claimed, first) = (header.varint()?, header.signed()?);
         let miniblock_len = usize::try_from(block / miniblocks).ok()?;
         let is_even = block.is_multiple_of(miniblocks) && miniblock_len.is_multiple_of(CHUNK);
         is_even.then_some(Self {
-            rest: bytes.get(bytes.len() - header.remaining()..)?,
-            widths: &[],
+            rest: bytes.len() - header.remaining(),
+            widths: 0..0,
             miniblocks: usize::try_from(miniblocks).ok()?,
             miniblock_len,
             width: 0,
@@ -106,6 +110,7 @@ impl<'a> Deltas<'a> {
             is_new: true,
             chunk: [0; CHUNK],
             used: CHUNK,
+            bytes,
         })
     }
 
@@ -123,8 +128,10 @@ impl<'a> Deltas<'a> {
                 self.ahead -= these;
                 count -= these;
             } else if count >= CHUNK {
-                let packed = self.take_packed()?;
+                let packed = self.bytes.get(self.rest..)?;
+                packed.get(..CHUNK / 8 * self.width)?;
                 self.last = sum(self.width, packed, self.least, self.last)?;
+                self.pass_chunk();
                 count -= CHUNK;
             } else {
                 self.unpack()?;
@@ -174,34 +181,35 @@ impl<'a> Deltas<'a> {
             return Some(());
         }
         if self.widths.is_empty() {
-            let mut block = Decoder::new(self.rest);
+            let mut block = Decoder::new(self.bytes.get(self.rest..)?);
             self.least = block.signed()?;
-            self.widths = block.raw(self.miniblocks)?;
-            self.rest = self.rest.get(self.rest.len() - block.remaining()..)?;
+            let widths = block.raw(self.miniblocks)?;
+            let is_line = widths.iter().all(|width| *width == 0);
+            self.rest = self.bytes.len() - block.remaining();
+            self.widths = self.rest - self.miniblocks..self.rest;
             // A block without differences is like one great miniblock.
-            if self.widths.iter().all(|width| *width == 0) {
-                self.widths = &[];
+            if is_line {
+                self.widths = 0..0;
                 (self.width, self.ahead) = (0, self.miniblocks * self.miniblock_len);
                 return Some(());
             }
         }
-        let (width, widths) = self.widths.split_first()?;
-        self.widths = widths;
-        (self.width, self.ahead) = (usize::from(*width), self.miniblock_len);
+        let width = self.widths.next()?;
+        (self.width, self.ahead) = (usize::from(*self.bytes.get(width)?), self.miniblock_len);
         (self.width <= 64).then_some(())
     }
 
-    /// The bytes of the next chunk and what follows.
-    fn take_packed(&mut self) -> Option<&'a [u8]> {
-        let packed = self.rest;
-        self.rest = packed.get(CHUNK / 8 * self.width..)?;
+    /// Goes on behind the chunk that was looked at.
+    fn pass_chunk(&mut self) {
+        self.rest += CHUNK / 8 * self.width;
         self.ahead -= CHUNK;
-        Some(packed)
     }
 
     fn unpack(&mut self) -> Option<()> {
-        let packed = self.take_packed()?;
+        let packed = self.bytes.get(self.rest..)?;
+        packed.get(..CHUNK / 8 * self.width)?;
         self.last = expand(self.width, packed, self.least, self.last, &mut self.chunk)?;
+        self.pass_chunk();
         self.used = 0;
         Some(())
     }
@@ -312,7 +320,8 @@ mod tests {
     /// Reads by turns of passing over and taking.
     fn read(bytes: &[u8], turns: &[(usize, usize)]) -> Option<(Vec<i64>, Repeats)> {
         let (mut list, mut repeats) = (Vec::new(), Repeats::default());
-        let (mut one, mut other) = (Deltas::new(bytes)?, Deltas::new(bytes)?);
+        let bytes = Bytes::copy_from_slice(bytes);
+        let (mut one, mut other) = (Deltas::new(bytes.clone())?, Deltas::new(bytes)?);
         for (skip, take) in turns {
             one.skip(*skip)?;
             one.take(*take, &mut list)?;

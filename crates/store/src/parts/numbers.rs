@@ -4,8 +4,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use parquet::basic::Encoding;
-use parquet::column::page::Page;
 
 use super::columns::{GroupReader, Values};
 use super::deltas::{Deltas, Sink};
@@ -43,64 +43,174 @@ fn presence_of(definition: &[i16], rows: usize) -> Presence {
     presence
 }
 
-/// Hands the integers of a column at these rows, ascending and apart, to `sink`; says which rows have one. In a column
-/// of 32 bits no two neighbours may differ by more than 32 bits hold: what wrapped around is not wrapped back.
-pub(crate) fn integers(
-    group: &GroupReader<'_>,
-    column: usize,
-    ranges: &[Range<usize>],
-    sink: &mut impl Sink,
-) -> Result<Presence, PartError> {
-    if !group.is_all_encoded(column, Encoding::DELTA_BINARY_PACKED) {
-        let column = group.column_rows(column, ranges)?;
+/// A column of numbers, read from its first row on: each read begins where the one before ended or later.
+pub(crate) struct NumberColumn {
+    index: usize,
+    is_optional: bool,
+    /// False when the column is in other encodings or other pages, which the general readers know.
+    is_known: bool,
+    open: Option<OpenPage>,
+}
+
+impl NumberColumn {
+    /// A column of integers.
+    pub(crate) fn of_integers(group: &GroupReader<'_>, index: usize) -> Self {
+        Self::open(group, index, Encoding::DELTA_BINARY_PACKED)
+    }
+
+    /// A column of doubles.
+    pub(crate) fn of_doubles(group: &GroupReader<'_>, index: usize) -> Self {
+        Self::open(group, index, Encoding::BYTE_STREAM_SPLIT)
+    }
+
+    fn open(group: &GroupReader<'_>, index: usize, encoding: Encoding) -> Self {
+        let is_known = group.is_all_encoded(index, encoding) && group.has_known_pages(index);
+        Self { index, is_optional: group.is_optional(index), is_known, open: None }
+    }
+
+    /// Hands the integers at these rows, ascending and apart, to `sink`; says which rows have one. In a column of 32
+    /// bits no two neighbours may differ by more than 32 bits hold: what wrapped around is not wrapped back.
+    pub(crate) fn integers(
+        &mut self,
+        group: &GroupReader<'_>,
+        ranges: &[Range<usize>],
+        sink: &mut impl Sink,
+    ) -> Result<Presence, PartError> {
+        if self.is_known {
+            return self.read(group, ranges, |values, skip, take| values.integers(skip, take, sink));
+        }
+        let column = group.column_rows(self.index, ranges)?;
         let presence = presence_of(&column.definition, column.values.len());
         match column.values {
             Values::I32(values) => sink.list(&values.into_iter().map(i64::from).collect::<Vec<_>>()),
             Values::I64(values) => sink.list(&values),
             _ => return Err(damaged("a column is not of integers")),
         }
-        return Ok(presence);
+        Ok(presence)
     }
-    let mut presence = Presence::default();
-    for_pages(group, column, ranges, |page, ranges| {
-        let short = || damaged("a column has fewer values than its rows");
-        let mut deltas = None;
-        walk(&page.levels, ranges, &mut presence, |skip, take| {
-            let deltas = match &mut deltas {
-                Some(deltas) => deltas,
-                none => none.insert(Deltas::new(page.values).ok_or_else(short)?),
-            };
-            deltas.skip(skip).and_then(|()| deltas.take(take, sink)).ok_or_else(short)
-        })
-    })?;
-    Ok(presence)
-}
 
-/// As [`integers`], for doubles.
-pub(crate) fn doubles(
-    group: &GroupReader<'_>,
-    column: usize,
-    ranges: &[Range<usize>],
-    out: &mut Vec<f64>,
-) -> Result<Presence, PartError> {
-    if !group.is_all_encoded(column, Encoding::BYTE_STREAM_SPLIT) {
-        let column = group.column_rows(column, ranges)?;
+    /// As [`Self::integers`], for doubles.
+    pub(crate) fn doubles(
+        &mut self,
+        group: &GroupReader<'_>,
+        ranges: &[Range<usize>],
+        out: &mut Vec<f64>,
+    ) -> Result<Presence, PartError> {
+        if self.is_known {
+            return self.read(group, ranges, |values, skip, take| values.doubles(skip, take, out));
+        }
+        let column = group.column_rows(self.index, ranges)?;
         let presence = presence_of(&column.definition, column.values.len());
         out.extend(column.into_f64()?);
-        return Ok(presence);
+        Ok(presence)
     }
-    let mut presence = Presence::default();
-    for_pages(group, column, ranges, |page, ranges| {
-        let count = page.values.len() / 8;
-        let mut at = 0;
-        walk(&page.levels, ranges, &mut presence, |skip, take| {
-            let from = at + skip;
-            at = from + take;
-            join(page.values, count, from..at, out)
-                .ok_or_else(|| damaged("a column has fewer values than its rows"))
-        })
-    })?;
-    Ok(presence)
+
+    fn read(
+        &mut self,
+        group: &GroupReader<'_>,
+        ranges: &[Range<usize>],
+        mut take: impl FnMut(&mut PageValues, usize, usize) -> Option<()>,
+    ) -> Result<Presence, PartError> {
+        let mut presence = Presence::default();
+        for range in ranges {
+            let mut at = range.start;
+            while at < range.end {
+                let page = self.page_of(group, at)?;
+                let end = range.end.min(page.end);
+                let done = page.walk(at..end, &mut presence, &mut take);
+                done.ok_or_else(|| damaged("a column has fewer values than its rows"))?;
+                at = end;
+            }
+        }
+        Ok(presence)
+    }
+
+    /// The page that holds a row at or after the last one read.
+    fn page_of(&mut self, group: &GroupReader<'_>, row: usize) -> Result<&mut OpenPage, PartError> {
+        if self.open.as_ref().is_none_or(|page| page.end <= row) {
+            let (rows, page) = group.page_of_row(self.index, row)?;
+            let page = OpenPage::new(&page.bytes, rows, self.is_optional);
+            self.open = Some(page.ok_or_else(|| damaged("a page of numbers has malformed levels"))?);
+        }
+        self.open.as_mut().ok_or_else(|| damaged("a column has fewer rows than its row group"))
+    }
+}
+
+/// A data page at some row.
+struct OpenPage {
+    /// The next row, and the one behind the last.
+    at: usize,
+    end: usize,
+    levels: std::vec::IntoIter<(bool, usize)>,
+    /// What is left of the stretch of levels at work.
+    stretch: (bool, usize),
+    values: PageValues,
+}
+
+impl OpenPage {
+    fn new(bytes: &Bytes, rows: Range<usize>, is_optional: bool) -> Option<Self> {
+        let (levels, values) = take_apart(bytes, rows.len(), is_optional)?;
+        let (levels, values) = (levels.into_iter(), PageValues { bytes: values, deltas: None, at: 0 });
+        Some(Self { at: rows.start, end: rows.end, levels, stretch: (false, 0), values })
+    }
+
+    /// For every stretch of these rows with values: how many values to pass over and how many to take. `None` when the
+    /// rows lie before the next one or there is less than there should be.
+    fn walk(
+        &mut self,
+        rows: Range<usize>,
+        presence: &mut Presence,
+        take: &mut impl FnMut(&mut PageValues, usize, usize) -> Option<()>,
+    ) -> Option<()> {
+        let mut skip = 0;
+        (self.at <= rows.start).then_some(())?;
+        while self.at < rows.end {
+            if self.stretch.1 == 0 {
+                self.stretch = self.levels.next()?;
+            }
+            let is_wanted = self.at >= rows.start;
+            let border = if is_wanted { rows.end } else { rows.start };
+            let these = self.stretch.1.min(border - self.at);
+            match (is_wanted, self.stretch.0) {
+                (true, true) => take(&mut self.values, std::mem::take(&mut skip), these)?,
+                (false, true) => skip += these,
+                (_, false) => {}
+            }
+            if is_wanted {
+                presence.add(self.stretch.0, these);
+            }
+            self.stretch.1 -= these;
+            self.at += these;
+        }
+        // Values passed over before rows that turned out to have none.
+        if skip > 0 { take(&mut self.values, skip, 0) } else { Some(()) }
+    }
+}
+
+/// The values of a page.
+struct PageValues {
+    bytes: Bytes,
+    /// Where integers are read, once one was asked for.
+    deltas: Option<Deltas>,
+    /// Doubles read or passed over.
+    at: usize,
+}
+
+impl PageValues {
+    fn integers(&mut self, skip: usize, take: usize, sink: &mut impl Sink) -> Option<()> {
+        let deltas = match &mut self.deltas {
+            Some(deltas) => deltas,
+            none => none.insert(Deltas::new(self.bytes.clone())?),
+        };
+        deltas.skip(skip)?;
+        deltas.take(take, sink)
+    }
+
+    fn doubles(&mut self, skip: usize, take: usize, out: &mut Vec<f64>) -> Option<()> {
+        let from = self.at.checked_add(skip)?;
+        self.at = from.checked_add(take)?;
+        join(&self.bytes, self.bytes.len() / 8, from..self.at, out)
+    }
 }
 
 /// Appends doubles whose first bytes stand together, then all second bytes, and so on.
@@ -122,57 +232,14 @@ fn join(bytes: &[u8], count: usize, rows: Range<usize>, out: &mut Vec<f64>) -> O
     Some(())
 }
 
-/// A data page, taken apart.
-struct NumberPage<'a> {
-    levels: Levels,
-    values: &'a [u8],
-}
-
-/// Hands every page that holds wanted rows to `see`, with these rows as positions in the page.
-fn for_pages(
-    group: &GroupReader<'_>,
-    column: usize,
-    ranges: &[Range<usize>],
-    mut see: impl FnMut(&NumberPage<'_>, &[Range<usize>]) -> Result<(), PartError>,
-) -> Result<(), PartError> {
-    let Some(end) = ranges.last().map(|last| last.end) else { return Ok(()) };
-    let (mut pages, mut start, mut left, mut inside) = (group.pages(column)?, 0, ranges, Vec::new());
-    while start < end {
-        let next = pages.peek_next_page()?.filter(|next| !next.is_dict);
-        let rows = next.and_then(|next| next.num_rows.or(next.num_levels));
-        let rows = rows.ok_or_else(|| damaged("a column has fewer rows than its row group"))?;
-        let stop = start + rows;
-        let passed = left.iter().take_while(|range| range.end <= start).count();
-        left = left.get(passed..).unwrap_or_default();
-        let here = left.iter().take_while(|range| range.start < stop);
-        inside.clear();
-        inside.extend(here.map(|range| range.start.max(start) - start..range.end.min(stop) - start));
-        if inside.is_empty() {
-            pages.skip_next_page()?;
-        } else {
-            let Some(Page::DataPage { buf, num_values, .. }) = pages.get_next_page()? else {
-                return Err(damaged("a page of numbers is of an unexpected form"));
-            };
-            if num_values as usize != rows {
-                return Err(damaged("a page of numbers has more values than rows"));
-            }
-            let taken = take_apart(&buf, rows, group.is_optional(column));
-            let (levels, values) = taken.ok_or_else(|| damaged("a page of numbers has malformed levels"))?;
-            see(&NumberPage { levels, values }, &inside)?;
-        }
-        start = stop;
-    }
-    Ok(())
-}
-
 /// The levels of a page and the values behind them.
-fn take_apart(bytes: &[u8], rows: usize, is_optional: bool) -> Option<(Levels, &[u8])> {
+fn take_apart(bytes: &Bytes, rows: usize, is_optional: bool) -> Option<(Levels, Bytes)> {
     if !is_optional {
-        return Some((vec![(true, rows)], bytes));
+        return Some((vec![(true, rows)], bytes.clone()));
     }
     let (len, rest) = bytes.split_first_chunk::<4>()?;
-    let (levels, values) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-    Some((read_levels(levels, rows)?, values))
+    let levels = rest.get(..u32::from_le_bytes(*len) as usize)?;
+    Some((read_levels(levels, rows)?, bytes.slice(len.len() + levels.len()..)))
 }
 
 /// Levels of one bit, in Parquet's hybrid of runs and packed bits.
@@ -197,39 +264,6 @@ fn read_levels(bytes: &[u8], rows: usize) -> Option<Levels> {
         }
     }
     Some(levels.0)
-}
-
-/// For every stretch of wanted rows with values: how many values to pass over and how many to take.
-fn walk(
-    levels: &[(bool, usize)],
-    ranges: &[Range<usize>],
-    presence: &mut Presence,
-    mut take: impl FnMut(usize, usize) -> Result<(), PartError>,
-) -> Result<(), PartError> {
-    let (mut stretches, mut at, mut skip) = (levels.iter(), 0, 0);
-    let mut stretch = (false, 0);
-    for range in ranges {
-        while at < range.end {
-            if stretch.1 == 0 {
-                let next = stretches.next();
-                stretch = *next.ok_or_else(|| damaged("a page has fewer levels than rows"))?;
-            }
-            let is_wanted = at >= range.start;
-            let border = if is_wanted { range.end } else { range.start };
-            let rows = stretch.1.min(border - at);
-            match (is_wanted, stretch.0) {
-                (true, true) => take(std::mem::take(&mut skip), rows)?,
-                (false, true) => skip += rows,
-                (_, false) => {}
-            }
-            if is_wanted {
-                presence.add(stretch.0, rows);
-            }
-            stretch.1 -= rows;
-            at += rows;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -317,8 +351,13 @@ mod tests {
             let wanted: usize = ranges.iter().map(Range::len).sum();
             for column in 0..3 {
                 let (mut list, mut repeats) = (Vec::new(), Repeats::default());
-                let presence = integers(&group, column, &ranges, &mut list).unwrap();
-                prop_assert_eq!(&integers(&group, column, &ranges, &mut repeats).unwrap(), &presence);
+                let mut reader = NumberColumn::of_integers(&group, column);
+                prop_assert!(reader.is_known);
+                let presence = reader.integers(&group, &ranges, &mut repeats).unwrap();
+                let mut reader = NumberColumn::of_integers(&group, column);
+                for range in &ranges {
+                    reader.integers(&group, std::slice::from_ref(range), &mut list).unwrap();
+                }
                 let spread: Vec<i64> =
                     repeats.0.iter().flat_map(|(value, count)| std::iter::repeat_n(*value, *count)).collect();
                 prop_assert_eq!(&spread, &list);
@@ -332,7 +371,8 @@ mod tests {
                 prop_assert_eq!(list, plain);
             }
             let mut list = Vec::new();
-            let presence = doubles(&group, 3, &ranges, &mut list).unwrap();
+            let presence =
+                NumberColumn::of_doubles(&group, 3).doubles(&group, &ranges, &mut list).unwrap();
             let plain = group.column_rows(3, &ranges).unwrap();
             prop_assert_eq!(presence, presence_of(&plain.definition, wanted));
             let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect::<Vec<_>>();
@@ -362,12 +402,22 @@ mod tests {
                      ranges: &[Range<usize>],
                      expect: &[(usize, usize)],
                      there: &[(bool, usize)]| {
+            let values = PageValues { bytes: Bytes::new(), deltas: None, at: 0 };
+            let mut page = OpenPage {
+                at: 0,
+                end: 100,
+                levels: Vec::from(levels).into_iter(),
+                stretch: (false, 0),
+                values,
+            };
             let (mut presence, mut taken) = (Presence::default(), Vec::new());
-            let done = walk(levels, ranges, &mut presence, |skip, take| {
-                taken.push((skip, take));
-                Ok(())
-            });
-            assert!(done.is_ok());
+            for range in ranges {
+                let done = page.walk(range.clone(), &mut presence, &mut |_, skip, take| {
+                    taken.push((skip, take));
+                    Some(())
+                });
+                assert_eq!(done, Some(()));
+            }
             assert_eq!((taken.as_slice(), presence.0.as_slice()), (expect, there));
         };
         check(&[(true, 10)], &[2..4, 7..10], &[(2, 2), (3, 3)], &[(true, 5)]);
@@ -378,6 +428,7 @@ mod tests {
             &[(true, 2), (false, 4), (true, 2)],
         );
         check(&[(false, 4), (true, 4)], &[0..2, 6..8], &[(2, 2)], &[(false, 2), (true, 2)]);
+        check(&[(true, 4), (false, 2)], &[4..5, 5..6], &[(4, 0)], &[(false, 2)]);
         check(&[(false, 4)], &[1..2, 3..4], &[], &[(false, 2)]);
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use kenning_codec::bytes::Decoder;
 use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::ChunkReader;
 
 use super::blocks::CheckedFile;
@@ -65,6 +66,15 @@ pub(crate) fn data_page(
     read(&file.get_bytes(start, len)?, column, DATA_PAGE)
 }
 
+/// Where the data pages of a column are; none when the footer does not say or they are of a form that is not understood
+/// here.
+pub(crate) fn places(metadata: &ParquetMetaData, group: usize, leaf: usize) -> Option<&[PageLocation]> {
+    let compression = column_of(metadata, group, leaf)?.compression();
+    let is_known = matches!(compression, Compression::UNCOMPRESSED | Compression::ZSTD(_));
+    let places = metadata.page_index().filter(|_| is_known)?.page_locations(group, leaf)?;
+    (!places.is_empty()).then_some(places.as_slice())
+}
+
 /// The dictionary of a column; `None` when it has none, or one of a form that is not understood here.
 pub(crate) fn dictionary_page(
     file: &CheckedFile,
@@ -95,6 +105,7 @@ fn read(bytes: &Bytes, column: &ColumnChunkMetaData, kind: i64) -> Result<Option
         5 => Encoding::DELTA_BINARY_PACKED,
         6 => Encoding::DELTA_LENGTH_BYTE_ARRAY,
         2 | 8 => Encoding::RLE_DICTIONARY,
+        9 => Encoding::BYTE_STREAM_SPLIT,
         _ => return Ok(None),
     };
     if header.kind != kind {
