@@ -30,7 +30,7 @@ pub fn choose_scale(values: impl ExactSizeIterator<Item = f64>) -> Option<u8> {
 /// The integer that [`decode`] turns back into exactly this value.
 #[must_use]
 pub fn encode(value: f64, scale: u8) -> Option<i64> {
-    let scaled = (value * POWERS.get(usize::from(scale))?).round();
+    let scaled = (value * power(scale)?).round();
     if scaled.abs() > INTEGER_MAX || scaled.is_nan() {
         return None;
     }
@@ -38,10 +38,16 @@ pub fn encode(value: f64, scale: u8) -> Option<i64> {
     (decode(integer, scale).to_bits() == value.to_bits()).then_some(integer)
 }
 
+/// What integers of a scale are divided by; `None` for a scale over [`SCALE_MAX`].
+#[must_use]
+pub fn power(scale: u8) -> Option<f64> {
+    POWERS.get(usize::from(scale)).copied()
+}
+
 /// `integer * 10^-scale`, computed as one exact division; NaN for a scale over [`SCALE_MAX`].
 #[must_use]
 pub fn decode(integer: i64, scale: u8) -> f64 {
-    POWERS.get(usize::from(scale)).map_or(f64::NAN, |power| integer as f64 / power)
+    power(scale).map_or(f64::NAN, |power| integer as f64 / power)
 }
 
 #[cfg(test)]

@@ -340,10 +340,13 @@ fn append_scaled(scales: &Repeats, integers: &[i64], values: &mut Vec<f64>) -> R
         let (these, after) =
             rest.split_at_checked(*rows).ok_or_else(|| damaged("a value column is short"))?;
         rest = after;
-        match u8::try_from(*scale).map_err(|_| damaged("a sample has no value or two"))? {
+        let power = u8::try_from(*scale).ok().and_then(decimal::power);
+        let power = power.ok_or_else(|| damaged("a sample has an unknown scale"))?;
+        if power == 1.0 {
             // Dividing by one changes no bit.
-            0 => values.extend(these.iter().map(|integer| *integer as f64)),
-            scale => values.extend(these.iter().map(|integer| decimal::decode(*integer, scale))),
+            values.extend(these.iter().map(|integer| *integer as f64));
+        } else {
+            values.extend(these.iter().map(|integer| *integer as f64 / power));
         }
     }
     Ok(())
