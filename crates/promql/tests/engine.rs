@@ -58,6 +58,24 @@ fn any_store() -> impl Strategy<Value = MemoryStore> {
     })
 }
 
+/// Prometheus evaluates an aggregation of what `@` fixes in time once, with its parameter as it is then.
+#[test]
+fn parameters_of_fixed_aggregations_are_fixed() {
+    let store = store(&["k 1 2 3 2", "x{a='1'} 5 5 5 5", "x{a='2'} 6 6 6 6", "x{a='3'} 7 7 7 7"], 60_000);
+    let check = |query: &str, expect: [usize; 4]| {
+        let grid = Grid { start: Millis(0), end: Millis(180_000), step_ms: 60_000 };
+        let answer = range(&store, &context(), query, grid).unwrap();
+        let counts = [0, 1, 2, 3].map(|step| in_range(&answer, Millis(step * 60_000)).len());
+        assert_eq!(counts, expect, "{query}");
+    };
+    check("topk(scalar(k), x)", [1, 2, 3, 2]);
+    check("topk(scalar(k), x @ 60)", [1, 1, 1, 1]);
+    check("topk(scalar(k), -(x @ 60) * pi())", [1, 1, 1, 1]);
+    check("topk(scalar(k), x @ 60 + time())", [1, 2, 3, 2]);
+    check("topk(scalar(k), timestamp(x @ 60))", [1, 2, 3, 2]);
+    check("topk(scalar(k), max by (a) (max_over_time(x[1m:20s] @ end())))", [1, 1, 1, 1]);
+}
+
 /// Queries over what [`any_store`] makes; none sorts, none knows where the query starts.
 const QUERIES: &[&str] = &[
     "x_total",

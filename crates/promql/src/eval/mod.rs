@@ -274,6 +274,11 @@ impl<'a> Evaluator<'a> {
             }
             Scalar::Negate(inner) => self.scalar(inner, steps)?.into_iter().map(|value| -value).collect(),
             Scalar::Only(inner) => self.only(inner, steps)?,
+            Scalar::AtFirst(inner) => {
+                self.charge(bytes)?;
+                let first = self.scalar(inner, Steps::one(steps.start))?;
+                vec![first.first().copied().unwrap_or(f64::NAN); steps.len]
+            }
             Scalar::Binary(op, left, right) => {
                 let (left, right) = (self.scalar(left, steps)?, self.scalar(right, steps)?);
                 left.into_iter().zip(right).map(|(left, right)| scalar_binary(*op, left, right)).collect()
