@@ -231,8 +231,8 @@ pub(crate) fn millis_in(range: TimeRange) -> (i64, i64) {
     (start, end)
 }
 
-/// Appends the samples of these runs, which lie behind those read before, in a range of time; gives where those of each run end. Only their rows are
-/// decoded, and no times of runs that are known to be regular.
+/// Appends the samples of these runs, which lie behind those read before, in a range of time; gives where those of each
+/// run end. Only their rows are decoded, and no times of runs that are known to be regular.
 pub(crate) fn samples_in(
     group: &GroupReader<'_>,
     columns: &mut SampleColumns,
