@@ -32,6 +32,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("kenning-patterns", &["kenning-model"]),
     ("kenning-pipeline", &["kenning-stdx", "kenning-model", "kenning-regex", "kenning-patterns"]),
+    (
+        "kenning-stages",
+        &[
+            "kenning-stdx",
+            "kenning-model",
+            "kenning-regex",
+            "kenning-query",
+            "kenning-logql",
+            "kenning-template",
+            "kenning-yaml",
+            "kenning-pipeline",
+        ],
+    ),
     ("kenning-promconfig", &["kenning-stdx", "kenning-pipeline"]),
     (
         "kenning-receivers",
@@ -77,6 +90,7 @@ const UNKNOWN_TO: &[(&str, &[&str])] = &[
     ("kenning-promconfig", &["axum", "hyper", "serde_json"]),
     ("kenning-receivers", &["axum"]),
     ("kenning-pipeline", &["axum", "hyper"]),
+    ("kenning-stages", &["axum", "hyper"]),
 ];
 
 /// Calls that read the machine's clock, disk or chance. They belong to `stdx`, and to the rim that owns a process.

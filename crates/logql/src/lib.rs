@@ -2,7 +2,8 @@
 //!
 //! - [`parse`] makes the typed tree of a query, with places in the text; its `Display` is Loki's canonical text and
 //!   [`format`] the one for people; [`error_text`] says what is wrong as Loki's API does.
-//! - [`Live`] runs a log query over batches as they come; [`detected_fields`] finds what fields a line has.
+//! - [`Live`] runs a log query over batches as they come, [`LineMatcher`] tests single records; [`detected_fields`] finds
+//!   what fields a line has.
 //! - [`check`] tells everything that is wrong with a query, and [`complete`] what may stand at a place of it, for editors.
 //! - [`range`] and [`instant`] answer a query; [`selector`] turns a stream selector into a store's filter.
 //!
@@ -28,6 +29,8 @@ mod tests;
 pub use answer::{Answer, Entry, Stats, Stream, Value, categorized, merged};
 pub use complete::{Completion, Expect, complete, functions};
 pub use detected::{DetectedFields, detected_fields, detected_json_path, detected_type};
-pub use eval::{LineSelector, Live, RangeParams, check, instant, line_selector, range, selector};
+pub use eval::{LineMatcher, LineSelector, Live, RangeParams, check, instant, line_selector, range, selector};
+pub use pipeline::decolorized;
 pub use syntax::ast::Expr;
 pub use syntax::{error_text, format, parse};
+pub use template::template_function;

@@ -32,6 +32,7 @@ pub mod stats;
 mod tap;
 pub mod telemetry;
 
+pub use bucket::Bucket;
 pub use commit::{Drained, Pipeline, PipelineOptions, StartError};
 pub use intake::{Intake, MetricCounts, Receipt, Refusal, RefusedRow, Standing, Ticket};
 pub use limits::{Limits, LimitsTable};

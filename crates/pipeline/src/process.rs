@@ -92,6 +92,23 @@ impl Processed {
         self.effects.push(Box::new(effect));
     }
 
+    /// The row in the offered batch of a row of the batch as it is now.
+    #[must_use]
+    pub fn offered_row(&self, row: usize) -> usize {
+        let found = self.rows.as_ref().and_then(|rows| rows.get(row));
+        found.map_or(row, |found| *found as usize)
+    }
+
+    /// How many items were left out, by reason.
+    pub fn dropped(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.dropped.iter().map(|(reason, count)| (&**reason, *count))
+    }
+
+    /// Has done what is to be done when the batch is durable; for tests of processors, and for whoever commits.
+    pub fn settle(self) {
+        self.into_parts().2.run();
+    }
+
     pub(crate) fn into_parts(self) -> (Batch, Option<Vec<u32>>, Aftermath) {
         (self.batch, self.rows, Aftermath { dropped: self.dropped, effects: self.effects })
     }

@@ -8,6 +8,7 @@
 
 mod expose;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
@@ -151,7 +152,7 @@ impl Histogram {
             *count = total;
         }
         PointValue::Histogram {
-            bounds: self.bounds,
+            bounds: Cow::Borrowed(self.bounds),
             cumulative: counts,
             sum: f64::from_bits(self.sum.load(Ordering::Relaxed)),
         }
@@ -237,7 +238,8 @@ impl Instrument for Histogram {
 
 impl<L: Labels, M: Instrument> Collect for Metric<L, M> {
     fn collect(&self) -> Family {
-        let named = |values: Vec<String>| L::NAMES.iter().copied().zip(values).collect();
+        let named =
+            |values: Vec<String>| L::NAMES.iter().map(|name| Cow::Borrowed(*name)).zip(values).collect();
         let mut points: Vec<Point> = lock(&self.points)
             .iter()
             .map(|(labels, one)| Point { labels: named(labels.values()), value: one.value() })
@@ -248,7 +250,7 @@ impl<L: Labels, M: Instrument> Collect for Metric<L, M> {
         }
         points.sort_by(|a, b| a.labels.cmp(&b.labels));
         let Declaration { name, help, unit } = self.declaration;
-        Family { name, help, unit, kind: M::KIND, points }
+        Family { name: name.into(), help: help.into(), unit, kind: M::KIND, points }
     }
 }
 
@@ -256,9 +258,9 @@ impl<L: Labels, M: Instrument> Collect for Metric<L, M> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Family {
     /// Full name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// One sentence.
-    pub help: &'static str,
+    pub help: Cow<'static, str>,
     /// Unit, or empty.
     pub unit: &'static str,
     /// Its type.
@@ -271,7 +273,7 @@ pub struct Family {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
     /// Names and values.
-    pub labels: Vec<(&'static str, String)>,
+    pub labels: Vec<(Cow<'static, str>, String)>,
     /// The value.
     pub value: PointValue,
 }
@@ -284,7 +286,7 @@ pub enum PointValue {
     /// Of a histogram.
     Histogram {
         /// Upper bounds, included, without the infinite one.
-        bounds: &'static [f64],
+        bounds: Cow<'static, [f64]>,
         /// Observations at or below each bound; the last is the count of all.
         cumulative: Vec<u64>,
         /// Sum of all observations.
@@ -329,7 +331,7 @@ impl Registry {
     pub fn snapshot(&self) -> Vec<Family> {
         let families = lock(&self.families).clone();
         let mut read: Vec<Family> = families.iter().map(|family| family.collect()).collect();
-        read.sort_by_key(|family| family.name);
+        read.sort_by(|a, b| a.name.cmp(&b.name));
         read
     }
 

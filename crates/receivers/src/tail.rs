@@ -9,11 +9,13 @@
 //! store takes them and no faster. Lines, records, batches, files and open handles are bounded; what is cut, torn or lost
 //! is counted ([`stats`]).
 //!
-//! Absent: what records mean (levels, stamps in lines, redaction): [`source::FileSource::stages`] and the pipeline see to that;
+//! Absent: what records mean (stamps in lines, labels in lines, redaction): [`source::FileSource::stages`] and the pipeline see
+//! to that;
 //! compressed files (left out, counted); notification by the kernel (files are looked at a few times a second). Lacking
 //! still: a line that ends in no newline waits for it until its file was rotated or removed.
 
 mod describe;
+mod facts;
 mod gather;
 mod join;
 mod lines;
@@ -94,6 +96,7 @@ impl Tail {
         if let Some(stages) = &source.stages {
             context.intake = context.intake.with_processor(Arc::clone(stages));
         }
+        context.intake = context.intake.with_processor(Arc::new(facts::Facts));
         let watch = Watch::new(source, Arc::clone(&context.files), &context.stats, loaded);
         Ok(Self { watch, context })
     }

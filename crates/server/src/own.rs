@@ -12,6 +12,7 @@ use kenning_model::{Batch, LabelSet, Nanos, Rejected, TenantId};
 use kenning_pipeline::telemetry::{Counter, Declaration, Gauge, Metric, Registry, metric_batch};
 use kenning_pipeline::{Intake, Refusal};
 use kenning_receivers::serve::Stop;
+use kenning_stages::LogMetrics;
 use kenning_stdx::clock::Clock;
 use kenning_store::Engine;
 
@@ -137,6 +138,32 @@ pub async fn store_own_metrics(
         let batch = metric_batch(&registry.snapshot(), Nanos(clock.unix_nanos()).to_millis(), &base);
         if let Err(refusal) = intake.submit(&tenant, Batch::Metrics(batch), Rejected::default()).await {
             report(&refusal);
+        }
+    }
+}
+
+/// Stores what stages made of log lines, for the tenant whose lines they were, at each interval until `stop`.
+pub async fn store_log_metrics(
+    metrics: LogMetrics,
+    tenant: TenantId,
+    clock: Arc<dyn Clock>,
+    intake: Intake,
+    interval: Duration,
+    mut stop: Stop,
+) {
+    let base = LabelSet::from_pairs([("job", SERVICE), ("instance", SERVICE)]);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = stop.wait() => return,
+        }
+        let families = metrics.families(clock.steady());
+        if families.is_empty() {
+            continue;
+        }
+        let batch = metric_batch(&families, Nanos(clock.unix_nanos()).to_millis(), &base);
+        if let Err(refusal) = intake.submit(&tenant, Batch::Metrics(batch), Rejected::default()).await {
+            tracing::warn!(%refusal, "metrics of log lines were not stored");
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::settings::Settings;
 /// The chain for everyone; processors of single receivers (a tailed source's stages) run before it.
 pub(crate) fn chain(settings: &Settings, registry: &Registry) -> Result<Chain, StartError> {
     let mut chain = Chain::default();
+    if !settings.log_pipelines.is_empty() {
+        chain.push(Arc::new(settings.log_pipelines.clone()));
+    }
     let scope = settings.redact_scope();
     if !scope.is_empty() {
         let redactor = Redactor::new(&settings.redact.options()).map_err(|mistakes| {

@@ -1,10 +1,12 @@
 //! Builds the parts, starts them from the store outward to the sockets, waits, and stops them the other way round.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kenning_api::{
     Api, ApiParts, App, AskPatterns, BlockSummary, IngestOverview, QueryGate, Readiness, Refused, Scraping,
@@ -22,6 +24,7 @@ use kenning_receivers::serve::{
     ConnectionLimits, Connections, Serving, Stop, Stopper, Versions, serve, stop_pair,
 };
 use kenning_receivers::stats::Stats as ReceiverStats;
+use kenning_stages::LogMetrics;
 use kenning_stdx::clock::{Clock, SystemClock};
 use kenning_stdx::files::RealFiles;
 use kenning_stdx::net::{Listener, Net, TcpNet};
@@ -37,6 +40,9 @@ use crate::push::MainPortPush;
 use crate::scrapes::{self, ScrapeControl};
 use crate::settings::Settings;
 use crate::{log_files, processors, tails, upkeep};
+
+/// How often metrics of log lines are stored when the server does not store its own.
+const LOG_METRICS_EVERY: Duration = Duration::from_secs(10);
 
 /// Where the server listens once it does.
 #[derive(Clone, Debug)]
@@ -216,7 +222,7 @@ impl Running {
             readiness: Arc::clone(&readiness),
             version: env!("CARGO_PKG_VERSION"),
             started_at: clock.unix_nanos() / 1_000_000_000,
-            own_metrics: own_metrics(&registry, &engine, &store_metrics),
+            own_metrics: own_metrics(&registry, &settings.log_metrics, &clock, &engine, &store_metrics),
             scraping: Arc::clone(&scraping) as Arc<dyn Scraping>,
             ingest: ingest_of(registry.clone(), Arc::clone(&engine), &settings),
             patterns,
@@ -237,6 +243,14 @@ impl Running {
             work_stop.clone(),
         ));
         work_tasks.spawn(scrapes::watch(scraping, work_stop.clone()));
+        work_tasks.spawn(own::store_log_metrics(
+            settings.log_metrics.clone(),
+            tailing.tenant.clone(),
+            Arc::clone(&clock),
+            pipeline.intake(),
+            settings.self_interval.unwrap_or(LOG_METRICS_EVERY),
+            work_stop.clone(),
+        ));
         if let Some(interval) = settings.self_interval {
             let (engine, metrics) = (Arc::clone(&engine), Arc::clone(&store_metrics));
             let refresh = move || metrics.refresh(&engine);
@@ -250,6 +264,13 @@ impl Running {
         let mut rim_tasks = JoinSet::new();
         bound.logs.serve(&rim.logs, |name, versions| rim.serving(name, versions), &mut rim_tasks, &rim_stop);
         rim.serve(app, bound.main, bound.otlp_grpc, bound.otlp_http, &mut rim_tasks, &rim_stop);
+        for note in &settings.promtail_notes {
+            tracing::info!(
+                file = settings.promtail_config_file,
+                note,
+                "part of the Promtail configuration is left aside"
+            );
+        }
         log_files::serve(&settings.log_files, &tailing, &mut rim_tasks, &rim_stop);
         start_replay(&engine, &readiness);
         Ok(Self {
@@ -546,13 +567,16 @@ impl Rim {
 
 fn own_metrics(
     registry: &Registry,
+    log_metrics: &LogMetrics,
+    clock: &Arc<dyn Clock>,
     engine: &Arc<Engine>,
     store_metrics: &Arc<StoreMetrics>,
 ) -> Arc<dyn Fn() -> String + Send + Sync> {
     let (registry, engine, store_metrics) = (registry.clone(), Arc::clone(engine), Arc::clone(store_metrics));
+    let (log_metrics, clock) = (log_metrics.clone(), Arc::clone(clock));
     Arc::new(move || {
         store_metrics.refresh(&engine);
-        text(&registry.snapshot())
+        text(&registry.snapshot()) + &text(&log_metrics.families(clock.steady()))
     })
 }
 
@@ -599,7 +623,7 @@ fn series_limits_of(limits: &kenning_pipeline::Limits) -> SeriesLimits {
     SeriesLimits { series: count(limits.series), per_metric: count(limits.series_per_metric) }
 }
 
-type LabelsOf<'a> = &'a [(&'static str, String)];
+type LabelsOf<'a> = &'a [(Cow<'static, str>, String)];
 
 /// The points of a counter whose first label is this tenant.
 fn points_of<'a>(

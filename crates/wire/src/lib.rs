@@ -46,4 +46,5 @@ mod text;
 
 pub use error::{DecodeError, Decoded};
 pub use limits::DecodeLimits;
+pub use records::service_name;
 pub use series_cache::SeriesCache;

@@ -187,6 +187,14 @@ fn service_of<'a>(labels: &[(&'a str, &'a str)]) -> Option<&'a str> {
     Some(discover_service(value).unwrap_or(UNKNOWN_SERVICE))
 }
 
+/// What a stream is to be called (the label `service_name`): `None` when it says so itself. Definition: Loki's
+/// `discover_service_name`.
+#[must_use]
+pub fn service_name(labels: &LabelSet) -> Option<&str> {
+    let pairs: Vec<_> = labels.iter().collect();
+    service_of(&pairs)
+}
+
 /// The first service that labels tell of, in Loki's order.
 pub(crate) fn discover_service<'a>(value: impl Fn(&str) -> Option<&'a str>) -> Option<&'a str> {
     SERVICE_NAME_SOURCES.iter().find_map(|source| value(source))

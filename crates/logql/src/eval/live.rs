@@ -11,7 +11,7 @@ use super::streams::line_labels;
 use crate::answer::{Entry, Stream};
 use crate::pipeline::{Category, Clock, Pipeline};
 use crate::syntax::ast::{Expr, StageKind};
-use crate::syntax::parse;
+use crate::syntax::{parse, parse_broad};
 
 /// Lines that a store can find without running a pipeline.
 #[derive(Clone, Debug)]
@@ -95,5 +95,38 @@ impl Live {
             parsed: labels.layer_set(Category::Parsed),
         };
         Some(Stream { labels: labels.layer_set(Category::Stream), entries: vec![entry] })
+    }
+}
+
+/// A log query as a test of single records: the stages of pipelines that look at some records only.
+#[derive(Debug)]
+pub struct LineMatcher {
+    selector: Filter,
+    pipeline: Pipeline,
+}
+
+impl LineMatcher {
+    /// Compiles a log query; unlike a query of the API it may select every stream. The error is the text of what is
+    /// wrong.
+    pub fn new(query: &str) -> Result<Self, String> {
+        let told = |problems: Vec<Diagnostic>| {
+            let problems: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
+            problems.join("; ")
+        };
+        let Expr::Log(log) = parse_broad(query).map_err(told)? else {
+            return Err("only log selectors are supported".to_owned());
+        };
+        let pipeline = Pipeline::new(&log.stages).map_err(|problem| problem.message)?;
+        Ok(Self { selector: matcher_filter(&log.matchers), pipeline })
+    }
+
+    /// True when the record passes. `now` is the present that templates may ask for.
+    #[must_use]
+    pub fn matches(&self, row: &LogRow<'_>, now: Nanos) -> bool {
+        if !self.selector.matches(row.stream) {
+            return false;
+        }
+        let mut labels = line_labels(row, |_| true);
+        self.pipeline.run(Clock { line: row.time, now }, Cow::Borrowed(row.line), &mut labels).is_some()
     }
 }

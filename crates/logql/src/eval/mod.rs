@@ -22,7 +22,7 @@ use crate::syntax::{parse, parse_broad};
 
 pub(crate) use binary::fold;
 use grid::{Grid, Matrix};
-pub use live::{LineSelector, Live, line_selector};
+pub use live::{LineMatcher, LineSelector, Live, line_selector};
 
 /// The range of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -206,6 +206,12 @@ fn with_line<'a>(line: &Cow<'a, str>, labels: &mut LineLabels<'a>, hints: &Hints
     }
 }
 
+/// A line without colours and cursor movements, as the stage `decolorize` makes it.
+#[must_use]
+pub fn decolorized(line: &str) -> Cow<'_, str> {
+    decolorize::run(Cow::Borrowed(line))
+}
+
 /// Reads a line as the stage `json` does.
 pub(crate) fn parse_json<'a>(line: Cow<'a, str>, labels: &mut LineLabels<'a>) {
     with_line(&line, labels, &Hints::default(), &json::Json);

@@ -63,6 +63,13 @@ impl Fields for Vec<(String, String)> {
     }
 }
 
+/// Calls a function of Loki's templates by name, for templates elsewhere that have it too. The caller has checked the number
+/// of arguments. `now` is what the time is said to be.
+pub fn template_function(name: &str, args: Vec<Value>, now: Nanos) -> Result<Value, String> {
+    let fields: Vec<(String, String)> = Vec::new();
+    functions::call(name, args, &Scope { time: now, now, line: "", fields: &fields })
+}
+
 impl kenning_template::Scope for Scope<'_> {
     fn call(&self, name: &str, args: Vec<Value>) -> Result<Value, String> {
         functions::call(name, args, self)

@@ -11,8 +11,8 @@ use super::{Family, Point, PointValue};
 pub fn text(families: &[Family]) -> String {
     let mut out = String::new();
     for family in families {
-        let (name, kind) = (family.name, family.kind.as_str());
-        let _ = writeln!(out, "# HELP {name} {}\n# TYPE {name} {kind}", escape(family.help, false));
+        let (name, kind) = (&family.name, family.kind.as_str());
+        let _ = writeln!(out, "# HELP {name} {}\n# TYPE {name} {kind}", escape(&family.help, false));
         each_sample(family, |suffix, point, le, value| {
             let _ = write!(out, "{name}{suffix}");
             write_labels(&mut out, point, le);
@@ -29,13 +29,13 @@ pub fn metric_batch(families: &[Family], now: Millis, base: &LabelSet) -> Metric
     let mut batch = MetricBatch::default();
     for family in families {
         batch.metadata.push(MetricMetadata {
-            metric: family.name.to_owned(),
+            metric: family.name.clone().into_owned(),
             kind: family.kind,
-            help: family.help.to_owned(),
+            help: family.help.clone().into_owned(),
             unit: family.unit.to_owned(),
         });
         each_sample(family, |suffix, point, le, value| {
-            let labels = labels_of(family.name, suffix, point, le, base);
+            let labels = labels_of(&family.name, suffix, point, le, base);
             let series = batch.add_series(labels);
             batch.samples.push(Sample { series, time: now, value });
         });
@@ -74,7 +74,7 @@ fn each_sample(family: &Family, mut visit: impl FnMut(&str, &Point, Option<&str>
 
 fn write_labels(out: &mut String, point: &Point, le: Option<&str>) {
     let pairs =
-        point.labels.iter().map(|(name, value)| (*name, value.as_str())).chain(le.map(|le| ("le", le)));
+        point.labels.iter().map(|(name, value)| (&**name, value.as_str())).chain(le.map(|le| ("le", le)));
     for (i, (name, value)) in pairs.enumerate() {
         let open = if i == 0 { '{' } else { ',' };
         let _ = write!(out, "{open}{name}=\"{}\"", escape(value, true));

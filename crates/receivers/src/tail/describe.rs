@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kenning_model::LabelSet;
+use kenning_pipeline::relabel::{self, Labels, Rule};
 use kenning_stdx::watched::Watched;
 use kenning_wire::container;
 use serde_json::Value;
@@ -14,6 +15,8 @@ use super::source::{FileSource, Format};
 const FILENAME: &str = "filename";
 /// Largest description of a container that is read.
 const CONFIG_BYTES_MAX: usize = 1 << 20;
+/// Labels of a container that rules see.
+const LABELS_MAX: usize = 256;
 /// Characters of a container's id, where its name cannot be had.
 const SHORT_ID: usize = 12;
 
@@ -45,8 +48,14 @@ fn by_head(head: &[u8]) -> Format {
     if container::cri(line).is_ok() { Format::Cri } else { Format::Plain }
 }
 
-/// The labels of a file's streams, by the place of their key.
-pub(super) fn labels(source: &FileSource, format: Format, path: &str, files: &dyn Watched) -> [LabelSet; 3] {
+/// The labels of a file's streams, by the place of their key; none for a stream that rules drop.
+pub(super) type StreamLabels = [Option<LabelSet>; 3];
+
+/// Tells the labels of a file's streams.
+pub(super) fn labels(source: &FileSource, format: Format, path: &str, files: &dyn Watched) -> StreamLabels {
+    if let Some(rules) = &source.containers {
+        return of_container(rules, source, path, files);
+    }
     let mut pairs = match format {
         Format::Docker => of_docker(path, files),
         Format::Cri => of_cri(path),
@@ -59,7 +68,36 @@ pub(super) fn labels(source: &FileSource, format: Format, path: &str, files: &dy
         if let Key::Of(stream) = key {
             pairs.entry("stream".to_owned()).or_insert_with(|| stream.as_str().to_owned());
         }
-        LabelSet::from_pairs(pairs)
+        Some(LabelSet::from_pairs(pairs))
+    })
+}
+
+/// What rules make of what Docker says of a container. Definition: Promtail's `docker_sd_configs`, as far as files tell.
+fn of_container(rules: &[Rule], source: &FileSource, path: &str, files: &dyn Watched) -> StreamLabels {
+    const META: &str = "__meta_docker_container_";
+    let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let config = config_of(&format!("{dir}/config.v2.json"), files).unwrap_or_default();
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut found = Labels::of(&source.labels);
+    found.set("__path__", path);
+    found.set(&format!("{META}id"), name.split('-').next().unwrap_or_default());
+    found.set(&format!("{META}name"), &text(config.get("Name")));
+    let host = config.get("HostConfig");
+    found.set(&format!("{META}network_mode"), &text(host.and_then(|host| host.get("NetworkMode"))));
+    let own = config.get("Config").and_then(|config| config.get("Labels")).and_then(Value::as_object);
+    for (name, value) in own.into_iter().flatten().take(LABELS_MAX) {
+        let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        found.set(&format!("{META}label_{name}"), &text(Some(value)));
+    }
+    Key::ALL.map(|key| {
+        let mut labels = found.clone();
+        if let Key::Of(stream) = key {
+            labels.set(&format!("{META}log_stream"), stream.as_str());
+        }
+        relabel::apply(rules, &mut labels).then(|| {
+            labels.retain(|name| !name.starts_with("__"));
+            labels.build()
+        })
     })
 }
 
@@ -72,11 +110,15 @@ fn of_docker(path: &str, files: &dyn Watched) -> BTreeMap<String, String> {
     pairs
 }
 
-fn described(path: &str, files: &dyn Watched) -> Option<BTreeMap<String, String>> {
+fn config_of(path: &str, files: &dyn Watched) -> Option<Value> {
     let file = files.open(path).ok()?;
     let mut bytes = vec![0; CONFIG_BYTES_MAX];
     let got = file.read_at(&mut bytes, 0).ok()?;
-    let config: Value = serde_json::from_slice(bytes.get(..got)?).ok()?;
+    serde_json::from_slice(bytes.get(..got)?).ok()
+}
+
+fn described(path: &str, files: &dyn Watched) -> Option<BTreeMap<String, String>> {
+    let config = config_of(path, files)?;
     let label = |name: &str| config.get("Config")?.get("Labels")?.get(name)?.as_str();
     let container = config.get("Name").and_then(Value::as_str).map(|name| name.trim_start_matches('/'));
     let service = label("com.docker.compose.service").or_else(|| label("com.docker.swarm.service.name"));
@@ -118,6 +160,7 @@ fn of_cri(path: &str) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kenning_pipeline::relabel::{Action, NameScheme, Pattern, Written};
     use kenning_stdx::watched::sim::SimWatched;
 
     #[test]
@@ -144,6 +187,7 @@ mod tests {
         let mut source = FileSource::new("s", vec![]);
         source.labels = LabelSet::from_pairs([("job", "j")]);
         let [_, stdout, _] = labels(&source, format, path, files);
+        let stdout = stdout.unwrap_or_default();
         let shown: Vec<_> = stdout.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(shown.join(" "), format!("{expect} stream=stdout").trim());
     }
@@ -171,5 +215,37 @@ mod tests {
             &format!("container=app-x filename={path} job=j namespace=ns pod=pod-1"),
         );
         check(Format::Cri, "/x.log", &files, "filename=/x.log job=j");
+    }
+
+    #[test]
+    fn rules_make_the_labels_of_containers() {
+        let files = SimWatched::default();
+        let config = r#"{"Name":"/web-1","Config":{"Labels":{"com.docker.compose.service":"web"}}}"#;
+        files.append("/d/containers/0123/config.v2.json", config);
+        let rule = |from: &str, to: &str, regex: &str, action: Action| {
+            let regex = Pattern::new(regex).ok();
+            let written = Written {
+                source_labels: Some(vec![from.to_owned()]),
+                target_label: to.to_owned(),
+                regex,
+                action: Some(action),
+                ..Written::default()
+            };
+            Rule::new(written, NameScheme::Legacy).unwrap()
+        };
+        let mut source = FileSource::new("s", vec![]);
+        source.containers = Some(vec![
+            rule("__meta_docker_container_name", "container", "/(.*)", Action::Replace),
+            rule(
+                "__meta_docker_container_label_com_docker_compose_service",
+                "service",
+                "(.*)",
+                Action::Replace,
+            ),
+            rule("__meta_docker_container_log_stream", "", "stderr", Action::Drop),
+        ]);
+        let [_, stdout, stderr] = labels(&source, Format::Docker, "/d/containers/0123/0123-json.log", &files);
+        assert_eq!(stdout, Some(LabelSet::from_pairs([("container", "web-1"), ("service", "web")])));
+        assert_eq!(stderr, None);
     }
 }

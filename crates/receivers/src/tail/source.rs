@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kenning_model::LabelSet;
 use kenning_pipeline::process::Processor;
+use kenning_pipeline::relabel::Rule;
 use kenning_regex::{Limits, compile};
 use regex::Regex;
 
@@ -29,6 +30,9 @@ pub struct FileSource {
     pub multiline: Option<Multiline>,
     /// Bytes of a record; what is beyond is cut off and counted.
     pub line_bytes_max: usize,
+    /// Rules that make the labels of containers' logs of what Docker says of them (`__meta_docker_container_*`), in place
+    /// of the usual labels; what they drop is not read. Definition: Promtail's `docker_sd_configs`.
+    pub containers: Option<Vec<Rule>>,
     /// What happens to records before they are offered.
     ///
     /// Must not keep records for later: they are acknowledged with the batch that they came in.
@@ -52,6 +56,7 @@ impl FileSource {
             start: Start::Beginning,
             multiline: None,
             line_bytes_max: Self::LINE_BYTES_MAX,
+            containers: None,
             stages: None,
         }
     }
@@ -127,6 +132,12 @@ pub struct Multiline {
 }
 
 impl Multiline {
+    /// Bounds of one's own.
+    #[must_use]
+    pub const fn with(first_line: Regex, lines_max: usize, wait_max: Duration) -> Self {
+        Self { first_line, lines_max, wait_max }
+    }
+
     /// As [`Self::new`], from the text of a regular expression; the error tells what is wrong with it.
     pub fn starting_with(first_line: &str) -> Result<Self, String> {
         compile(first_line, Limits::default()).map(Self::new).map_err(|error| error.to_string())

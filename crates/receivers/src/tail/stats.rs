@@ -66,7 +66,7 @@ impl TailStats {
             )),
             events: registry.counter(declare(
                 "kenning_tail_events_total",
-                "What happened to tailed files and lines: cut, malformed, invalid_text, truncated, truncated_unread_bytes, copied, compressed, too_many_files, refused, unreadable",
+                "What happened to tailed files and lines: cut, malformed, invalid_text, truncated, truncated_unread_bytes, copied, compressed, too_many_files, refused, unreadable, relabelled_away",
                 "",
             )),
         }

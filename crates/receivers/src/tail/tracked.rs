@@ -8,7 +8,7 @@ use kenning_model::{LabelSet, Nanos};
 use kenning_stdx::watched::{FileId, FileState, Watched, WatchedFile};
 use kenning_wire::container;
 
-use super::describe;
+use super::describe::{self, StreamLabels};
 use super::gather::Gather;
 use super::join::{Joiner, Key, Piece, Record, Starts};
 use super::lines::{LINE_BYTES_MAX, decode, end_of_endless, first_line};
@@ -71,7 +71,7 @@ pub(super) struct Tracked {
     pub origin: String,
     file: Option<Box<dyn WatchedFile>>,
     format: Format,
-    labels: [LabelSet; 3],
+    labels: StreamLabels,
     read: u64,
     is_skipping: bool,
     head: Vec<u8>,
@@ -155,6 +155,11 @@ impl Tracked {
             tail: Print::of(&self.window),
             starts: self.joiner.starts(),
         }
+    }
+
+    /// True when rules drop all that it holds.
+    pub fn is_unwanted(&self) -> bool {
+        self.labels.iter().all(Option::is_none)
     }
 
     pub fn is_open(&self) -> bool {
@@ -422,15 +427,16 @@ impl Tracked {
 }
 
 struct Emit<'a> {
-    labels: &'a [LabelSet; 3],
+    labels: &'a StreamLabels,
 }
 
 impl Emit<'_> {
     fn emit(&self, record: Record, env: &Env<'_>, gather: &mut Gather) {
         env.stats.event("cut", u64::from(record.is_cut));
         env.stats.records.increment();
-        if let Some(labels) = self.labels.get(record.key.place()) {
-            gather.push(labels, &record);
+        match self.labels.get(record.key.place()) {
+            Some(Some(labels)) => gather.push(labels, &record),
+            _ => env.stats.event("relabelled_away", 1),
         }
     }
 }

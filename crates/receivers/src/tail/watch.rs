@@ -318,6 +318,7 @@ impl Watch {
         };
         // A file that vanished meanwhile is found again under its next name, if it has one.
         match opened {
+            Ok(Some(file)) if file.is_unwanted() => _ = self.ignored.insert(state.id),
             Ok(Some(mut file)) => {
                 // Where no pattern finds it, it is let go when it brings nothing more.
                 file.gone = rotated_from.map(|_| now);

@@ -16,6 +16,8 @@ pub struct Layer {
     prometheus: Option<Config>,
     /// The list `logs.files`.
     log_files: Option<Value>,
+    /// The stages at `logs.pipeline`.
+    log_pipeline: Option<Value>,
 }
 
 /// A setting that cannot be used.
@@ -45,8 +47,9 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// The one setting that is a list of mappings.
+/// The settings that are lists of mappings.
 const LOG_FILES: &str = "logs.files";
+const LOG_PIPELINE: &str = "logs.pipeline";
 
 /// Prefix of environment variables; `KENNING_LIMITS_INGEST_PAST` is `limits.ingest.past`.
 const VARIABLE_PREFIX: &str = "KENNING_";
@@ -124,6 +127,7 @@ impl Layer {
     fn flatten(&mut self, key: &str, value: &Value) {
         match value {
             value if key == LOG_FILES => self.log_files = Some(value.clone()),
+            value if key == LOG_PIPELINE => self.log_pipeline = Some(value.clone()),
             Value::Object(inner) => {
                 inner.iter().for_each(|(name, value)| self.flatten(&format!("{key}.{name}"), value))
             }
@@ -148,6 +152,10 @@ impl Layer {
 
     pub(super) const fn log_files(&self) -> Option<&Value> {
         self.log_files.as_ref()
+    }
+
+    pub(super) const fn log_pipeline(&self) -> Option<&Value> {
+        self.log_pipeline.as_ref()
     }
 
     pub(super) const fn prometheus(&self) -> Option<&Config> {

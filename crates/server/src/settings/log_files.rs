@@ -2,10 +2,13 @@
 
 use std::collections::HashSet;
 use std::fmt::Display;
+use std::sync::Arc;
 
 use kenning_model::LabelSet;
 use kenning_receivers::tail::source::{Encoding, FileSource, Format, Multiline, Start};
+use kenning_stages::{Context, LineLabels, LogMetrics, Pipeline, Report, node_of};
 use kenning_stdx::bytesize::{ByteSize, TimeSpan};
+use kenning_stdx::files::RealFiles;
 use serde_json::{Map, Value};
 
 /// Most sources.
@@ -14,7 +17,7 @@ const SOURCES_MAX: usize = 64;
 const LINES_MAX: u64 = 10_000;
 
 /// The sources; every mistake otherwise, each with the place of its field.
-pub(super) fn sources(list: &Value) -> Result<Vec<FileSource>, Vec<String>> {
+pub(super) fn sources(list: &Value, metrics: &LogMetrics) -> Result<Vec<FileSource>, Vec<String>> {
     let Some(list) = list.as_array() else { return Err(vec!["must be a list".to_owned()]) };
     let mut problems = Vec::new();
     if list.len() > SOURCES_MAX {
@@ -27,7 +30,7 @@ pub(super) fn sources(list: &Value) -> Result<Vec<FileSource>, Vec<String>> {
             fields.wrong("", "must be a mapping");
             continue;
         };
-        let source = source(entry, &mut fields);
+        let source = source(entry, metrics, &mut fields);
         if !names.insert(source.name.clone()) {
             fields.wrong(
                 "name",
@@ -142,7 +145,7 @@ impl Fields<'_> {
     }
 }
 
-fn source(entry: &Map<String, Value>, fields: &mut Fields<'_>) -> FileSource {
+fn source(entry: &Map<String, Value>, metrics: &LogMetrics, fields: &mut Fields<'_>) -> FileSource {
     let include = entry.get("include").map(|value| fields.patterns("include", value)).unwrap_or_default();
     if include.is_empty() {
         fields.wrong("include", "needs at least one pattern");
@@ -177,13 +180,54 @@ fn source(entry: &Map<String, Value>, fields: &mut Fields<'_>) -> FileSource {
                     source.line_bytes_max = usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
                 }
             }
+            "pipeline" | "line_labels" => {}
             _ => fields.wrong(
                 name,
-                "is not known; known are name, include, exclude, format, encoding, start, labels, multiline, line_bytes",
+                "is not known; known are name, include, exclude, format, encoding, start, labels, multiline, line_bytes, pipeline, line_labels",
             ),
         }
     }
+    let line_labels = line_labels(entry, fields);
+    match entry.get("pipeline").filter(|stages| !stages.is_null()) {
+        Some(stages) => pipeline(&mut source, stages, entry.contains_key("multiline"), metrics, fields),
+        None if line_labels.is_empty() => {}
+        None => source.stages = Some(Arc::new(LineLabels::new(&line_labels, &source.labels))),
+    }
     source
+}
+
+/// The labels that are taken out of lines where no stages are written: all there are, unless the settings name some.
+fn line_labels(entry: &Map<String, Value>, fields: &mut Fields<'_>) -> Vec<String> {
+    let Some(value) = entry.get("line_labels") else { return LineLabels::NAMES.map(str::to_owned).to_vec() };
+    let names =
+        value.as_array().map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+    let names: Vec<String> = names.unwrap_or_else(|| vec![value.to_string()]);
+    let known = LineLabels::NAMES.join(", ");
+    if let Some(name) = names.iter().find(|name| !LineLabels::NAMES.contains(&name.as_str())) {
+        fields.wrong("line_labels", format!("{name:?} is none of {known}"));
+    }
+    if entry.contains_key("pipeline") && !names.is_empty() {
+        fields.wrong("line_labels", "cannot stand beside pipeline; write a stage labels instead");
+    }
+    names
+}
+
+fn pipeline(
+    source: &mut FileSource,
+    stages: &Value,
+    has_multiline: bool,
+    metrics: &LogMetrics,
+    fields: &mut Fields<'_>,
+) {
+    let (context, mut report) = (Context { metrics, files: &RealFiles }, Report::default());
+    let at = format!("{}.pipeline", fields.at);
+    let (front, pipeline) = Pipeline::read_for_files(&at, &node_of(stages), context, &mut report);
+    if has_multiline && front.multiline.is_some() {
+        fields.wrong("multiline", "stands beside the stage multiline; keep one of them");
+    }
+    super::promtail::front(source, &front);
+    source.stages = (!pipeline.is_empty()).then(|| Arc::new(pipeline) as _);
+    fields.problems.extend(report.problems);
 }
 
 #[cfg(test)]
@@ -195,7 +239,7 @@ mod tests {
 
     fn check(yaml: &str, expect: Result<Holds, &[&str]>) {
         let value = super::super::layer::parse_yaml(yaml).ok().flatten().unwrap_or_default();
-        match (sources(&value), expect) {
+        match (sources(&value, &LogMetrics::default()), expect) {
             (Ok(sources), Ok(holds)) => assert!(holds(&sources), "{sources:?}"),
             (Err(problems), Err(parts)) => {
                 let told = problems.join("\n");
@@ -223,6 +267,15 @@ mod tests {
             }),
         );
         check(
+            "- {include: /a, pipeline: [{docker: {}}, {multiline: {firstline: '^x', max_lines: 7}}, {labeldrop: [a]}]}",
+            Ok(|s| {
+                let lines = s[0].multiline.as_ref().map(|multiline| multiline.lines_max);
+                s[0].format == Format::Docker && lines == Some(7) && s[0].stages.is_some()
+            }),
+        );
+        check("- {include: /a, line_labels: []}", Ok(|s| s[0].stages.is_none()));
+        check("- {include: /a, line_labels: [level]}", Ok(|s| s[0].stages.is_some()));
+        check(
             "- {include: /a, multiline: {first_line: '^\\d', max_lines: 5, max_wait: 1s}}",
             Ok(|s| s[0].multiline.as_ref().is_some_and(|m| m.lines_max == 5 && m.wait_max.as_secs() == 1)),
         );
@@ -233,12 +286,12 @@ mod tests {
         check("{}", Err(&["must be a list"]));
         check("- {format: docker}", Err(&["[0].include: needs"]));
         check(
-            "- {include: a, format: xml, start: 3, pipeline: []}\n- 5",
+            "- {include: a, format: xml, start: 3, pipe: []}\n- 5",
             Err(&[
                 "[0].include: \"a\" must be",
                 "[0].format: \"xml\" is none of auto",
                 "[0].start",
-                "[0].pipeline: is not known",
+                "[0].pipe: is not known",
                 "[1]: must",
             ]),
         );
@@ -248,5 +301,14 @@ mod tests {
             Err(&["[0].multiline.first_line"]),
         );
         check("- {include: /a, multiline: {max_lines: 1}}", Err(&["needs first_line"]));
+        check(
+            "- {include: /a, line_labels: [level, job], pipeline: [{multiline: {firstline: x}}, {json: {}}], multiline: {first_line: y}}",
+            Err(&[
+                "[0].pipeline[1].json.expressions: is missing",
+                "[0].multiline: stands beside the stage",
+                "[0].line_labels: \"job\" is none of",
+                "[0].line_labels: cannot stand beside pipeline",
+            ]),
+        );
     }
 }

@@ -7,6 +7,8 @@ mod kind;
 mod layer;
 mod log_files;
 mod redact;
+mod log_pipelines;
+mod promtail;
 mod scrape;
 mod table;
 
@@ -21,10 +23,12 @@ use kenning_query::Limits as QueryLimits;
 use kenning_receivers::push::OtlpOptions;
 use kenning_receivers::tail::source::FileSource;
 use kenning_receivers::tls::TlsFiles;
+use kenning_stages::LogMetrics;
 use kenning_stdx::files::RealFiles;
 
 pub use layer::{Layer, Mistake, Mistakes};
 pub use redact::RedactSettings;
+pub use log_pipelines::LogPipelines;
 pub(crate) use scrape::prometheus_yml;
 pub use table::{Setting, TABLE};
 
@@ -109,6 +113,14 @@ pub struct Settings {
     pub scrape: Vec<ScrapeConfig>,
     /// Files that are tailed.
     pub log_files: Vec<FileSource>,
+    /// A Promtail configuration whose files are tailed; empty for none.
+    pub promtail_config_file: String,
+    /// What of that file is left aside, for the log.
+    pub promtail_notes: Vec<String>,
+    /// Stages for the records of receivers.
+    pub log_pipelines: LogPipelines,
+    /// What stages count.
+    pub log_metrics: LogMetrics,
     /// A `prometheus.yml` whose jobs are scraped; empty for none.
     pub prometheus_config: String,
 }
@@ -156,6 +168,10 @@ impl Default for Settings {
             shutdown_deadline: Duration::from_secs(10),
             scrape: Vec::new(),
             log_files: Vec::new(),
+            promtail_config_file: String::new(),
+            promtail_notes: Vec::new(),
+            log_pipelines: LogPipelines::default(),
+            log_metrics: LogMetrics::default(),
             prometheus_config: String::new(),
         }
     }
@@ -176,14 +192,20 @@ impl Settings {
                     mistakes.push(Mistake { origin: layer.origin().to_owned(), key: key.clone(), problem });
                 }
             }
-            match layer.log_files().map(log_files::sources) {
+            let told = |key: &str, problems: Vec<String>| {
+                let mistake =
+                    |problem| Mistake { origin: layer.origin().to_owned(), key: key.to_owned(), problem };
+                problems.into_iter().map(mistake).collect::<Vec<_>>()
+            };
+            match layer.log_files().map(|list| log_files::sources(list, &settings.log_metrics)) {
                 None => {}
                 Some(Ok(sources)) => settings.log_files = sources,
-                Some(Err(problems)) => mistakes.extend(problems.into_iter().map(|problem| Mistake {
-                    origin: layer.origin().to_owned(),
-                    key: "logs.files".to_owned(),
-                    problem,
-                })),
+                Some(Err(problems)) => mistakes.extend(told("logs.files", problems)),
+            }
+            match layer.log_pipeline().map(|stages| LogPipelines::read(stages, &settings.log_metrics)) {
+                None => {}
+                Some(Ok(pipelines)) => settings.log_pipelines = pipelines,
+                Some(Err(problems)) => mistakes.extend(told("logs.pipeline", problems)),
             }
             if let Some(config) = layer.prometheus() {
                 match scrape::jobs(config, layer.origin(), &RealFiles) {
@@ -194,6 +216,19 @@ impl Settings {
                         problem,
                     })),
                 }
+            }
+        }
+        if !settings.promtail_config_file.is_empty() {
+            match promtail::sources(&settings.promtail_config_file, &RealFiles, &settings.log_metrics) {
+                Ok(read) => {
+                    settings.log_files.extend(read.sources);
+                    settings.promtail_notes = read.notes;
+                }
+                Err(problems) => mistakes.extend(problems.into_iter().map(|problem| Mistake {
+                    origin: settings.promtail_config_file.clone(),
+                    key: "promtail.config_file".to_owned(),
+                    problem,
+                })),
             }
         }
         if mistakes.is_empty() { Ok(settings) } else { Err(Mistakes(mistakes)) }

@@ -196,6 +196,12 @@ pub const TABLE: &[Setting] = &[
         prometheus_config,
         "A prometheus.yml whose jobs are scraped; read again on POST /-/reload and when it changes; empty for none"
     ),
+    setting!(
+        "promtail.config_file",
+        Text,
+        promtail_config_file,
+        "A Promtail configuration whose files are tailed with its labels and stages; empty for none (docs/processors.md)"
+    ),
     setting!("retention.metrics", SpanLimit, retention_metrics, "How long metrics are kept"),
     setting!("retention.logs", SpanLimit, retention_logs, "How long logs are kept"),
     setting!("retention.traces", SpanLimit, retention_traces, "How long traces are kept"),

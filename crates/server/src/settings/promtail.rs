@@ -1,0 +1,127 @@
+//! A Promtail configuration as sources of files: `promtail.config_file`.
+
+use std::sync::Arc;
+
+use kenning_receivers::tail::source::{Encoding, FileSource, Format, Multiline, Start};
+use kenning_stages::promtail::{PromtailSource, read};
+use kenning_stages::{Context, Front, LogMetrics, Report, Wrapping};
+use kenning_stdx::files::Files;
+
+/// Largest configuration.
+const FILE_BYTES_MAX: usize = 4 << 20;
+
+/// What was read.
+pub(super) struct Read {
+    pub sources: Vec<FileSource>,
+    /// What is left aside, and why.
+    pub notes: Vec<String>,
+}
+
+/// Reads the file; every mistake otherwise, each with its place.
+pub(super) fn sources(path: &str, files: &dyn Files, metrics: &LogMetrics) -> Result<Read, Vec<String>> {
+    let text = files.read(path, FILE_BYTES_MAX).map_err(|error| vec![format!("cannot be read: {error}")])?;
+    let mut report = Report::default();
+    let found = read(&text, Context { metrics, files }, &mut report);
+    let sources: Vec<FileSource> = found.into_iter().map(|found| source(found, &mut report)).collect();
+    match report.problems.is_empty() {
+        true => Ok(Read { sources, notes: report.notes }),
+        false => Err(report.problems),
+    }
+}
+
+fn source(found: PromtailSource, report: &mut Report) -> FileSource {
+    let mut source = FileSource::new(&found.name, found.include);
+    source.exclude = found.exclude;
+    source.labels = found.labels;
+    source.containers = found.containers;
+    source.encoding = encoding(&found.encoding).unwrap_or_else(|| {
+        let (encoding, known) = (&found.encoding, Encoding::WORDS.join(", "));
+        report.problems.push(format!("encoding: {encoding:?} does not work; what works is {known}"));
+        Encoding::Utf8
+    });
+    // Promtail hands lines to its stages as they stand in the file.
+    source.format = Format::Plain;
+    source.start = Start::Beginning;
+    front(&mut source, &found.front);
+    source.stages = (!found.pipeline.is_empty()).then(|| Arc::new(found.pipeline) as _);
+    source
+}
+
+/// What the first stages say about reading.
+pub(super) fn front(source: &mut FileSource, front: &Front) {
+    match front.wrapping {
+        Some(Wrapping::Docker) => source.format = Format::Docker,
+        Some(Wrapping::Cri) => source.format = Format::Cri,
+        None => {}
+    }
+    if let Some(stage) = &front.multiline
+        && let Some(first_line) = &stage.first_line
+    {
+        source.multiline = Some(Multiline::with(first_line.clone(), stage.lines_max, stage.wait_max));
+    }
+}
+
+fn encoding(name: &str) -> Option<Encoding> {
+    match name.to_ascii_lowercase().as_str() {
+        "" | "utf8" | "utf-8" => Some(Encoding::Utf8),
+        "utf-16" | "utf16" => Some(Encoding::Utf16Be),
+        "latin1" | "iso-8859-1" | "iso_8859-1" => Some(Encoding::Latin1),
+        other => Encoding::from_word(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kenning_stdx::files::MemFiles;
+
+    use super::*;
+
+    #[test]
+    fn targets_become_sources() {
+        let files = MemFiles::default();
+        files.put(
+            "/p.yaml",
+            "clients: [{url: x}]\nscrape_configs:\n- job_name: a\n  encoding: UTF-16LE\n  pipeline_stages:\n  - cri: {}\n  - multiline: {firstline: '^x', max_lines: 3}\n  - labeldrop: [a]\n  static_configs: [{labels: {job: j, __path__: /x}}]\n- job_name: b\n  static_configs: [{labels: {__path__: /y}}]\n",
+        );
+        let read = sources("/p.yaml", &files, &LogMetrics::default());
+        let Ok(Read { sources, notes }) = read else { panic!("it is read") };
+        let [a, b] = sources.as_slice() else { panic!("two sources") };
+        assert_eq!((a.format, a.encoding, a.labels.get("job")), (Format::Cri, Encoding::Utf16Le, "j"));
+        assert!(a.multiline.as_ref().is_some_and(|multiline| multiline.lines_max == 3) && a.stages.is_some());
+        assert!(b.format == Format::Plain && b.stages.is_none() && b.multiline.is_none());
+        assert!(notes.iter().any(|note| note.starts_with("clients (line 1): is left aside")), "{notes:?}");
+        files.put(
+            "/bad.yaml",
+            "scrape_configs: [{job_name: a, encoding: ebcdic, static_configs: [{labels: {__path__: /x}}]}]",
+        );
+        let told = super::sources("/bad.yaml", &files, &LogMetrics::default()).map(|_| ()).unwrap_err();
+        assert!(told.join("\n").contains("\"ebcdic\" does not work"), "{told:?}");
+    }
+
+    /// The configurations of the documents that Kenning replaces the stack of, where they are at hand.
+    #[test]
+    fn the_documents_configuration_loads() {
+        const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/seeds");
+        let pages =
+            std::fs::read_dir(SEEDS).map(|entries| entries.flatten().map(|entry| entry.path()).collect());
+        let pages: Vec<std::path::PathBuf> = pages.unwrap_or_default();
+        let mut loaded = 0;
+        for page in &pages {
+            let text = std::fs::read_to_string(page).unwrap_or_default();
+            let blocks = text.split("\n```").skip(1).step_by(2);
+            for block in
+                blocks.filter(|block| block.contains("scrape_configs:") && block.contains("__path__"))
+            {
+                let (files, yaml) =
+                    (MemFiles::default(), block.split_once('\n').map_or("", |(_, yaml)| yaml));
+                files.put("/promtail.yaml", yaml);
+                let read = sources("/promtail.yaml", &files, &LogMetrics::default());
+                assert!(read.is_ok_and(|read| !read.sources.is_empty()), "{}: {yaml}", page.display());
+                loaded += 1;
+            }
+        }
+        if loaded == 0 {
+            println!("SKIPPED: {SEEDS} has no Promtail configuration ({} pages)", pages.len());
+        }
+    }
+}
