@@ -110,6 +110,8 @@ pub(crate) enum Stage {
     Sampling(filter::Sampling),
     Match(filter::Match),
     Metrics(metrics::Metrics),
+    /// Takes the newline off that Docker keeps in the text.
+    TrimEnd,
     /// Takes a container runtime's wrapping apart.
     Cri,
     /// Stages that stand for one: `docker`, `cri`.
@@ -216,6 +218,7 @@ fn docker() -> Stage {
         Stage::Labels(label::Labels::of(&["stream"])),
         Stage::Timestamp(timestamp::Timestamp::rfc3339("timestamp")),
         Stage::Output(rewrite::Output::of("output")),
+        Stage::TrimEnd,
     ])
 }
 
@@ -257,6 +260,7 @@ impl Stage {
             Self::Output(stage) => stage.run(entry),
             Self::Pack(stage) => stage.run(entry, side),
             Self::Cri => extract::cri(entry),
+            Self::TrimEnd => rewrite::trim_end(entry),
             Self::Decolorize => rewrite::decolorize(entry),
             Self::Labels(stage) => stage.run(&entry.extracted, &mut entry.labels),
             Self::Metadata(stage) => stage.run(&entry.extracted, &mut entry.metadata),

@@ -376,7 +376,7 @@ fn a_limit_that_waits_makes_the_next_batch_come_again() {
     let metrics = LogMetrics::default();
     let (pipeline, _) = read("- limit: {rate: 1, burst: 2}", &metrics);
     let tenant = TenantId::default_tenant();
-    let mut at = |seconds| {
+    let at = |seconds| {
         let origin = Origin { tenant: &tenant, receiver: "", now: NOW, steady: Duration::from_secs(seconds) };
         pipeline
             .process(&origin, Processed::untouched(Batch::Logs(batch_of(&["{} a", "{} b", "{} c"]))))
@@ -389,7 +389,7 @@ fn a_limit_that_waits_makes_the_next_batch_come_again() {
 fn wrappings() {
     check(
         "- docker: {}",
-        "> {} {\"log\":\"hi\\n\",\"stream\":\"stderr\",\"time\":\"2026-01-02T03:04:05.6Z\"}\n< {stream=\"stderr\"} @2026-01-02T03:04:05.6Z hi\\n",
+        "> {} {\"log\":\"hi\\u000a\",\"stream\":\"stderr\",\"time\":\"2026-01-02T03:04:05.6Z\"}\n< {stream=\"stderr\"} @2026-01-02T03:04:05.6Z hi",
     );
     check(
         "- cri: {}",
@@ -430,7 +430,7 @@ fn metrics() {
     for line in [
         "# HELP my_lines_total all",
         "my_lines_total{app=\"a\"} 2",
-        "promtail_custom_bytes_total{app=\"a\"} 46",
+        "promtail_custom_bytes_total{app=\"a\"} 47",
         "promtail_custom_errors_total{app=\"a\"} 1",
         "promtail_custom_took_seconds_bucket{app=\"a\",le=\"0.1\"} 1",
         "promtail_custom_took_seconds_sum{app=\"a\"} 2.05",
@@ -497,7 +497,7 @@ proptest! {
 - timestamp: {source: x, format: RFC3339}
 - decolorize: {}";
         let (pipeline, _) = read(yaml, &LogMetrics::default());
-        let input: Vec<String> = lines.iter().enumerate().map(|(n, line)| format!("{{n=\"{n}\"}} {line}")).collect();
+        let input: Vec<String> = lines.iter().enumerate().map(|(n, line)| format!("{{n=\"{n}\"}} .{line}")).collect();
         let batch = batch_of(&input.iter().map(String::as_str).collect::<Vec<_>>());
         let tenant = TenantId::default_tenant();
         let origin = Origin { tenant: &tenant, receiver: "", now: NOW, steady: Duration::ZERO };

@@ -166,7 +166,7 @@ wait_seconds_count 3
         let snapshot = registry.snapshot();
         let points = &snapshot[0].points;
         assert_eq!(points.len(), POINTS_MAX + 1);
-        let other = points.iter().find(|point| point.labels == [("room", OTHER.to_owned())]);
+        let other = points.iter().find(|point| point.labels == [("room".into(), OTHER.to_owned())]);
         assert_eq!(other.map(|point| point.value.clone()), Some(PointValue::Number(10.0)));
     }
 }

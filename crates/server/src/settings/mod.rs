@@ -6,9 +6,9 @@
 mod kind;
 mod layer;
 mod log_files;
-mod redact;
 mod log_pipelines;
 mod promtail;
+mod redact;
 mod scrape;
 mod table;
 
@@ -27,8 +27,8 @@ use kenning_stages::LogMetrics;
 use kenning_stdx::files::RealFiles;
 
 pub use layer::{Layer, Mistake, Mistakes};
-pub use redact::RedactSettings;
 pub use log_pipelines::LogPipelines;
+pub use redact::RedactSettings;
 pub(crate) use scrape::prometheus_yml;
 pub use table::{Setting, TABLE};
 

@@ -220,3 +220,10 @@ pub(crate) fn decolorize(entry: &mut Entry<'_>) {
     };
     entry.line = Cow::Owned(plain);
 }
+
+/// Takes a newline at the end off.
+pub(crate) fn trim_end(entry: &mut Entry<'_>) {
+    if let Some(text) = entry.line.strip_suffix('\n').map(str::to_owned) {
+        entry.line = Cow::Owned(text);
+    }
+}
