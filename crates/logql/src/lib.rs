@@ -29,7 +29,9 @@ mod tests;
 pub use answer::{Answer, Entry, Stats, Stream, Value, categorized, merged};
 pub use complete::{Completion, Expect, complete, functions};
 pub use detected::{DetectedFields, detected_fields, detected_json_path, detected_type};
-pub use eval::{LineMatcher, LineSelector, Live, RangeParams, check, instant, line_selector, range, selector};
+pub use eval::{
+    LineMatcher, LineSelector, Live, RangeParams, check, instant, line_selector, range, selector,
+};
 pub use pipeline::decolorized;
 pub use syntax::ast::Expr;
 pub use syntax::{error_text, format, parse};
