@@ -136,6 +136,10 @@ fn first_of(wrong: &[Diagnostic], query: &str) -> String {
     if first.message.starts_with("match[] must") || first.message.starts_with("invalid expression type") {
         return first.message.clone();
     }
+    // What a duration comes to is told with its own place, counted in characters from the start.
+    if first.message.starts_with(&format!("{}:{}: ", first.span.start, first.span.end)) {
+        return first.message.clone();
+    }
     if query.is_empty() {
         return format!("unknown position: parse error: {}", first.message);
     }

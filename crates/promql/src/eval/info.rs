@@ -106,7 +106,8 @@ impl Evaluator<'_> {
             for column in &columns {
                 let Some(point) = column.at(i) else { continue };
                 if let Some(labels) = enriched(&column.labels, &wanted, &current)? {
-                    out.push(&labels, column.drop_name, i, point.clone())?;
+                    // As in Prometheus, a name that was to be dropped stays.
+                    out.push(&labels, false, i, point.clone())?;
                 }
             }
             self.charge_columns(out.len() - charged, steps)?;

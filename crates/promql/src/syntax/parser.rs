@@ -752,7 +752,7 @@ impl<'a> Parser<'a> {
                 let close = self.expect(Kind::RightParen)?;
                 let span = token.span().to(close.span());
                 Ok(match inner {
-                    plain @ (DurationExpr::Paren(..) | DurationExpr::Number(_)) => plain,
+                    paren @ DurationExpr::Paren(..) => paren,
                     inner => DurationExpr::Paren(Box::new(inner), span),
                 })
             }
