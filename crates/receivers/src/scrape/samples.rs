@@ -233,7 +233,7 @@ fn shown<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
 }
 
 #[cfg(test)]
-mod recorded;
+mod recorded_tests;
 
 #[cfg(test)]
 mod tests {
