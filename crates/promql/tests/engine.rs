@@ -76,6 +76,27 @@ fn parameters_of_fixed_aggregations_are_fixed() {
     check("topk(scalar(k), max by (a) (max_over_time(x[1m:20s] @ end())))", [1, 1, 1, 1]);
 }
 
+/// Which of equal values stay is as Prometheus's heap has it.
+#[test]
+fn of_equal_values_those_stay_that_stay_in_prometheus() {
+    let check = |query: &str, values: [&str; 4], expect: &[&str]| {
+        let lines: Vec<_> =
+            ["a", "b", "c", "d"].iter().zip(values).map(|(n, v)| format!("x{{n='{n}'}} {v}")).collect();
+        let store = store(&lines.iter().map(String::as_str).collect::<Vec<_>>(), 60_000);
+        let answer = at_instant(instant(&store, &context(), query, Millis(0)).unwrap());
+        let names: Vec<_> = answer.iter().map(|sample| sample.labels.get("n")).collect();
+        assert_eq!(names, expect, "{query} of {values:?}");
+    };
+    check("topk(2, x)", ["1", "1", "5", "0"], &["c", "b"]);
+    check("topk(1, x)", ["-0", "0", "-1", "-1"], &["a"]);
+    check("topk(3, x)", ["1", "1", "1", "1"], &["a", "b", "c"]);
+    check("topk(2, x)", ["NaN", "1", "NaN", "2"], &["d", "b"]);
+    check("topk(4, x)", ["NaN", "1", "3", "2"], &["c", "d", "b", "a"]);
+    check("bottomk(2, x)", ["5", "5", "1", "9"], &["c", "b"]);
+    check("bottomk(1, x)", ["0", "-0", "3", "NaN"], &["a"]);
+    check("bottomk(4, x)", ["NaN", "1", "3", "2"], &["b", "d", "c", "a"]);
+}
+
 /// Queries over what [`any_store`] makes; none sorts, none knows where the query starts.
 const QUERIES: &[&str] = &[
     "x_total",

@@ -350,17 +350,84 @@ fn choose(
         return Vec::new();
     }
     let value = |at: usize| columns.get(at).and_then(|column| column.at(i)).and_then(Point::float);
-    let mut floats: Vec<(usize, f64)> = members.iter().filter_map(|at| Some((*at, value(*at)?))).collect();
+    let floats: Vec<(usize, f64)> = members.iter().filter_map(|at| Some((*at, value(*at)?))).collect();
     if floats.len() < members.len() {
         notes.histogram_ignored(op, plan.span);
     }
-    floats.sort_by(|(_, a), (_, b)| match (a.is_nan(), b.is_nan()) {
-        (false, false) if descending => b.total_cmp(a),
-        (false, false) => a.total_cmp(b),
-        (a, b) => a.cmp(&b),
-    });
-    floats.truncate(k);
-    floats.into_iter().map(|(at, _)| at).collect()
+    let mut best = Best { descending, kept: Vec::new() };
+    floats.into_iter().for_each(|one| best.offer(one, k));
+    best.into_order().into_iter().map(|(at, _)| at).collect()
+}
+
+/// The best values so far in a heap with the worst on top. Which of several equal ones stay is decided by where they
+/// lie in the heap, so this is the heap of Go's library.
+struct Best {
+    /// Greater is better.
+    descending: bool,
+    /// Where a value comes from, and the value.
+    kept: Vec<(usize, f64)>,
+}
+
+impl Best {
+    /// NaN is worse than everything.
+    fn is_worse(&self, a: f64, b: f64) -> bool {
+        a.is_nan() || if self.descending { a < b } else { a > b }
+    }
+
+    fn is_worse_at(&self, a: usize, b: usize) -> bool {
+        let (a, b) = (self.kept.get(a), self.kept.get(b));
+        a.zip(b).is_some_and(|((_, a), (_, b))| self.is_worse(*a, *b))
+    }
+
+    /// Takes a value if fewer than `most` are kept or it is better than the worst of them.
+    fn offer(&mut self, one: (usize, f64), most: usize) {
+        if self.kept.len() < most {
+            self.kept.push(one);
+            return self.rise();
+        }
+        let Some(top) = self.kept.first_mut() else { return };
+        let is_better = if self.descending { top.1 < one.1 } else { top.1 > one.1 };
+        if is_better || (top.1.is_nan() && !one.1.is_nan()) {
+            *top = one;
+            self.sink();
+        }
+    }
+
+    /// Moves the last value up to where it belongs.
+    fn rise(&mut self) {
+        let mut at = self.kept.len().saturating_sub(1);
+        while at > 0 && self.is_worse_at(at, (at - 1) / 2) {
+            self.kept.swap(at, (at - 1) / 2);
+            at = (at - 1) / 2;
+        }
+    }
+
+    /// Moves the first value down to where it belongs.
+    fn sink(&mut self) {
+        let mut at = 0;
+        loop {
+            let (left, right) = (2 * at + 1, 2 * at + 2);
+            let below = if self.is_worse_at(right, left) { right } else { left };
+            if !self.is_worse_at(below, at) {
+                return;
+            }
+            self.kept.swap(at, below);
+            at = below;
+        }
+    }
+
+    /// The best first.
+    fn into_order(self) -> Vec<(usize, f64)> {
+        let (mut kept, descending) = (self.kept, self.descending);
+        kept.sort_by(|(_, a), (_, b)| {
+            let (a, b) = if descending { (b, a) } else { (a, b) };
+            // Values that are not equal and not in order have a NaN, which goes last.
+            a.partial_cmp(b).unwrap_or_else(|| {
+                if descending { b.is_nan().cmp(&a.is_nan()) } else { a.is_nan().cmp(&b.is_nan()) }
+            })
+        });
+        kept
+    }
 }
 
 /// The state of one group at one instant.

@@ -353,9 +353,8 @@ impl Join<'_> {
         let side = if swapped { "left" } else { "right" };
         let labels = |at: usize| one.get(at).map_or_else(LabelSet::empty, |column| column.labels.clone());
         let group = display_labels(&matched_labels(&self.plan.matching, &labels(second)));
-        let mut names = [display_labels(&labels(first)), display_labels(&labels(second))];
-        names.sort();
-        let [first, second] = names;
+        // The one that was met last comes first.
+        let [first, second] = [second, first].map(|at| display_labels(&labels(at)));
         let message = format!(
             "found duplicate series for the match group {group} on the {side} hand-side of the operation: [{first}, \
              {second}];many-to-many matching not allowed: matching labels must be unique on one side"
