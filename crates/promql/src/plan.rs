@@ -485,7 +485,7 @@ impl Resolver {
     fn aggregate(self, aggregate: &Aggregate) -> Resolved<Vector> {
         let param = || match &aggregate.param {
             // Prometheus evaluates such an aggregation once, for the first instant, whatever its parameter is.
-            Some(param) if is_invariant(&aggregate.operand) => {
+            Some(param) if is_step_invariant(&aggregate.operand) => {
                 Ok(Scalar::AtFirst(Box::new(self.scalar(param)?)))
             }
             Some(param) => self.scalar(param),
@@ -715,38 +715,6 @@ pub(crate) fn go_max(a: f64, b: f64) -> f64 {
 /// Go's `math.Min`: NaN wins.
 pub(crate) fn go_min(a: f64, b: f64) -> f64 {
     -go_max(-a, -b)
-}
-
-/// Functions whose results depend on when they are evaluated, even of what is fixed in time.
-const DEPENDENT_ON_TIME: &[&str] = &[
-    "days_in_month",
-    "day_of_month",
-    "day_of_week",
-    "day_of_year",
-    "hour",
-    "minute",
-    "month",
-    "year",
-    "predict_linear",
-    "time",
-    "timestamp",
-];
-
-/// True when an expression is fixed in time by `@`. Parameters of aggregations are not asked, as in Prometheus.
-fn is_invariant(expr: &Expr) -> bool {
-    match expr.unwrapped() {
-        Expr::Number(_) | Expr::String(_) => true,
-        Expr::Paren(paren) => is_invariant(&paren.inner),
-        Expr::Unary(unary) => is_invariant(&unary.operand),
-        Expr::Binary(binary) => is_invariant(&binary.left) && is_invariant(&binary.right),
-        Expr::Aggregate(aggregate) => is_invariant(&aggregate.operand),
-        Expr::Call(call) => {
-            !DEPENDENT_ON_TIME.contains(&call.function.name) && call.args.iter().all(is_invariant)
-        }
-        Expr::Selector(selector) => selector.at.is_some(),
-        Expr::Matrix(matrix) => matrix.selector.at.is_some(),
-        Expr::Subquery(subquery) => subquery.at.is_some(),
-    }
 }
 
 fn text(expr: &Expr) -> &str {

@@ -72,7 +72,7 @@ fn parameters_of_fixed_aggregations_are_fixed() {
     check("topk(scalar(k), x @ 60)", [1, 1, 1, 1]);
     check("topk(scalar(k), -(x @ 60) * pi())", [1, 1, 1, 1]);
     check("topk(scalar(k), x @ 60 + time())", [1, 2, 3, 2]);
-    check("topk(scalar(k), timestamp(x @ 60))", [1, 2, 3, 2]);
+    check("topk(scalar(k), x @ 60 * hour(x @ 60))", [1, 2, 3, 2]);
     check("topk(scalar(k), max by (a) (max_over_time(x[1m:20s] @ end())))", [1, 1, 1, 1]);
 }
 
