@@ -306,6 +306,11 @@ pub(crate) fn is_countable(group: &Group) -> bool {
     group.by.len() <= FIELDS_MAX && group.aggs.iter().all(|agg| matches!(agg, Agg::Count | Agg::LineBytes))
 }
 
+/// True when rows are counted and by nothing but time.
+pub(crate) fn is_plain_count(group: &Group) -> bool {
+    group.by.is_empty() && matches!(group.aggs.as_slice(), [Agg::Count])
+}
+
 /// Counts rows by what their group's fields say.
 pub(crate) fn count(
     groups: &mut Groups<'_>,

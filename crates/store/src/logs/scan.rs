@@ -255,9 +255,15 @@ pub(crate) fn scan_logs(
     let newest = view.parts.iter().map(|part| part.info.name.order).max().unwrap_or(0);
     let heads = view.heads.iter().zip(1u64..);
     for (runs, head) in heads {
-        for run in runs {
+        let mut runs: Vec<&LogRun> = runs.iter().collect();
+        if scan.order == Order::NewestFirst {
+            runs.reverse();
+        }
+        for run in runs.into_iter().filter(|run| run.range.overlaps(scan.time)) {
             work.check()?;
-            add_rows(&run.batch, |row| run.first + row as u64, newest + head, &mut collector, work)?;
+            if !collector.excludes(run.range) {
+                add_rows(&run.batch, |row| run.first + row as u64, newest + head, &mut collector, work)?;
+            }
         }
     }
     match scan.order {
@@ -506,13 +512,42 @@ fn add_rows(
         }
     }
     let cut = RefCell::default();
-    for at in batch_rows_passing(batch, &scan.filter, rows, &cut).iter() {
+    let passing = batch_rows_passing(batch, &scan.filter, rows, &cut);
+    if let Collector::Groups(groups, _, spec) = collector
+        && aggregate::is_plain_count(spec)
+    {
+        return count_rows(batch, &passing, groups, work);
+    }
+    for at in passing.iter() {
         if let Some(row) = batch.row(at) {
             let place = (row.time, order, arrival(at));
             collector.add(&row, &CutRow { row, at, cut: &cut }, place, work)?;
         }
     }
     Ok(())
+}
+
+/// Counts rows by nothing but time.
+fn count_rows(
+    batch: &LogBatch,
+    rows: &Rows,
+    groups: &mut Groups<'_>,
+    work: &mut Work<'_>,
+) -> Result<(), ScanError> {
+    // The bucket of the row before and how many rows it has.
+    let mut last: Option<(Nanos, u64)> = None;
+    for time in rows.iter().filter_map(|row| batch.time.get(row)) {
+        let bucket = groups.bucket(*time);
+        match &mut last {
+            Some((of, count)) if *of == bucket => *count += 1,
+            _ => {
+                if let Some((bucket, count)) = last.replace((bucket, 1)) {
+                    groups.add_counted(bucket, Vec::new(), &[count as f64], work)?;
+                }
+            }
+        }
+    }
+    last.map_or(Ok(()), |(bucket, count)| groups.add_counted(bucket, Vec::new(), &[count as f64], work))
 }
 
 /// The row whose line was read last, by which syntax, whether it is plain, and its fields.
