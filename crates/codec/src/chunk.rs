@@ -10,8 +10,9 @@ use crate::bytes::{Decoder, Encoder};
 /// Most bytes that one sample takes.
 const SAMPLE_BYTES_MAX: usize = 10 + 1 + 8;
 
-/// Least number of bytes that a chunk grows by.
-const GROWTH_MIN: usize = 32;
+/// Fewest and most bytes that a chunk grows by: doubling would leave a third of all recent samples' memory empty, and
+/// there are a million chunks; growing by little at a time would have each sample's cost be that of moving.
+const GROWTH: (usize, usize) = (32, 96);
 
 /// A growing run of samples.
 #[derive(Clone, Debug, Default)]
@@ -38,8 +39,8 @@ impl Chunk {
         (self.min_time, self.max_time) = (min.min(time), max.max(time));
         let step = time.wrapping_sub(self.last.time);
         if self.bytes.capacity() - self.bytes.len() < SAMPLE_BYTES_MAX {
-            // Doubling would leave a third of all recent samples' memory empty; there are a million chunks.
-            self.bytes.reserve_exact(GROWTH_MIN.max(self.bytes.len() / 4));
+            let (least, most) = GROWTH;
+            self.bytes.reserve_exact((self.bytes.len() / 2).clamp(least, most));
         }
         // A regular series' step costs one zero byte; most samples take no other way.
         match step.wrapping_sub(self.last.step) {

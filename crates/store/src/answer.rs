@@ -66,7 +66,9 @@ pub(crate) fn answer(
             scan_exemplars(ExemplarView { parts, heads: snapshot.heads }, &mut work, sink)?;
         }
         Table::Metadata => {
-            let snapshot = snapshot(engine, scan, |head| Ok(head.metrics.metadata().clone()))?;
+            let snapshot = snapshot(engine, scan, |head| {
+                Ok(head.metrics.metadata().keys().cloned().collect::<Vec<_>>())
+            })?;
             let parts = snapshot.catalog.parts(&scan.tenant, PartTable::Metadata);
             let known: BTreeSet<_> = snapshot.heads.into_iter().flatten().collect();
             scan_metadata(parts, known, &mut work, sink)?;

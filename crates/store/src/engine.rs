@@ -39,7 +39,7 @@ use crate::parts::PartTable;
 use crate::parts::cache::PartCache;
 use crate::parts::part::Part;
 use crate::recover::{self, Backlog};
-use crate::stats::{Commits, Counts, EngineStats, PartSummary, Startup, TableStats};
+use crate::stats::{Commits, Counts, EngineStats, PartSummary, ReplayProgress, Startup, TableStats};
 use crate::wal::{AppendError, OpenWalError, Record, ReplayError, Wal, WalEnv, WalPosition};
 
 /// The kind of the log's records that hold a tenant and a batch.
@@ -191,6 +191,10 @@ pub struct Engine {
     pub(crate) caught_up: AtomicBool,
     /// Bytes of heads that are being read back.
     pub(crate) backlog_bytes: AtomicUsize,
+    /// The first and the last segment of the log that the start reads back.
+    pub(crate) replay_segments: (u64, u64),
+    /// The one being read.
+    pub(crate) replay_at: AtomicU64,
 }
 
 impl fmt::Debug for Engine {
@@ -250,6 +254,7 @@ impl Engine {
             orphans_removed,
             ..Startup::default()
         };
+        let replay_segments = replay.segments().unwrap_or_default();
         let backlog = Backlog::new(replay, last, wal.position(), started);
         Ok(Self {
             dir,
@@ -258,12 +263,14 @@ impl Engine {
             gate: Mutex::new(Gate::new(manifest)),
             writer: Mutex::new(Writer { wal, last, epoch: Epoch::new(), payloads: Vec::new() }),
             state: RwLock::new(State { catalog: Arc::new(catalog), ..State::default() }),
-            open_parts: PartCache::default(),
+            open_parts: PartCache::new(options.open_parts_bytes_max),
             observed: Mutex::new(Observed { startup, ..Observed::default() }),
             last: AtomicU64::new(last),
             backlog: Mutex::new(backlog),
             caught_up: AtomicBool::new(false),
             backlog_bytes: AtomicUsize::new(0),
+            replay_segments,
+            replay_at: AtomicU64::new(replay_segments.0),
         })
     }
 
@@ -414,14 +421,17 @@ impl Engine {
         let frozen = state.frozen.clone();
         let (active_series, active_bytes) = (state.active.series(), state.active.bytes());
         let mut conflicts = state.active.conflicts();
+        let mut dropped = state.active.dropped();
         let catalog = Arc::clone(&state.catalog);
         drop(state);
         conflicts += frozen.iter().map(|frozen| frozen.heads.conflicts()).sum::<u64>();
+        dropped += frozen.iter().map(|frozen| frozen.heads.dropped()).sum::<u64>();
         let head_bytes = active_bytes + frozen.iter().map(|frozen| frozen.heads.bytes()).sum::<usize>();
         let head_bytes = head_bytes + self.backlog_bytes.load(Ordering::Relaxed);
         let observed = lock(&self.observed);
         let mut counts = observed.counts;
         counts.conflicting_samples += conflicts;
+        counts.dropped_exemplars_and_metadata += dropped;
         EngineStats {
             active_series: active_series as u64,
             head_bytes: head_bytes as u64,
@@ -432,6 +442,11 @@ impl Engine {
             commits: observed.commits,
             counts,
             startup: observed.startup.clone(),
+            replay: ReplayProgress {
+                min: self.replay_segments.0,
+                max: self.replay_segments.1,
+                current: self.replay_at.load(Ordering::Relaxed),
+            },
         }
     }
 }

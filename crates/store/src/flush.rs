@@ -13,6 +13,7 @@ use crate::metrics::exemplars;
 use crate::metrics::head::MetricHead;
 use crate::metrics::histograms::HistogramWriter;
 use crate::metrics::metadata::{self, MetadataKey};
+use crate::metrics::recent::RecentExemplars;
 use crate::metrics::samples::SampleWriter;
 use crate::metrics::scan::{sort_exemplars, sort_floats, sort_histograms};
 use crate::parts::PartError;
@@ -29,6 +30,8 @@ pub(crate) struct Output<'a> {
     pub(crate) written: Vec<Arc<Part>>,
     /// Samples found at a time that was taken by another value.
     pub(crate) conflicts: u64,
+    /// Metadata that had to go for newer ones.
+    pub(crate) dropped_metadata: u64,
 }
 
 impl Output<'_> {
@@ -89,7 +92,7 @@ fn head_partitions(head: &MetricHead) -> Vec<TimeRange> {
 
 fn write_exemplars(
     tenant: &TenantId,
-    all: &[(LabelSet, Exemplar)],
+    all: &RecentExemplars,
     output: &mut Output<'_>,
 ) -> Result<(), PartError> {
     for range in partitions(all.iter().map(|(_, exemplar)| exemplar.time.to_nanos())) {

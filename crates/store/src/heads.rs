@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kenning_model::{Batch, LabelSet, TenantId};
+use kenning_model::{Batch, LabelSet, Nanos, TenantId};
 
 use crate::logs::head::LogHead;
 use crate::metrics::head::MetricHead;
@@ -36,6 +36,13 @@ impl TenantHead {
 
     fn bytes(&self) -> usize {
         self.metrics.bytes() + self.logs.bytes() + self.spans.bytes()
+    }
+
+    /// The earliest time of samples, records and spans.
+    fn start(&self) -> Option<Nanos> {
+        let logs = self.logs.runs().iter().map(|run| run.range.start);
+        let spans = self.spans.runs().iter().map(|run| run.range.start);
+        self.metrics.extent().map(|extent| extent.start).into_iter().chain(logs).chain(spans).min()
     }
 
     fn is_empty(&self) -> bool {
@@ -84,7 +91,8 @@ impl Heads {
         let Some(head) = self.tenants.get_mut(tenant) else { return T::default() };
         let (before, logs_before) = (head.bytes(), head.logs.bytes());
         let changed = change(head);
-        self.bytes += head.bytes().saturating_sub(before);
+        // Less than before where old exemplars went for smaller ones.
+        self.bytes = (self.bytes + head.bytes()).saturating_sub(before);
         self.log_bytes += head.logs.bytes().saturating_sub(logs_before);
         changed
     }
@@ -110,6 +118,17 @@ impl Heads {
         self.log_bytes
     }
 
+    /// The earliest time of anything but exemplars.
+    pub(crate) fn start(&self) -> Option<Nanos> {
+        self.tenants.values().filter_map(TenantHead::start).min()
+    }
+
+    /// Bytes of rows: what flushing sooner would only have to be held again, the series themselves, left out.
+    pub(crate) fn row_bytes(&self) -> usize {
+        let series: usize = self.tenants.values().map(|head| head.metrics.series_bytes()).sum();
+        self.bytes.saturating_sub(series)
+    }
+
     /// Series with recent samples.
     pub(crate) fn series(&self) -> usize {
         self.tenants.values().map(|head| head.metrics.series()).sum()
@@ -118,6 +137,11 @@ impl Heads {
     /// Samples dropped on arrival because their time was taken by another value.
     pub(crate) fn conflicts(&self) -> u64 {
         self.tenants.values().map(|head| head.metrics.conflicts()).sum()
+    }
+
+    /// Exemplars and metadata that were dropped because there were too many.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.tenants.values().map(|head| head.metrics.dropped()).sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -44,4 +44,6 @@ pub use engine::{Engine, OpenError};
 pub use maintain::{FlushError, Maintained};
 pub use options::Options;
 pub use parts::PartTable;
-pub use stats::{COMMIT_BUCKETS_MICROS, Commits, Counts, EngineStats, PartSummary, Startup, TableStats};
+pub use stats::{
+    COMMIT_BUCKETS_MICROS, Commits, Counts, EngineStats, PartSummary, ReplayProgress, Startup, TableStats,
+};

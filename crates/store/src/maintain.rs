@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use kenning_model::{Expired, Retention, TenantId, WriteError};
+use kenning_model::{Expired, Nanos, Retention, TenantId, WriteError};
 
 use crate::engine::{Engine, Frozen, OpenError, lock};
 use crate::flush::{Output, write_heads, write_metadata};
@@ -12,9 +13,10 @@ use crate::heads::Heads;
 use crate::manifest::{CommitError, Edit, Manifest, PartEntry, PartId};
 use crate::merge;
 use crate::metrics::metadata;
+use crate::metrics::recent::METADATA_MAX;
 use crate::parts::part::Part;
 use crate::parts::{PartError, PartTable};
-use crate::retention::{ClockWatch, choose};
+use crate::retention::{Beside, Chosen, ClockWatch, choose};
 use crate::wal::WalPosition;
 
 /// What flush, merge and retention share, and the lock that keeps them apart.
@@ -112,10 +114,10 @@ impl Engine {
         let state = self.read_state();
         let is_old =
             state.active_since.is_some_and(|since| now.saturating_sub(since) >= self.options.flush_age);
-        !state.frozen.is_empty()
-            || is_old
-            || state.active.bytes() >= self.options.flush_bytes
+        let is_full = state.active.row_bytes() >= self.options.flush_bytes
             || state.active.log_bytes() >= self.options.log_flush_bytes()
+            || state.active.bytes() >= self.options.pressure_bytes();
+        !state.frozen.is_empty() || is_old || is_full
     }
 
     /// Writes everything in heads as parts and cuts the write-ahead log. True when there was something. Call it before
@@ -210,13 +212,20 @@ impl Engine {
             return Err(FlushError::Commit(error));
         }
         self.publish(&plan.removed, &plan.added, true);
-        lock(&self.observed).counts.conflicting_samples += frozen.heads.conflicts();
+        let mut observed = lock(&self.observed);
+        observed.counts.conflicting_samples += frozen.heads.conflicts();
+        observed.counts.dropped_exemplars_and_metadata += frozen.heads.dropped();
         Ok(())
     }
 
     fn write_plan(&self, gate: &mut Gate, frozen: &Frozen) -> Result<FlushPlan, FlushError> {
-        let mut output =
-            Output { vfs: self.vfs(), next_id: &mut gate.next_id, written: Vec::new(), conflicts: 0 };
+        let mut output = Output {
+            vfs: self.vfs(),
+            next_id: &mut gate.next_id,
+            written: Vec::new(),
+            conflicts: 0,
+            dropped_metadata: 0,
+        };
         let mut removed = Vec::new();
         let done = write_heads(&frozen.heads, &mut output)
             .and_then(|()| self.write_new_metadata(frozen, &mut output, &mut removed));
@@ -225,7 +234,10 @@ impl Engine {
             output.written.iter().for_each(|part| part.retire());
             return Err(error.into());
         }
-        lock(&self.observed).counts.conflicting_samples += output.conflicts;
+        let mut observed = lock(&self.observed);
+        observed.counts.conflicting_samples += output.conflicts;
+        observed.counts.dropped_exemplars_and_metadata += output.dropped_metadata;
+        drop(observed);
         Ok(FlushPlan { added: output.written, removed })
     }
 
@@ -242,8 +254,13 @@ impl Engine {
                 continue;
             }
             let (known, parts) = self.known_metadata(tenant)?;
-            if !new.is_subset(&known) {
-                let all: BTreeSet<_> = known.union(new).cloned().collect();
+            if new.keys().any(|key| !known.contains(key)) {
+                let mut all: BTreeSet<_> = new.keys().cloned().collect();
+                // What was told lately stays; when the rest was told is not known.
+                let left = METADATA_MAX.saturating_sub(all.len());
+                let older: Vec<_> = known.into_iter().filter(|key| !all.contains(key)).collect();
+                output.dropped_metadata += older.len().saturating_sub(left) as u64;
+                all.extend(older.into_iter().take(left));
                 write_metadata(tenant, &all, output)?;
                 removed.extend(parts);
             }
@@ -300,11 +317,7 @@ impl Engine {
             return Ok(0);
         }
         let catalog = Arc::clone(&self.read_state().catalog);
-        let limits = merge::Limits {
-            parts_min: self.options.merge_parts_min,
-            bytes_max: self.options.merge_bytes_max,
-        };
-        let Some(parts) = merge::choose(&catalog, &limits) else { return Ok(0) };
+        let Some(parts) = merge::choose(&catalog, &self.options) else { return Ok(0) };
         let level = parts.iter().map(|part| part.info.level).max().unwrap_or(0).saturating_add(1);
         let merged = self.replace_parts(&mut gate, &parts, level);
         let mut observed = lock(&self.observed);
@@ -317,11 +330,10 @@ impl Engine {
 
     pub(crate) fn expire_parts(&self, policy: &Retention) -> Result<Expired, WriteError> {
         let mut gate = lock(&self.gate);
-        if !gate.clock_watch.is_calm(policy.now, self.clock.steady()) {
-            return Ok(Expired::default());
-        }
+        let is_calm = gate.clock_watch.is_calm(policy.now, self.clock.steady());
         let catalog = Arc::clone(&self.read_state().catalog);
-        let old = choose(catalog.all(), policy, self.options.retention_percent_max);
+        let Chosen { parts: old, for_size } =
+            choose(catalog.all(), policy, self.beside(is_calm), self.options.retention_percent_max);
         if old.is_empty() {
             return Ok(Expired::default());
         }
@@ -334,11 +346,27 @@ impl Engine {
         self.publish(&old, &[], false);
         let mut observed = lock(&self.observed);
         observed.counts.expired_parts += old.len() as u64;
-        Ok(old.iter().fold(Expired::default(), |sum, part| Expired {
+        observed.counts.expired_parts_for_size += for_size as u64;
+        let none = Expired { for_size: for_size as u64, ..Expired::default() };
+        Ok(old.iter().fold(none, |sum, part| Expired {
             parts: sum.parts + 1,
             rows: sum.rows + part.info.rows,
             bytes: sum.bytes + part.info.bytes,
+            ..sum
         }))
+    }
+
+    /// What retention must know beside parts.
+    fn beside(&self, is_calm: bool) -> Beside {
+        let wal_bytes = lock(&self.writer).wal.disk_bytes();
+        let state = self.read_state();
+        let heads = state.frozen.iter().map(|frozen| &frozen.heads).chain([&state.active]);
+        let mut head_start = heads.filter_map(Heads::start).min();
+        if !self.caught_up.load(Ordering::Acquire) {
+            // What is still read back may be of any time.
+            head_start = Some(Nanos(i64::MIN));
+        }
+        Beside { wal_bytes, head_start, is_calm }
     }
 }
 

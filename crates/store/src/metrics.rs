@@ -4,6 +4,7 @@ pub(crate) mod exemplars;
 pub(crate) mod head;
 pub(crate) mod histograms;
 pub(crate) mod metadata;
+pub(crate) mod recent;
 pub(crate) mod samples;
 pub(crate) mod scan;
 

@@ -120,6 +120,11 @@ impl Backlog {
             }
         }
         engine.backlog_bytes.store(self.heads.bytes(), Ordering::Relaxed);
+        if let Stage::Reading(replay) = &self.stage
+            && let Some((current, _)) = replay.segments()
+        {
+            engine.replay_at.store(current, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -158,6 +163,7 @@ impl Backlog {
             observed.startup.replayed_after = Some(took);
         }
         engine.backlog_bytes.store(0, Ordering::Relaxed);
+        engine.replay_at.store(engine.replay_segments.1, Ordering::Relaxed);
         engine.caught_up.store(true, Ordering::Release);
     }
 }

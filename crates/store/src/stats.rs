@@ -61,8 +61,12 @@ pub struct Counts {
     pub merges_failed: u64,
     /// Parts removed by retention.
     pub expired_parts: u64,
+    /// Those of them that were not too old, but over a limit of bytes.
+    pub expired_parts_for_size: u64,
     /// Samples dropped because their time was taken by another value, as far as found when they came or were flushed.
     pub conflicting_samples: u64,
+    /// Exemplars and metadata that went for newer ones, as a tenant had too many.
+    pub dropped_exemplars_and_metadata: u64,
     /// Records of the log whose checksum held and whose payload could not be understood.
     pub undecodable_records: u64,
 }
@@ -84,6 +88,17 @@ pub struct Startup {
     pub unknown_tombstones: u64,
     /// Files of interrupted work that were removed.
     pub orphans_removed: u64,
+}
+
+/// How far the write-ahead log is read back, by the numbers of its segments. All zero when there was nothing to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplayProgress {
+    /// The first segment to be read.
+    pub min: u64,
+    /// The last one.
+    pub max: u64,
+    /// The one being read; the last one once all are.
+    pub current: u64,
 }
 
 /// A part on disk, as status pages show it.
@@ -122,4 +137,6 @@ pub struct EngineStats {
     pub counts: Counts,
     /// The last start.
     pub startup: Startup,
+    /// How far it is.
+    pub replay: ReplayProgress,
 }

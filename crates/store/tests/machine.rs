@@ -180,7 +180,7 @@ fn an_active_series_costs_little() {
     }
     let stats = engine.stats();
     assert_eq!(stats.active_series, SERIES);
-    assert!(stats.head_bytes / SERIES <= 560, "{} bytes a series", stats.head_bytes / SERIES);
+    assert!(stats.head_bytes / SERIES <= 620, "{} bytes a series", stats.head_bytes / SERIES);
     engine.flush().unwrap();
     let samples = engine.stats().tables[0];
     assert_eq!(samples.rows, 40 * SERIES);

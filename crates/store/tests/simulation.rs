@@ -257,7 +257,13 @@ impl Run {
 
     fn expire_nothing(&self) {
         let age = Some(Duration::from_secs(1 << 31));
-        let policy = Retention { now: Nanos(EPOCH_MS * 1_000_000), metrics: age, logs: age, traces: age };
+        let policy = Retention {
+            now: Nanos(EPOCH_MS * 1_000_000),
+            metrics: age,
+            logs: age,
+            traces: age,
+            ..Retention::default()
+        };
         let _ = self.engine().expire(&policy);
     }
 
@@ -582,6 +588,7 @@ fn a_future_stamp_and_a_jumping_clock_remove_nothing() {
         metrics: Some(Duration::from_secs(86_400)),
         logs: Some(Duration::from_secs(86_400)),
         traces: Some(Duration::from_secs(86_400)),
+        ..Retention::default()
     };
     let now = EPOCH_MS * 1_000_000;
     assert_eq!(run.engine().expire(&policy(now)).unwrap().parts, 0);
@@ -595,4 +602,33 @@ fn a_future_stamp_and_a_jumping_clock_remove_nothing() {
     assert!(expired.parts >= 1 && (expired.parts == 1 || expired.bytes * 10 <= whole));
     let before = run.engine().stats().tables.iter().map(|table| table.parts).sum::<u64>();
     assert_eq!(part_files(&run.vfs).len() as u64, before, "files of expired parts are gone");
+}
+
+/// Whatever operation it dies in, files of parts are there whole or not at all, and recent rows stay.
+#[test]
+fn retention_by_size_that_dies_leaves_nothing_half() {
+    for_seeds(24, |k| {
+        let mut run = Run::new(k);
+        for _ in 0..4 {
+            run.write();
+            run.engine().flush().unwrap();
+        }
+        let flushed = run.acknowledged.clone();
+        run.write();
+        let policy = Retention { now: Nanos(EPOCH_MS * 1_000_000), bytes: Some(0), ..Retention::default() };
+        run.vfs.die_at(1 + k);
+        for _ in 0..3 {
+            let _ = run.engine().expire(&policy);
+        }
+        run.vfs = run.vfs.kill();
+        run.open();
+        let (items, missing) = visible(run.engine());
+        assert_eq!(missing, [""; 0], "seed {k}");
+        let sent: BTreeSet<String> = run.sent.iter().flat_map(|id| items_of(*id)).collect();
+        assert!(items.iter().all(|item| sent.contains(item)), "seed {k}");
+        let recent = run.acknowledged.difference(&flushed).flat_map(|id| items_of(*id));
+        assert!(recent.into_iter().all(|item| items.contains(&item)), "seed {k}: recent rows went");
+        let parts: u64 = run.engine().stats().tables.iter().map(|table| table.parts).sum();
+        assert_eq!(part_files(&run.vfs).len() as u64, parts, "seed {k}");
+    });
 }

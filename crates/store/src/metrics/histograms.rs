@@ -4,7 +4,7 @@ use kenning_model::{BucketSpan, CounterReset, Histogram, LabelSet, Millis};
 use parquet::basic::Encoding;
 
 use super::{SeriesList, Span, samples};
-use crate::parts::columns::{Column, GroupReader, Layout, TableReader, TableWriter, Values, cut_rows};
+use crate::parts::columns::{Column, GroupReader, Layout, TableWriter, Values, cut_rows};
 use crate::parts::labels::{SeriesRun, map_columns, on_first_rows};
 use crate::parts::part::Draft;
 use crate::parts::{PartError, PartTable, damaged};
@@ -233,14 +233,9 @@ fn bucket_spans(offsets: Vec<i32>, lengths: Vec<i32>) -> Option<Vec<BucketSpan>>
     (offsets.len() == lengths.len()).then(|| spans.collect())
 }
 
-/// Every series of a part with its histograms, for merging. A series that reaches over row groups comes more than once.
-pub(crate) fn read_all(reader: &TableReader) -> Result<SeriesList<Histogram>, PartError> {
-    let mut all = Vec::new();
-    for index in 0..reader.groups() {
-        let group = reader.group(index)?;
-        let runs = samples::all_runs(&group)?;
-        let lists = histograms(&group, &runs.iter().collect::<Vec<_>>())?;
-        all.extend(runs.into_iter().map(|run| run.labels).zip(lists));
-    }
-    Ok(all)
+/// Every series of a row group with its histograms, for merging.
+pub(crate) fn read_group(group: &GroupReader<'_>) -> Result<SeriesList<Histogram>, PartError> {
+    let runs = samples::all_runs(group)?;
+    let lists = histograms(group, &runs.iter().collect::<Vec<_>>())?;
+    Ok(runs.into_iter().map(|run| run.labels).zip(lists).collect())
 }

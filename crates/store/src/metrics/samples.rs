@@ -7,17 +7,23 @@ use kenning_model::{LabelSet, Millis, TimeRange};
 use parquet::basic::Encoding;
 
 use super::{SeriesList, Span};
-use crate::parts::columns::{Column, GroupReader, Layout, TableReader, TableWriter, Values};
+use crate::parts::columns::{Column, GroupReader, Layout, TableWriter, VERSION_SAMPLES, Values};
 use crate::parts::deltas::Repeats;
 use crate::parts::labels::{MapBuilder, SeriesRun, read_runs};
-use crate::parts::numbers::NumberColumn;
+use crate::parts::numbers::{NumberColumn, Presence};
 use crate::parts::part::Draft;
 use crate::parts::{PartError, PartTable, damaged};
 
 /// Rows of a row group: few enough to hold decoded, many enough to pack well.
 const GROUP_ROWS: usize = 128 << 10;
 
-/// A value is `value_i / 10^scale` where that gives back its bits, else `value_f`.
+/// Series of a row group: where they have few samples each, their labels are what takes memory.
+const GROUP_SERIES: usize = 16 << 10;
+
+/// A value is `(value_i + offset) / 10^scale` where that gives back its bits, else `value_f`. The offset is the same for
+/// all rows of a series in a row group, and chosen so that `value_i` goes on from one series to the next as it does
+/// within a series: differences are packed a hundred at a time, and a leap would widen all of them. Files of version 1
+/// have no offset.
 pub(crate) const LAYOUT: Layout = Layout {
     schema: "message samples {
         required int32 series;
@@ -27,6 +33,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         optional int32 scale;
         optional int64 value_i;
         optional double value_f;
+        optional int64 offset;
     }",
     encodings: &[
         ("series", Encoding::DELTA_BINARY_PACKED),
@@ -34,6 +41,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         ("scale", Encoding::DELTA_BINARY_PACKED),
         ("value_i", Encoding::DELTA_BINARY_PACKED),
         ("value_f", Encoding::BYTE_STREAM_SPLIT),
+        ("offset", Encoding::DELTA_BINARY_PACKED),
     ],
     plain: &[],
     bounded: &["series", "time"],
@@ -47,6 +55,7 @@ const TIME: usize = 3;
 const SCALE: usize = 4;
 const VALUE_I: usize = 5;
 const VALUE_F: usize = 6;
+const OFFSET: usize = 7;
 
 /// Writes series in label order, straight into the columns of a row group.
 pub(crate) struct SampleWriter {
@@ -60,11 +69,14 @@ pub(crate) struct SampleWriter {
 /// The columns of a row group.
 #[derive(Default)]
 struct Group {
+    /// Series that have rows in it.
+    runs: usize,
     series: Vec<i32>,
     labels: MapBuilder,
     times: Vec<i64>,
     scales: Vec<i32>,
     integers: Vec<i64>,
+    offsets: Vec<i64>,
     doubles: Vec<f64>,
     is_integer: Vec<i16>,
     is_double: Vec<i16>,
@@ -72,7 +84,7 @@ struct Group {
 
 impl SampleWriter {
     pub(crate) fn new() -> Result<Self, PartError> {
-        let table = TableWriter::new(&LAYOUT)?;
+        let table = TableWriter::of_version(&LAYOUT, VERSION_SAMPLES)?;
         Ok(Self { table, begun: 0, group: Group::default(), span: Span::default() })
     }
 
@@ -88,7 +100,7 @@ impl SampleWriter {
             let (now, later) = left.split_at(room.min(left.len()));
             self.group.push(number, labels, now, scale);
             left = later;
-            if self.group.times.len() >= GROUP_ROWS {
+            if self.group.times.len() >= GROUP_ROWS || self.group.runs >= GROUP_SERIES {
                 self.write_group()?;
             }
         }
@@ -106,8 +118,9 @@ impl SampleWriter {
             texts,
             Column::required(Values::I64(group.times)),
             optional(Values::I32(group.scales), group.is_integer.clone()),
-            optional(Values::I64(group.integers), group.is_integer),
+            optional(Values::I64(group.integers), group.is_integer.clone()),
             optional(Values::F64(group.doubles), group.is_double),
+            optional(Values::I64(group.offsets), group.is_integer),
         ])
     }
 
@@ -126,14 +139,19 @@ impl Group {
         if samples.is_empty() {
             return;
         }
+        self.runs += 1;
         self.labels.push(labels, samples.len());
         self.series.resize(self.series.len() + samples.len(), number);
         self.times.extend(samples.iter().map(|(time, _)| time.0));
+        let before = self.integers.last().copied().unwrap_or(0);
+        let mut offset = None;
         for (_, value) in samples {
             match scale.and_then(|scale| Some((scale, decimal::encode(*value, scale)?))) {
                 Some((scale, integer)) => {
+                    let offset = *offset.get_or_insert_with(|| offset_of(samples, scale, integer, before));
                     self.scales.push(i32::from(scale));
-                    self.integers.push(integer);
+                    self.integers.push(integer.wrapping_sub(offset));
+                    self.offsets.push(offset);
                     self.is_integer.push(1);
                     self.is_double.push(0);
                 }
@@ -147,8 +165,21 @@ impl Group {
     }
 }
 
-/// Bytes of a decoded row while it is being put together: levels and values of four columns.
-pub(crate) const ROW_BYTES: usize = 48;
+/// The offset of a series whose first integer is given: with it the step from the series before is as large as that to
+/// the second sample.
+fn offset_of(samples: &[(Millis, f64)], scale: u8, first: i64, before: i64) -> i64 {
+    /// Series after series it adds up: beyond this it begins anew, so that no engine that adds meets an overflow.
+    const BEFORE_MAX: u64 = 1 << 61;
+    if before.unsigned_abs() > BEFORE_MAX {
+        return 0;
+    }
+    let second = samples.get(1).and_then(|(_, value)| decimal::encode(*value, scale));
+    let step = second.map_or(0, |second| second.wrapping_sub(first));
+    first.wrapping_sub(before.wrapping_add(step))
+}
+
+/// Bytes of a decoded row while it is being put together: levels and values of five columns.
+pub(crate) const ROW_BYTES: usize = 60;
 
 /// Bytes of a sample in [`Flat`].
 pub(crate) const FLAT_BYTES: usize = 16;
@@ -205,6 +236,8 @@ pub(crate) struct SampleColumns {
     scale: NumberColumn,
     integer: NumberColumn,
     double: NumberColumn,
+    /// Not there in version 1.
+    offset: Option<NumberColumn>,
 }
 
 impl SampleColumns {
@@ -215,6 +248,7 @@ impl SampleColumns {
             scale: NumberColumn::of_integers(group, SCALE),
             integer: NumberColumn::of_integers(group, VALUE_I),
             double: NumberColumn::of_doubles(group, VALUE_F),
+            offset: group.has_column(OFFSET).then(|| NumberColumn::of_integers(group, OFFSET)),
         }
     }
 }
@@ -295,6 +329,28 @@ fn append_times(
     Ok(wanted)
 }
 
+/// Makes `value_i` of rows what is divided by the scale. A series has one offset, so that stretches of one are long.
+fn add_offsets(
+    group: &GroupReader<'_>,
+    column: &mut NumberColumn,
+    ranges: &[Range<usize>],
+    is_integer: &Presence,
+    integers: &mut [i64],
+) -> Result<(), PartError> {
+    let mut offsets = Repeats::default();
+    if column.integers(group, ranges, &mut offsets)? != *is_integer {
+        return Err(damaged("a sample has an offset without a value or a value without its offset"));
+    }
+    let mut rest = integers;
+    for (offset, rows) in &offsets.0 {
+        let (these, after) =
+            rest.split_at_mut_checked(*rows).ok_or_else(|| damaged("a value column is short"))?;
+        rest = after;
+        these.iter_mut().for_each(|integer| *integer = integer.wrapping_add(*offset));
+    }
+    Ok(())
+}
+
 /// Appends the values of rows, which stand as scaled integers or as doubles.
 fn append_values(
     group: &GroupReader<'_>,
@@ -309,6 +365,9 @@ fn append_values(
     let is_integer = columns.integer.integers(group, ranges, integers)?;
     if is_scaled != is_integer {
         return Err(damaged("a sample has a scale without a value or a value without its scale"));
+    }
+    if let Some(offset) = &mut columns.offset {
+        add_offsets(group, offset, ranges, &is_integer, integers)?;
     }
     if is_integer.is_full() {
         // No row is left that could have a double.
@@ -387,22 +446,23 @@ fn joined(ranges: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
     joined
 }
 
-/// Every series of a part with its samples, for merging. A series that reaches over row groups comes more than once.
-pub(crate) fn read_all(reader: &TableReader) -> Result<SeriesList<f64>, PartError> {
-    let mut all = Vec::new();
-    for index in 0..reader.groups() {
-        let group = reader.group(index)?;
-        let runs = all_runs(&group)?;
-        let mut flat = Flat::default();
-        let mut columns = SampleColumns::open(&group);
-        let ends =
-            samples_in(&group, &mut columns, &runs.iter().collect::<Vec<_>>(), TimeRange::ALL, &mut flat)?;
-        let times = flat.times.into_iter().map(Millis);
-        let (mut samples, mut start) = (times.zip(flat.values), 0);
-        for (run, end) in runs.into_iter().zip(ends) {
-            all.push((run.labels, samples.by_ref().take(end - start).collect()));
-            start = end;
-        }
-    }
-    Ok(all)
+/// Every series of a row group with its samples, for merging.
+pub(crate) fn read_group(group: &GroupReader<'_>) -> Result<SeriesList<f64>, PartError> {
+    let runs = all_runs(group)?;
+    let mut flat = Flat::default();
+    let ends = samples_in(
+        group,
+        &mut SampleColumns::open(group),
+        &runs.iter().collect::<Vec<_>>(),
+        TimeRange::ALL,
+        &mut flat,
+    )?;
+    let times = flat.times.into_iter().map(Millis);
+    let (mut samples, mut start) = (times.zip(flat.values), 0);
+    let series = runs.into_iter().zip(ends).map(|(run, end)| {
+        let list = samples.by_ref().take(end - start).collect();
+        start = end;
+        (run.labels, list)
+    });
+    Ok(series.collect())
 }

@@ -18,15 +18,15 @@ use crate::delete::Hidden;
 use crate::logs::index::LogIndex;
 use crate::logs::part::index_of;
 
-/// Bytes that all open parts may hold.
-const BYTES_MAX: usize = 96 << 20;
-
 /// Bytes of a parsed footer against its bytes in the file, roughly.
 const FOOTER_FACTOR: usize = 4;
 
 /// The open parts of an engine.
-#[derive(Default)]
-pub(crate) struct PartCache(Mutex<Entries>);
+pub(crate) struct PartCache {
+    entries: Mutex<Entries>,
+    /// Bytes that all open parts may hold.
+    bytes_max: usize,
+}
 
 #[derive(Default)]
 struct Entries {
@@ -43,6 +43,11 @@ struct Entry {
 }
 
 impl PartCache {
+    /// Nothing is open yet.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { entries: Mutex::default(), bytes_max }
+    }
+
     /// The part, opened. Fails at once when it is known to be damaged.
     pub(crate) fn open(&self, part: &Arc<Part>) -> Result<Opened, PartError> {
         // What is deleted now stays deleted in what is open already.
@@ -71,7 +76,7 @@ impl PartCache {
         let mut entries = self.entries();
         entries.open.retain(|_, entry| entry.part.upgrade().is_some_and(|part| part.damage().is_none()));
         let mut bytes: usize = entries.open.values().map(|entry| entry.open.bytes()).sum();
-        while bytes > BYTES_MAX {
+        while bytes > self.bytes_max {
             let oldest = entries.open.iter().min_by_key(|(_, entry)| entry.used).map(|(id, _)| *id);
             let Some(entry) = oldest.and_then(|id| entries.open.remove(&id)) else { return };
             bytes = bytes.saturating_sub(entry.open.bytes());
@@ -79,7 +84,7 @@ impl PartCache {
     }
 
     fn entries(&self) -> std::sync::MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

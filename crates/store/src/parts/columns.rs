@@ -47,8 +47,10 @@ const VERSION_KEY: &str = "kenning.part";
 pub(crate) const VERSION: &str = "1";
 /// The version of parts of logs: row groups follow each other in time.
 pub(crate) const VERSION_LOGS: &str = "3";
+/// The version of parts of samples: integers have offsets.
+pub(crate) const VERSION_SAMPLES: &str = "4";
 /// All versions that this program reads.
-const VERSIONS: [&str; 3] = [VERSION, "2", VERSION_LOGS];
+const VERSIONS: [&str; 4] = [VERSION, "2", VERSION_LOGS, VERSION_SAMPLES];
 /// Bytes of a page whose rows are counted; no page of lines reaches it.
 const PAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -221,6 +223,11 @@ pub(crate) struct TableWriter {
 impl TableWriter {
     pub(crate) fn new(layout: &Layout<'_>) -> Result<Self, PartError> {
         Self::with_properties(layout, properties(layout)?.build(), VERSION)
+    }
+
+    /// A writer of a table in a version of the format of its own.
+    pub(crate) fn of_version(layout: &Layout<'_>, version: &'static str) -> Result<Self, PartError> {
+        Self::with_properties(layout, properties(layout)?.build(), version)
     }
 
     /// A writer of a table whose pages have so many rows, in a version of the format of its own.
@@ -514,6 +521,11 @@ impl GroupReader<'_> {
     pub(crate) fn is_all_encoded(&self, index: usize, encoding: Encoding) -> bool {
         let mask = self.metadata().columns().get(index).and_then(|column| column.page_encoding_stats_mask());
         mask.is_some_and(|mask| mask.is_only(encoding))
+    }
+
+    /// True when the file has so many columns that this is one.
+    pub(crate) fn has_column(&self, index: usize) -> bool {
+        index < self.group.num_columns()
     }
 
     /// True when a column has a dictionary.

@@ -42,9 +42,9 @@ pub(crate) fn spanned(extent: TimeRange) -> Option<Vec<TimeRange>> {
         .then(|| (first..=last).map(|index| range(index, WIDTH)).collect())
 }
 
-/// The partition of the default width that holds a time.
-pub(crate) fn partition_of(time: Nanos) -> TimeRange {
-    range(time.0.div_euclid(WIDTH), WIDTH)
+/// The range of a width, in nanoseconds, that holds a time.
+pub(crate) fn window_of(time: Nanos, width: i64) -> TimeRange {
+    range(time.0.div_euclid(width), width)
 }
 
 fn range(index: i64, width: i64) -> TimeRange {

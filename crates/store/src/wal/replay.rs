@@ -134,6 +134,15 @@ impl Replay {
         Self { gives_flushed: true, ..self }
     }
 
+    /// The numbers of the first and the last segment that are still to be read; `None` when there is nothing to read.
+    #[must_use]
+    pub fn segments(&self) -> Option<(u64, u64)> {
+        let current = self.current.as_ref().map(|current| current.segment.number);
+        let waiting = |segment: Option<&SegmentToRead>| segment.map(|segment| segment.number);
+        let first = current.or(waiting(self.waiting.front()))?;
+        Some((first, waiting(self.waiting.back()).unwrap_or(first)))
+    }
+
     /// What was met so far; complete once the iterator has ended.
     #[must_use]
     pub fn report(&self) -> &ReplayReport {
