@@ -7,6 +7,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
+mod budget;
 mod exposition;
 mod logs;
 mod node_mix;
@@ -14,12 +15,18 @@ mod process;
 mod queries;
 mod redact;
 mod remote_write;
+mod restart;
+mod size;
 mod spans;
 mod start;
 mod visible;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// The server's, since some measurements run the engine in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// One line of the report.
 pub struct Row {
@@ -43,6 +50,9 @@ const ALL: &[Measurement] = &[
     ("spans", spans::measure),
     ("queries", queries::measure),
     ("redact", redact::measure),
+    ("size", size::measure),
+    ("budget", budget::measure),
+    ("restart", restart::measure),
     ("m10k", remote_write::m10k),
     ("m200k", remote_write::m200k),
 ];
@@ -51,7 +61,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(binary) = arguments.next().map(PathBuf::from) else {
         eprintln!(
-            "usage: kenning-bench KENNING_BINARY [start|visible|scrape|logs|spans|queries|redact|m10k|m200k ...]"
+            "usage: kenning-bench KENNING_BINARY [start|visible|scrape|logs|spans|queries|redact|size|budget|restart|m10k|m200k ...]"
         );
         return ExitCode::from(2);
     };

@@ -31,11 +31,7 @@ impl Watched {
 
     /// CPU seconds used so far, user and system.
     pub fn cpu_seconds(&self) -> Result<f64, Failure> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name, in parentheses, may hold spaces; the fields after it do not.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-        let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-        Ok((ticks(11) + ticks(12)) / TICKS_PER_SECOND)
+        cpu_seconds_of(&self.child.id().to_string())
     }
 
     /// A line of `/proc/<pid>/status` such as `VmRSS`, in MiB.
@@ -81,6 +77,15 @@ impl Watched {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         Ok(stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
     }
+}
+
+/// CPU seconds that a process (a number, or `self`) has used so far, user and system.
+pub fn cpu_seconds_of(process: &str) -> Result<f64, Failure> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name, in parentheses, may hold spaces; the fields after it do not.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    Ok((ticks(11) + ticks(12)) / TICKS_PER_SECOND)
 }
 
 /// Bytes of all files in a folder.

@@ -43,7 +43,8 @@ struct Load {
     end_ms: i64,
 }
 
-fn now_ms() -> Result<i64, Failure> {
+/// The present in milliseconds.
+pub fn now_ms() -> Result<i64, Failure> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64)
 }
 
@@ -184,6 +185,25 @@ fn send_measured(shape: &Shape, load: &Load, process: &Watched, url: &str) -> Re
         peak: process.memory_mib("VmHWM")?,
         wire: load.bodies.iter().map(Vec::len).sum(),
     })
+}
+
+/// Posts one request; gives the status.
+pub fn push(url: &str, body: &[u8]) -> Result<u16, Failure> {
+    let request = ureq::post(url).config().http_status_as_error(false).build();
+    let request =
+        request.header("content-type", "application/x-protobuf").header("content-encoding", "snappy");
+    Ok(request.header("x-prometheus-remote-write-version", "0.1.0").send(body)?.status().as_u16())
+}
+
+/// Samples from one time to another that queries find of the mix with this salt.
+pub fn count_of(server: &Kenning, salt: &str, start_ms: i64, end_ms: i64) -> Result<f64, Failure> {
+    let seconds = (end_ms - start_ms) / 1000 + 1;
+    let mut sum = 0.0;
+    for metric in NodeMix::metrics() {
+        let selector = format!("{metric}{{instance=~\"node-.....{salt}[.].*\"}}");
+        sum += query(server, &format!("sum(count_over_time({selector}[{seconds}s]))"), end_ms)?;
+    }
+    Ok(sum)
 }
 
 /// Posts over kept connections, each with its own share in order; gives the times to the answers in milliseconds.
