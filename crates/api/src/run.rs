@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kenning_model::{Cancel, Store, TenantId};
-use kenning_query::{QueryContext, QueryError};
+use kenning_query::{LimitKind, Limits, QueryContext, QueryError};
 use tokio::sync::Semaphore;
 
 use crate::dotted::Dotted;
@@ -15,9 +15,13 @@ use crate::state::Api;
 /// Longest wait for a free place.
 const QUEUE_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Bounds the queries that run and wait.
+/// When to come again after other queries had the memory.
+const MEMORY_RETRY: Duration = Duration::from_secs(5);
+
+/// Bounds the queries that run and wait, and their memory.
 #[derive(Clone, Debug)]
 pub struct QueryGate {
+    memory: Arc<Memory>,
     places: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     waiting_max: usize,
@@ -27,7 +31,14 @@ impl QueryGate {
     /// A gate that lets `concurrent` queries run and `waiting_max` wait.
     #[must_use]
     pub fn new(concurrent: usize, waiting_max: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(concurrent.max(1))), waiting: Arc::default(), waiting_max }
+        let places = Arc::new(Semaphore::new(concurrent.max(1)));
+        Self { memory: Arc::default(), places, waiting: Arc::default(), waiting_max }
+    }
+
+    /// The same with a bound of bytes for all queries together.
+    #[must_use]
+    pub fn with_memory(self, bytes: usize) -> Self {
+        Self { memory: Arc::new(Memory { granted: AtomicUsize::new(0), max: bytes }), ..self }
     }
 
     async fn enter(&self) -> Result<tokio::sync::OwnedSemaphorePermit, ApiError> {
@@ -41,6 +52,50 @@ impl QueryGate {
             _ => Err(full()),
         }
     }
+}
+
+/// The memory that all queries share.
+#[derive(Debug)]
+struct Memory {
+    granted: AtomicUsize,
+    max: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { granted: AtomicUsize::new(0), max: usize::MAX }
+    }
+}
+
+/// What one query may take of it; given back when dropped.
+struct Grant {
+    of: Arc<Memory>,
+    bytes: usize,
+}
+
+impl Grant {
+    /// As much as is wanted, but no more than half of what is left, so that there is something for those to come.
+    fn new(of: &Arc<Memory>, wanted: usize) -> Self {
+        let mut bytes = 0;
+        let take = |granted: usize| {
+            bytes = wanted.min(of.max.saturating_sub(granted).div_ceil(2));
+            granted.checked_add(bytes)
+        };
+        // An overflow cannot be: what is left is never more than what fits.
+        let _ = of.granted.try_update(Ordering::SeqCst, Ordering::SeqCst, take);
+        Self { of: Arc::clone(of), bytes }
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        self.of.granted.fetch_sub(self.bytes, Ordering::SeqCst);
+    }
+}
+
+/// A query met the bound of its grant, which is below that of its own: others hold the memory.
+fn is_short_of_memory(error: &QueryError, grant: usize, wanted: usize) -> bool {
+    grant < wanted && matches!(error, QueryError::Limit { kind: LimitKind::MemoryBytes, .. })
 }
 
 /// A place in the queue; leaving it is dropping it, also when the client goes away while waiting.
@@ -98,7 +153,11 @@ impl Api {
         J: FnOnce(&dyn Store, &QueryContext) -> Result<T, QueryError> + Send + 'static,
     {
         let place = self.gate.enter().await?;
-        let context = QueryContext { limits: self.limits.clone(), ..QueryContext::new(tenant) };
+        let wanted = self.limits.memory_bytes_max;
+        let grant = Grant::new(&self.gate.memory, wanted);
+        let granted = grant.bytes;
+        let limits = Limits { memory_bytes_max: granted, ..self.limits.clone() };
+        let context = QueryContext { limits, ..QueryContext::new(tenant) };
         let timeout = timeout.min(self.limits.timeout);
         if timeout.is_zero() {
             return Err(ApiError::timed_out());
@@ -108,7 +167,7 @@ impl Api {
         let span = tracing::info_span!("query", tenant = %context.tenant, query.text = beginning_of(query));
         let mut work = tokio::task::spawn_blocking(move || {
             // The place is held until the work has really ended, not until somebody stops waiting for it.
-            let _place = place;
+            let _held = (place, grant);
             span.in_scope(|| {
                 let outcome = job(&store, &context);
                 if let Err(error @ QueryError::Store(_)) = &outcome {
@@ -125,8 +184,34 @@ impl Api {
             }
         };
         match outcome {
+            Ok(Err(error)) if is_short_of_memory(&error, granted, wanted) => {
+                let told = format!(
+                    "the query needs more than the {granted} bytes that were left of the memory that queries share; \
+                     try again, ask for less, or raise limits.memory"
+                );
+                Err(ApiError::overloaded(told, MEMORY_RETRY))
+            }
             Ok(result) => result.map_err(|error| explain(&error, query)),
             Err(_) => Err(ApiError::internal("the query panicked; this is a bug of Kenning")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_share_memory_and_give_it_back() {
+        let memory = Arc::new(Memory { granted: AtomicUsize::new(0), max: 1000 });
+        let first = Grant::new(&memory, 400);
+        let second = Grant::new(&memory, 400);
+        let third = Grant::new(&memory, 400);
+        assert_eq!([first.bytes, second.bytes, third.bytes], [400, 300, 150]);
+        drop(first);
+        assert_eq!(Grant::new(&memory, 400).bytes, 275);
+        drop((second, third));
+        assert_eq!(memory.granted.load(Ordering::SeqCst), 0);
+        assert_eq!(Grant::new(&Arc::default(), 400).bytes, 400);
     }
 }

@@ -264,6 +264,10 @@ pub struct IngestOverview {
     pub refused: Vec<Refused>,
     /// Bytes of parts and write-ahead log.
     pub bytes_on_disk: u64,
+    /// How long and how much is kept for all tenants, as a text such as `31d or 10GiB`; empty for everything.
+    pub retention: String,
+    /// The first, the last and the current segment of the write-ahead log that the start reads back.
+    pub replay: [u64; 3],
     /// Series with recent samples.
     pub active_series: u64,
     /// How many series tenants may have that have no limits of their own.

@@ -22,6 +22,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Millions of small texts cost less in it than in the system's, and what a peak took goes back to the system.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Metrics, logs and traces in one program.
 #[derive(Parser)]
 #[command(name = "kenning", version, about, disable_help_subcommand = true)]

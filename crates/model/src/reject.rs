@@ -31,6 +31,8 @@ pub enum Reason {
     TooNew,
     /// A new series or stream beyond the tenant's limit.
     TooManySeries,
+    /// A new series or stream while the memory for active ones is full. Later there may be room.
+    Memory,
     /// Same series and time as a stored sample, other value.
     DuplicateSample,
     /// A change (delta) stamped at or before one of its stream that was counted already.
@@ -41,7 +43,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Malformed,
         Self::NotUtf8,
         Self::WrongType,
@@ -55,6 +57,7 @@ impl Reason {
         Self::TooOld,
         Self::TooNew,
         Self::TooManySeries,
+        Self::Memory,
         Self::DuplicateSample,
         Self::OutOfOrder,
         Self::Unsupported,
@@ -77,6 +80,7 @@ impl Reason {
             Self::TooOld => "too_old",
             Self::TooNew => "too_new",
             Self::TooManySeries => "too_many_series",
+            Self::Memory => "memory",
             Self::DuplicateSample => "duplicate_sample",
             Self::OutOfOrder => "out_of_order",
             Self::Unsupported => "unsupported",

@@ -1,5 +1,6 @@
 //! The narrow store trait: three verbs that every engine implements and everything above is written against.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -334,8 +335,8 @@ impl fmt::Display for ScanError {
 
 impl std::error::Error for ScanError {}
 
-/// How long data is kept.
-#[derive(Clone, Debug)]
+/// How long data is kept, and how much of it.
+#[derive(Clone, Debug, Default)]
 pub struct Retention {
     /// The present, by the server's clock, never by a sender's stamp.
     pub now: Nanos,
@@ -345,6 +346,34 @@ pub struct Retention {
     pub logs: Option<Duration>,
     /// Age at which spans go.
     pub traces: Option<Duration>,
+    /// Bytes that all data may take on disk, the write-ahead log included, before the oldest go; `None`: no limit.
+    pub bytes: Option<u64>,
+    /// What holds for single tenants in place of the ages above, complete in itself.
+    pub tenants: HashMap<TenantId, TenantRetention>,
+}
+
+/// How long the data of one tenant are kept, and how much of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TenantRetention {
+    /// Age at which metrics go; `None` keeps them for ever.
+    pub metrics: Option<Duration>,
+    /// Age at which logs go.
+    pub logs: Option<Duration>,
+    /// Age at which spans go.
+    pub traces: Option<Duration>,
+    /// Bytes that the tenant's files may take. The write-ahead log is everyone's and not counted; [`Retention::bytes`]
+    /// holds beside this.
+    pub bytes: Option<u64>,
+}
+
+impl Retention {
+    /// What holds for a tenant.
+    #[must_use]
+    pub fn of(&self, tenant: &TenantId) -> TenantRetention {
+        let Self { metrics, logs, traces, .. } = *self;
+        let for_all = TenantRetention { metrics, logs, traces, bytes: None };
+        self.tenants.get(tenant).copied().unwrap_or(for_all)
+    }
 }
 
 /// What retention removed.
@@ -356,4 +385,6 @@ pub struct Expired {
     pub rows: u64,
     /// Bytes on disk.
     pub bytes: u64,
+    /// Files among them that were not too old: their bytes were over a limit.
+    pub for_size: u64,
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kenning_model::LabelSet;
@@ -13,6 +14,7 @@ use kenning_model::keyed::keyed_pair;
 
 use crate::bucket::Bucket;
 use crate::culprit::{Blame, Culprits};
+use crate::room::{self, Room};
 
 /// Half of the time after which a silent series is no longer active.
 pub const WINDOW: Duration = Duration::from_secs(30 * 60);
@@ -43,15 +45,19 @@ pub enum Full {
     PerGroup(usize),
     /// [`Caps::new_per_hour`] and its value.
     NewPerHour(u64),
+    /// The memory of active members of all tenants, and its bytes.
+    Memory(usize),
 }
 
 impl Full {
-    /// The setting that holds the limit, below `limits.ingest`; `total` is the one of [`Full::Total`].
+    /// The setting that holds the limit, below `limits.ingest` (`memory`: below `limits`); `total` is the one of
+    /// [`Full::Total`].
     pub const fn setting(self, total: &'static str) -> &'static str {
         match self {
             Self::Total(_) => total,
             Self::PerGroup(_) => "series_per_metric",
             Self::NewPerHour(_) => "new_series_per_hour",
+            Self::Memory(_) => "memory",
         }
     }
 }
@@ -70,6 +76,11 @@ pub struct Active {
     rotate_at: Duration,
     /// The number of the current window.
     window: u64,
+    /// What all members of all tenants share.
+    room: Arc<Room>,
+    /// Bytes taken of it by members of the current and of the previous window.
+    current_bytes: usize,
+    previous_bytes: usize,
 }
 
 impl Active {
@@ -86,7 +97,16 @@ impl Active {
             culprits: Culprits::default(),
             rotate_at: now + WINDOW,
             window: 0,
+            room: Arc::default(),
+            current_bytes: 0,
+            previous_bytes: 0,
         }
+    }
+
+    /// The same with a share in a room, before anybody was admitted.
+    #[must_use]
+    pub fn sharing(self, room: Arc<Room>) -> Self {
+        Self { room, ..self }
     }
 
     /// The number of the window at `now`: members that were all seen in it stay so as long as it is the current one.
@@ -134,11 +154,14 @@ impl Active {
         if self.current.contains_key(&key) {
             return Ok(());
         }
+        let bytes = room::cost_of(member);
         if let Some(group) = self.previous.remove(&key) {
             self.current.insert(key, group);
+            self.previous_bytes = self.previous_bytes.saturating_sub(bytes);
+            self.current_bytes += bytes;
             return Ok(());
         }
-        self.admit_new(key, self.keyed_hash(group), now)
+        self.admit_new(key, self.keyed_hash(group), bytes, now)
     }
 
     /// Who is to blame for a member that was refused just now.
@@ -146,19 +169,30 @@ impl Active {
         self.culprits.blame(member, group, now)
     }
 
-    fn admit_new(&mut self, key: u64, group: u64, now: Duration) -> Result<(), Full> {
+    fn admit_new(&mut self, key: u64, group: u64, bytes: usize, now: Duration) -> Result<(), Full> {
         let (active, in_group) = (self.len(), self.groups.get(&group).copied().unwrap_or(0));
         match self.caps {
             Caps { total: Some(cap), .. } if active >= cap => return Err(Full::Total(cap)),
             Caps { per_group: Some(cap), .. } if in_group >= cap => return Err(Full::PerGroup(cap)),
             _ => {}
         }
-        if let (Some(churn), Some(cap)) = (&mut self.churn, self.caps.new_per_hour) {
-            churn.charge(1, now).map_err(|_| Full::NewPerHour(cap))?;
+        // Those beyond what is remembered take no room, as nobody would give it back.
+        let is_tracked = self.caps.total.is_some() || active < TRACKED_MAX;
+        if is_tracked && !self.room.take(bytes) {
+            return Err(Full::Memory(self.room.max()));
         }
-        if self.caps.total.is_some() || active < TRACKED_MAX {
+        if let (Some(churn), Some(cap)) = (&mut self.churn, self.caps.new_per_hour)
+            && churn.charge(1, now).is_err()
+        {
+            if is_tracked {
+                self.room.give_back(bytes);
+            }
+            return Err(Full::NewPerHour(cap));
+        }
+        if is_tracked {
             self.current.insert(key, group);
             self.groups.insert(group, in_group + 1);
+            self.current_bytes += bytes;
         }
         Ok(())
     }
@@ -180,11 +214,11 @@ impl Active {
             return;
         }
         let silent_for_two = now >= self.rotate_at + WINDOW;
-        let gone = std::mem::replace(&mut self.previous, std::mem::take(&mut self.current));
-        self.forget(gone.into_values());
-        if silent_for_two {
-            let gone = std::mem::take(&mut self.previous);
+        for _ in 0..=usize::from(silent_for_two) {
+            let gone = std::mem::replace(&mut self.previous, std::mem::take(&mut self.current));
             self.forget(gone.into_values());
+            let bytes = std::mem::replace(&mut self.previous_bytes, std::mem::take(&mut self.current_bytes));
+            self.room.give_back(bytes);
         }
         self.rotate_at = now + WINDOW;
         self.window += 1;
@@ -274,6 +308,34 @@ mod tests {
         assert!(one.all_current([&member], now) && one.all_current([&member], now));
         assert!(!other.all_current([&member], now), "another tenant's");
         assert!(!one.all_current([&member], WINDOW), "the next window");
+    }
+
+    #[test]
+    fn all_share_one_room_and_leave_it() {
+        let room = Arc::new(Room::new(10 * room::cost_of(&series(1))));
+        let open = || Active::new(Caps::default(), 7, Duration::ZERO).sharing(Arc::clone(&room));
+        let (mut one, mut other) = (open(), open());
+        assert_eq!(admitted(&mut one, 0..7, "a", Duration::ZERO), 7);
+        assert_eq!(admitted(&mut other, 0..7, "a", Duration::ZERO), 3);
+        // Those who are in stay in, and moving on to another window costs nothing.
+        assert_eq!(admitted(&mut one, 0..9, "a", WINDOW), 7);
+        assert_eq!(one.admit(&series(8), "a", WINDOW), Err(Full::Memory(room.max())));
+        assert_eq!(room.taken(), room.max());
+        // The other's are silent for two windows.
+        assert_eq!(admitted(&mut other, 7..8, "a", WINDOW), 0);
+        assert_eq!(admitted(&mut one, 0..7, "a", 2 * WINDOW), 7);
+        assert_eq!(admitted(&mut other, 0..2, "a", 3 * WINDOW), 2);
+        assert_eq!(admitted(&mut other, 2..9, "a", 9 * WINDOW), 3);
+        assert_eq!(admitted(&mut one, 0..9, "a", 9 * WINDOW), 7);
+    }
+
+    #[test]
+    fn a_member_over_the_rate_takes_no_room() {
+        let room = Arc::new(Room::default());
+        let caps = Caps { new_per_hour: Some(5), ..Caps::default() };
+        let mut active = Active::new(caps, 7, Duration::ZERO).sharing(Arc::clone(&room));
+        assert_eq!(admitted(&mut active, 0..9, "a", Duration::ZERO), 5);
+        assert_eq!(room.taken(), 5 * room::cost_of(&series(1)));
     }
 
     #[test]

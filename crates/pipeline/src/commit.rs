@@ -13,6 +13,7 @@ use crate::intake::{Intake, Job, Refusal};
 use crate::limits::LimitsTable;
 use crate::process::Chain;
 use crate::queue::{GroupMax, Queue};
+use crate::room::Room;
 use crate::stats::Stats;
 use crate::tap::Tap;
 use crate::telemetry::Registry;
@@ -27,6 +28,9 @@ pub struct PipelineOptions {
     /// Bytes of batches that may wait or be written at once; beyond it requests are refused as overloaded. The setting
     /// `limits.ingest.queue`.
     pub queue_bytes: usize,
+    /// Bytes that active series and streams of all tenants may take; beyond it new ones are refused. A share of the
+    /// setting `limits.memory`.
+    pub series_bytes: usize,
     /// Most batches in one group.
     pub group_batches: usize,
     /// Most bytes in one group, but for a single larger batch.
@@ -42,6 +46,7 @@ impl Default for PipelineOptions {
         Self {
             limits: LimitsTable::default(),
             queue_bytes: 128 * MIB,
+            series_bytes: usize::MAX,
             group_batches: 1024,
             group_bytes: 32 * MIB,
             taps: Vec::new(),
@@ -97,7 +102,9 @@ impl Pipeline {
         stats.queue_limit_bytes.set(options.queue_bytes as u64);
         let queue = Arc::new(Queue::new(options.queue_bytes));
         let (limits, processors) = (options.limits, options.processors);
-        let intake = Intake::new(queue.clone(), clock.clone(), limits, processors, stats.clone());
+        let room = Arc::new(Room::new(options.series_bytes));
+        stats.series_limit_bytes.set(room.max() as u64);
+        let intake = Intake::new(queue.clone(), clock.clone(), limits, processors, stats.clone(), room);
         let max = GroupMax { items: options.group_batches.max(1), bytes: options.group_bytes };
         let (done, finished) = oneshot::channel();
         let next_id = store.last_batch_id().0.saturating_add(1);

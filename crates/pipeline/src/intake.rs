@@ -19,6 +19,7 @@ use crate::delta::{Totals, Undo};
 use crate::limits::{Limits, LimitsTable};
 use crate::process::{Aftermath, Chain, Origin, Processed, Processor};
 use crate::queue::{PushError, Queue};
+use crate::room::Room;
 use crate::screen::Screen;
 use crate::stats::{ByCause, ByCulprit, ByDrop, ByReason, ByTenant, Cause, OfTenant, Stats};
 use crate::telemetry::{Counter, Gauge, OTHER};
@@ -239,6 +240,7 @@ struct Shared {
     limits: LimitsTable,
     processors: Chain,
     stats: Stats,
+    room: Arc<Room>,
     accounts: RwLock<HashMap<TenantId, Arc<Account>>>,
     other: Arc<Account>,
 }
@@ -284,10 +286,11 @@ impl Intake {
         limits: LimitsTable,
         processors: Chain,
         stats: Stats,
+        room: Arc<Room>,
     ) -> Self {
-        let other = Arc::new(Account::new(OTHER, limits.default.clone(), &stats, clock.steady()));
+        let other = Arc::new(Account::new(OTHER, limits.default.clone(), &stats, &room, clock.steady()));
         let accounts = RwLock::default();
-        let shared = Shared { queue, clock, limits, processors, stats, accounts, other };
+        let shared = Shared { queue, clock, limits, processors, stats, room, accounts, other };
         Self { shared: Arc::new(shared), receiver: "", own: Chain::default() }
     }
 
@@ -513,7 +516,8 @@ impl Shared {
             return self.other.clone();
         }
         let limits = || self.limits.of(tenant).clone();
-        let open = || Arc::new(Account::new(tenant.as_str(), limits(), &self.stats, self.clock.steady()));
+        let now = self.clock.steady();
+        let open = || Arc::new(Account::new(tenant.as_str(), limits(), &self.stats, &self.room, now));
         accounts.entry(tenant.clone()).or_insert_with(open).clone()
     }
 
@@ -542,6 +546,7 @@ impl Shared {
         };
         let batch = apply(&screen, taken, rejected);
         account.count_active(signal, lock(active).len());
+        self.stats.series_bytes.set(self.room.taken() as u64);
         (batch, undo)
     }
 
@@ -627,7 +632,7 @@ struct Account {
 }
 
 impl Account {
-    fn new(label: &str, limits: Limits, stats: &Stats, now: Duration) -> Self {
+    fn new(label: &str, limits: Limits, stats: &Stats, room: &Arc<Room>, now: Duration) -> Self {
         let label: Arc<str> = label.into();
         let labels = |signal| ByTenant { tenant: label.clone(), signal };
         Self {
@@ -635,7 +640,7 @@ impl Account {
                 .map(|signal| rate(&limits, signal).map(|r| Mutex::new(Bucket::with_double_burst(r, now)))),
             active: Signal::ALL.map(|signal| {
                 let secret = Random::from_os().next_u64();
-                Mutex::new(Active::new(caps(&limits, signal), secret, now))
+                Mutex::new(Active::new(caps(&limits, signal), secret, now).sharing(Arc::clone(room)))
             }),
             totals: Mutex::new(Totals::new(
                 limits.delta_series,

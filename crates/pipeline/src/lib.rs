@@ -6,7 +6,7 @@
 //! everything else that waited: an acknowledgement means durable and visible.
 //!
 //! Promises: a full queue refuses at once instead of growing or waiting; whatever is refused, rejected or written is
-//! counted; after [`Pipeline::drain`] nothing acknowledged is left in memory. Absent on purpose: sockets, reply codes
+//! counted; active series of all tenants fit into one room ([`PipelineOptions::series_bytes`]); after [`Pipeline::drain`] nothing acknowledged is left in memory. Absent on purpose: sockets, reply codes
 //! of any protocol, decoding, and knowledge of how the store keeps data. [`relabel`] rewrites and drops label sets,
 //! [`process`] is where batches are rewritten on their way, [`redact`] takes secrets out of them. Lacking still: processors that are configured per tenant.
 
@@ -27,6 +27,7 @@ pub mod process;
 mod queue;
 pub mod redact;
 pub mod relabel;
+mod room;
 mod screen;
 pub mod stats;
 mod tap;

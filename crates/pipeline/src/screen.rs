@@ -209,13 +209,20 @@ impl Screen<'_> {
             Full::Total(cap) => format!("{cap} {setting} are active"),
             Full::PerGroup(cap) => format!("{cap} series of its metric are active"),
             Full::NewPerHour(cap) => format!("{cap} new series came within an hour"),
+            Full::Memory(max) => {
+                format!("active series of all tenants fill the {max} bytes that they may take")
+            }
+        };
+        let (reason, group) = match full {
+            Full::Memory(_) => (Reason::Memory, "limits"),
+            _ => (Reason::TooManySeries, "limits.ingest"),
         };
         let told = format!(
-            "{} is new and {state}; {}drop labels or raise limits.ingest.{limit}",
+            "{} is new and {state}; {}drop labels or raise {group}.{limit}",
             shown(labels),
             suspicion(&blame)
         );
-        Err((Reason::TooManySeries, told))
+        Err((reason, told))
     }
 
     fn labels(&self, labels: &LabelSet) -> Verdict {

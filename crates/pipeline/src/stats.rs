@@ -154,6 +154,10 @@ pub struct Stats {
     pub active: Arc<Metric<ByTenant, Gauge>>,
     /// Streams of delta temporality that are being added up.
     pub delta_streams: Arc<Metric<OfTenant, Gauge>>,
+    /// Memory of active series and streams, as estimated when they came.
+    pub series_bytes: Arc<Gauge>,
+    /// Bound of the above.
+    pub series_limit_bytes: Arc<Gauge>,
     /// Bytes waiting or being written.
     pub queue_bytes: Arc<Gauge>,
     /// Bound of the above.
@@ -182,6 +186,8 @@ impl Stats {
             refused: registry.counter(REFUSED),
             active: registry.gauge(ACTIVE),
             delta_streams: registry.gauge(DELTA_STREAMS),
+            series_bytes: gauge(SERIES_BYTES),
+            series_limit_bytes: gauge(SERIES_LIMIT_BYTES),
             queue_bytes: gauge(QUEUE_BYTES),
             queue_limit_bytes: gauge(QUEUE_LIMIT_BYTES),
             group_batches: histogram(GROUP_BATCHES, COUNTS),
@@ -226,6 +232,16 @@ const DELTA_STREAMS: Declaration = Declaration {
     name: "kenning_ingest_delta_streams",
     help: "Streams of delta temporality whose totals are kept in memory",
     unit: "",
+};
+const SERIES_BYTES: Declaration = Declaration {
+    name: "kenning_ingest_series_bytes",
+    help: "Memory of active series and streams, as estimated when they came",
+    unit: "bytes",
+};
+const SERIES_LIMIT_BYTES: Declaration = Declaration {
+    name: "kenning_ingest_series_limit_bytes",
+    help: "Memory that active series and streams may take before new ones are refused",
+    unit: "bytes",
 };
 const QUEUE_BYTES: Declaration = Declaration {
     name: "kenning_ingest_queue_bytes",

@@ -717,7 +717,7 @@ mod tests {
     fn retention_drops_what_is_older() {
         let store = store(vec![logs(), metrics()]);
         let age = Some(Duration::from_nanos(5));
-        let policy = Retention { now: Nanos(20), metrics: None, logs: age, traces: age };
+        let policy = Retention { now: Nanos(20), logs: age, traces: age, ..Retention::default() };
         assert_eq!(store.expire(&policy).map(|expired| expired.rows).ok(), Some(2));
     }
 

@@ -53,7 +53,7 @@ impl GrpcService {
     /// A service that offers to `intake`. The wire limit of `options` is lowered to [`MESSAGE_BYTES_MAX`].
     #[must_use]
     pub fn new(intake: Intake, options: PushOptions, stats: Stats) -> Self {
-        let PushOptions { tenant, mut body, budget, otlp } = options;
+        let PushOptions { tenant, mut body, budget, otlp, .. } = options;
         body.wire_bytes = body.wire_bytes.min(MESSAGE_BYTES_MAX) + FRAME_HEAD_BYTES;
         Self(Arc::new(Inner {
             ingest: Ingest::new(intake.for_receiver("otlp_grpc"), tenant, budget),

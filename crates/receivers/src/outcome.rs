@@ -16,6 +16,10 @@ use crate::body::BodyError;
 /// When to come again after the memory for bodies was taken.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
 
+/// When to come again after nothing but new series was sent and there was no memory for any: others must fall silent
+/// first, which takes minutes.
+const MEMORY_RETRY: Duration = Duration::from_secs(60);
+
 /// Why a push was not taken; nothing of it is stored, but for [`Failure::SomeRejected`].
 #[derive(Debug)]
 pub enum Failure {
@@ -82,6 +86,7 @@ impl Failure {
             Self::Decode(DecodeError::Unsupported { .. }) | Self::ContentType { .. } => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
+            Self::AllRejected(rejected) if only_for_memory(rejected) => StatusCode::TOO_MANY_REQUESTS,
             Self::Body(BodyError::Broken { .. })
             | Self::Decode(_)
             | Self::AllRejected(_)
@@ -121,6 +126,7 @@ impl Failure {
         match self {
             Self::Refused(refusal) => refusal.retry_after(),
             Self::Body(BodyError::Busy) => Some(BUSY_RETRY),
+            Self::AllRejected(rejected) if only_for_memory(rejected) => Some(MEMORY_RETRY),
             _ => None,
         }
     }
@@ -172,7 +178,12 @@ impl From<Refusal> for Failure {
 /// success with a count even when nothing else was sent.
 #[must_use]
 pub fn only_over_series_limit(rejected: &Rejected) -> bool {
-    rejected.iter().all(|(reason, ..)| reason == Reason::TooManySeries)
+    rejected.iter().all(|(reason, ..)| matches!(reason, Reason::TooManySeries | Reason::Memory))
+}
+
+/// True when every item was of a new series that there was no memory for: the same may be taken later.
+fn only_for_memory(rejected: &Rejected) -> bool {
+    !rejected.is_empty() && rejected.iter().all(|(reason, ..)| reason == Reason::Memory)
 }
 
 /// Whole seconds for `Retry-After`, at least one.
@@ -208,6 +219,18 @@ mod tests {
         let unsupported = DecodeError::Unsupported { what: "br".into() };
         check(Failure::Decode(unsupported), 415, GrpcCode::Unimplemented, false);
         check(Failure::AllRejected(Rejected::default()), 400, GrpcCode::InvalidArgument, false);
+        let of = |reasons: &[Reason]| {
+            let mut rejected = Rejected::default();
+            reasons.iter().for_each(|reason| rejected.add(*reason, 1, String::new));
+            rejected
+        };
+        let full = of(&[Reason::Memory]);
+        check(Failure::AllRejected(full.clone()), 429, GrpcCode::ResourceExhausted, true);
+        let mixed = of(&[Reason::Memory, Reason::Malformed]);
+        check(Failure::AllRejected(mixed), 400, GrpcCode::InvalidArgument, false);
+        // What is stored must not come again, so that the series that are known go on unharmed.
+        let some = Failure::SomeRejected { stored: 1, rejected: full };
+        check(some, 400, GrpcCode::InvalidArgument, false);
         let rate = Refusal::RateLimited { retry_after: second, limit: 1, setting: "x" };
         check(refused(rate), 429, GrpcCode::ResourceExhausted, true);
         let overloaded = Refusal::Overloaded { retry_after: second, what: "x" };

@@ -45,6 +45,9 @@ pub struct PushOptions {
     pub body: BodyLimits,
     /// Memory for bodies. All push receivers of a node should share one.
     pub budget: Budget,
+    /// Memory of remembered remote write series, beside their label sets: half of it is in use, about 260 bytes a
+    /// series. Beyond it those that are silent longest are forgotten, which costs time and nothing else.
+    pub known_series_bytes: usize,
     /// How OTLP becomes series and streams; the time in it is replaced by the time of receipt.
     pub otlp: OtlpOptions,
 }
@@ -55,14 +58,11 @@ impl Default for PushOptions {
             tenant: TenantId::default_tenant(),
             body: BodyLimits::default(),
             budget: Budget::default(),
+            known_series_bytes: 128 << 20,
             otlp: OtlpOptions::new(Nanos(0)),
         }
     }
 }
-
-/// Bytes of remembered remote write series, beside their label sets: half of it holds about 300 000. Beyond it those
-/// that are silent longest are forgotten, which costs time and nothing else.
-const SERIES_CACHE_BYTES_MAX: usize = 128 << 20;
 
 /// Takes pushes. Cloning shares it.
 #[derive(Clone)]
@@ -111,7 +111,7 @@ impl PushService {
     #[must_use]
     pub fn new(intake: Intake, options: PushOptions, stats: Stats) -> Self {
         let ingest = Ingest::new(intake, options.tenant, options.budget);
-        let series = Arc::new(SeriesCache::new(SERIES_CACHE_BYTES_MAX));
+        let series = Arc::new(SeriesCache::new(options.known_series_bytes));
         Self(Arc::new(Inner { ingest, body: options.body, otlp: options.otlp, stats, series }))
     }
 

@@ -6,6 +6,7 @@
 
 mod log_files;
 mod log_ports;
+mod memory;
 pub mod offline;
 mod own;
 mod processors;

@@ -99,6 +99,8 @@ pub struct UpkeepMetrics {
     pub flush_failures: Arc<Counter>,
     /// Parts dropped by retention.
     pub expired_parts: Arc<Counter>,
+    /// Those of them that went for the bytes on disk.
+    pub expired_for_size: Arc<Counter>,
 }
 
 impl UpkeepMetrics {
@@ -114,6 +116,10 @@ impl UpkeepMetrics {
                 "Flushes of recent data into parts that failed",
             ),
             expired_parts: counter("kenning_store_expired_parts_total", "Parts dropped by retention"),
+            expired_for_size: counter(
+                "kenning_store_expired_parts_for_size_total",
+                "Parts dropped by retention because of retention.size",
+            ),
         }
     }
 }

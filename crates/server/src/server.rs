@@ -35,6 +35,7 @@ use kenning_store::{Engine, EngineStats};
 use tokio::task::JoinSet;
 
 use crate::log_ports::{LogAddresses, LogPorts, LogServices};
+use crate::memory::Shares;
 use crate::own::{self, StoreMetrics, UpkeepMetrics};
 use crate::push::MainPortPush;
 use crate::scrapes::{self, ScrapeControl};
@@ -197,18 +198,19 @@ impl Running {
         let sdk = own::start_sdk(address_of(&*bound.own)?);
         let sdk = sdk.map_err(|error| StartError::new("cannot start the server's own logging", error))?;
 
-        let engine = open_engine(&settings, &clock).await?;
+        let shares = Shares::of(&settings);
+        let engine = open_engine(&settings, &shares, &clock).await?;
         let registry = Registry::new();
         let store: Arc<dyn Store> = engine.clone();
-        let (mut taps, patterns) = start_mining(&settings, &store, &clock, &registry)?;
+        let (mut taps, patterns) = start_mining(&settings, &shares, &store, &clock, &registry)?;
         let tails = tails::new(&registry);
         taps.push(Arc::new(tails::TailTap(Arc::clone(&tails))));
         let processors = processors::chain(&settings, &registry)?;
-        let options = PipelineOptions { taps, processors, ..pipeline_options(&settings) };
+        let options = PipelineOptions { taps, processors, ..pipeline_options(&settings, &shares) };
         let pipeline = Pipeline::start(Arc::clone(&store), Arc::clone(&clock), options, &registry);
         let pipeline = pipeline.map_err(|error| StartError::new("cannot start the pipeline", error))?;
 
-        let rim = Rim::new(&settings, &pipeline.intake(), &registry, &clock)?;
+        let rim = Rim::new(&settings, &shares, &pipeline.intake(), &registry, &clock)?;
         let tailing = log_files::context(&settings, &store, pipeline.intake(), &registry)?;
         let scraping = Arc::new(ScrapeControl::new(&settings, rim.scraper.control(), Arc::clone(&clock)));
         let store_metrics = Arc::new(StoreMetrics::new(&registry));
@@ -217,7 +219,8 @@ impl Running {
             store,
             clock: Arc::clone(&clock),
             limits: settings.query.clone(),
-            gate: QueryGate::new(settings.query_concurrent, settings.query_waiting),
+            gate: QueryGate::new(settings.query_concurrent, settings.query_waiting)
+                .with_memory(shares.queries),
             push: Arc::new(MainPortPush { push: rim.push.clone(), elastic: rim.logs.elastic() }),
             readiness: Arc::clone(&readiness),
             version: env!("CARGO_PKG_VERSION"),
@@ -346,7 +349,11 @@ fn web_of(settings: &Settings) -> WebOptions {
     }
 }
 
-async fn open_engine(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<Engine>, StartError> {
+async fn open_engine(
+    settings: &Settings,
+    shares: &Shares,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<Engine>, StartError> {
     let (dir, clock) = (settings.data_dir.clone(), Arc::clone(clock));
     let options = kenning_store::Options {
         wal: WalOptions {
@@ -356,6 +363,11 @@ async fn open_engine(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<
         },
         flush_bytes: settings.flush_bytes,
         flush_age: settings.flush_age,
+        head_bytes_max: shares.heads,
+        open_parts_bytes_max: shares.open_parts,
+        merge_bytes_max: shares.merge_rows as u64,
+        merge_sample_bytes_max: shares.merge_samples as u64,
+        merge_span_max: Shares::merge_span(settings),
         ..kenning_store::Options::default()
     };
     let what = format!("cannot open data_dir = {}", settings.data_dir);
@@ -425,6 +437,7 @@ type Taps = Vec<Arc<dyn Tap>>;
 /// The miner of log patterns, as the pipeline and as the API see it.
 fn start_mining(
     settings: &Settings,
+    shares: &Shares,
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
     registry: &Registry,
@@ -432,7 +445,7 @@ fn start_mining(
     if settings.patterns_bytes == 0 {
         return Ok((Vec::new(), None));
     }
-    let options = MinerOptions { bytes: settings.patterns_bytes, ..MinerOptions::default() };
+    let options = MinerOptions { bytes: shares.patterns, ..MinerOptions::default() };
     let tenants = TenantId::parse(&settings.tenant).into_iter().collect();
     let (mining, patterns) = Mining::start(options, Arc::clone(store), tenants, Arc::clone(clock), registry)
         .map_err(|error| StartError::new("cannot start the mining of patterns", error))?;
@@ -441,17 +454,21 @@ fn start_mining(
     Ok((vec![mining], Some(ask)))
 }
 
-fn pipeline_options(settings: &Settings) -> PipelineOptions {
+fn pipeline_options(settings: &Settings, shares: &Shares) -> PipelineOptions {
     let defaults = PipelineOptions::default();
     // A group is one append to one segment; half leaves room for how batches grow when they are written.
     let segment = usize::try_from(settings.wal_segment_bytes / 2).unwrap_or(usize::MAX);
     PipelineOptions {
         limits: settings.ingest_limits(),
-        queue_bytes: settings.ingest_queue_bytes,
+        queue_bytes: shares.queue,
+        series_bytes: shares.series,
         group_bytes: defaults.group_bytes.min(segment),
         ..defaults
     }
 }
+
+/// Large bodies that are decoded at once: each takes several times its size.
+const DECODED_AT_ONCE: usize = 4;
 
 /// What brings data in.
 struct Rim {
@@ -467,6 +484,7 @@ struct Rim {
 impl Rim {
     fn new(
         settings: &Settings,
+        shares: &Shares,
         intake: &Intake,
         registry: &Registry,
         clock: &Arc<dyn Clock>,
@@ -476,7 +494,13 @@ impl Rim {
             tenant.map_err(|error| StartError::new(format!("tenant = {}", settings.tenant), error))?;
         let stats = ReceiverStats::new(registry);
         let otlp = settings.otlp.clone();
-        let options = PushOptions { tenant: tenant.clone(), otlp, ..PushOptions::default() };
+        let options = PushOptions {
+            tenant: tenant.clone(),
+            otlp,
+            budget: Budget::new(shares.bodies, DECODED_AT_ONCE),
+            known_series_bytes: shares.known_series,
+            ..PushOptions::default()
+        };
         let own_options = PushOptions { tenant: TenantId::self_tenant(), ..PushOptions::default() };
         let logs = LogServices::new(settings, intake, &tenant, &options, &stats, clock)?;
         let context = ScrapeContext {
@@ -485,7 +509,7 @@ impl Rim {
             intake: intake.clone(),
             tenant,
             // Of its own, so that a flood of pushes cannot take targets down.
-            budget: Budget::default(),
+            budget: Budget::new(shares.bodies, DECODED_AT_ONCE),
             stats: stats.clone(),
         };
         let jobs =
@@ -590,6 +614,7 @@ fn ingest_of(
     let series_limits = series_limits_of(&limits.default);
     let by_tenant = limits.tenants.iter().map(|(name, of)| (name.as_str().to_owned(), series_limits_of(of)));
     let series_limits_by_tenant: BTreeMap<_, _> = by_tenant.collect();
+    let retention = settings.retention_text();
     Arc::new(move || {
         let families = registry.snapshot();
         let stored = |signal: Signal| {
@@ -611,6 +636,8 @@ fn ingest_of(
             spans: stored(Signal::Traces),
             refused: refused.collect(),
             bytes_on_disk: store.wal_bytes + store.tables.iter().map(|table| table.bytes).sum::<u64>(),
+            retention: retention.clone(),
+            replay: [store.replay.min, store.replay.max, store.replay.current],
             active_series: store.active_series,
             series_limits,
             series_limits_by_tenant: series_limits_by_tenant.clone(),

@@ -39,7 +39,7 @@ pub async fn run(
             continue;
         }
         tick_due = now + TICK;
-        let retention = (now >= retention_due).then(|| policy(&settings, &*clock));
+        let retention = (now >= retention_due).then(|| settings.retention(Nanos(clock.unix_nanos())));
         if retention.is_some() {
             retention_due = now + RETENTION_EVERY;
         }
@@ -49,15 +49,6 @@ pub async fn run(
         if turn.await.is_err() {
             tracing::error!("upkeep of the store panicked; this is a bug of Kenning");
         }
-    }
-}
-
-fn policy(settings: &Settings, clock: &dyn Clock) -> Retention {
-    Retention {
-        now: Nanos(clock.unix_nanos()),
-        metrics: settings.retention_metrics,
-        logs: settings.retention_logs,
-        traces: settings.retention_traces,
     }
 }
 
@@ -76,11 +67,13 @@ fn turn(engine: &Engine, retention: Option<&Retention>, metrics: &UpkeepMetrics)
     match engine.expire(policy) {
         Ok(expired) => {
             metrics.expired_parts.add(expired.parts);
+            metrics.expired_for_size.add(expired.for_size);
             if expired.parts > 0 {
                 tracing::info!(
                     parts = expired.parts,
                     rows = expired.rows,
                     bytes = expired.bytes,
+                    for_size = expired.for_size,
                     "retention dropped parts"
                 );
             }

@@ -44,7 +44,7 @@ pub(super) async fn runtimeinfo(asked: Asked) -> Result<Data, ApiError> {
             json.key("GOMEMLIMIT").int(0);
             json.key("GOGC").text("");
             json.key("GODEBUG").text("");
-            json.key("storageRetention").text("");
+            json.key("storageRetention").text(&ingest.retention);
             json.key("timeSeriesCount").int(ingest.active_series as i64);
         });
     }))
@@ -116,10 +116,15 @@ pub(super) async fn alertmanagers(_: Asked) -> Result<Data, ApiError> {
     }))
 }
 
-/// Segments of the write-ahead log that are read at the start. Whoever gets this answer comes after that.
-pub(super) async fn walreplay(_: Asked) -> Result<Data, ApiError> {
+/// Segments of the write-ahead log that the start reads back. Answered meanwhile, too.
+pub(super) async fn walreplay(asked: Asked) -> Result<Data, ApiError> {
+    let [min, max, current] = (asked.api.ingest)().replay;
     Ok(Data::new(|json| {
-        json.object(|json| ["min", "max", "current"].into_iter().for_each(|key| json.key(key).int(0)));
+        json.object(|json| {
+            for (key, segment) in [("min", min), ("max", max), ("current", current)] {
+                json.key(key).int(segment as i64);
+            }
+        });
     }))
 }
 

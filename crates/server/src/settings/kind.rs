@@ -6,6 +6,8 @@ use std::time::Duration;
 use kenning_receivers::push::{DeltaTemporality, TranslationStrategy};
 use kenning_stdx::bytesize::{ByteSize, TimeSpan};
 
+use crate::memory::MEMORY_MIN;
+
 /// A way to write values of type `T`.
 pub(super) trait Kind<T> {
     fn parse(text: &str) -> Result<T, String>;
@@ -28,6 +30,8 @@ pub(super) struct Span;
 pub(super) struct Flag;
 /// Texts, as a list in YAML or separated by commas.
 pub(super) struct List;
+/// The memory of the process: a size, or `auto`.
+pub(super) struct Memory;
 /// One of a few words.
 pub(super) struct Word;
 /// Any of the above, or `unlimited`.
@@ -97,6 +101,26 @@ impl Kind<Duration> for Span {
 
     fn show(value: &Duration) -> String {
         TimeSpan(*value).to_string()
+    }
+}
+
+impl Kind<Option<u64>> for Memory {
+    fn parse(text: &str) -> Result<Option<u64>, String> {
+        if text == "auto" {
+            return Ok(None);
+        }
+        let bytes = <Bytes as Kind<u64>>::parse(text)?;
+        if bytes < MEMORY_MIN {
+            return Err(format!(
+                "\"{text}\" is less than {}; set at least that, or auto",
+                ByteSize(MEMORY_MIN)
+            ));
+        }
+        Ok(Some(bytes))
+    }
+
+    fn show(value: &Option<u64>) -> String {
+        value.map_or("auto".to_owned(), |bytes| ByteSize(bytes).to_string())
     }
 }
 

@@ -15,7 +15,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kenning_model::{Nanos, TenantId};
+use kenning_model::{Nanos, Retention, TenantId, TenantRetention};
 use kenning_pipeline::redact::Scope as RedactScope;
 use kenning_pipeline::{Limits as IngestLimits, LimitsTable};
 use kenning_promconfig::ScrapeConfig;
@@ -24,6 +24,7 @@ use kenning_receivers::push::OtlpOptions;
 use kenning_receivers::tail::source::FileSource;
 use kenning_receivers::tls::TlsFiles;
 use kenning_stages::LogMetrics;
+use kenning_stdx::bytesize::{ByteSize, TimeSpan};
 use kenning_stdx::files::RealFiles;
 
 pub use layer::{Layer, Mistake, Mistakes};
@@ -71,7 +72,7 @@ pub struct Settings {
     pub syslog_utc_offset: String,
     /// The tenant that everything received belongs to.
     pub tenant: String,
-    /// Settings below `limits.ingest` that hold for one tenant in place of those for all: key and value.
+    /// Settings below `limits.ingest` and `retention` that hold for one tenant in place of those for all: key and value.
     pub tenants: BTreeMap<String, Vec<(String, String)>>,
     /// Whether deletes and snapshots may be asked for over HTTP.
     pub web_admin_api: bool,
@@ -83,6 +84,10 @@ pub struct Settings {
     pub retention_logs: Option<Duration>,
     /// How long traces are kept.
     pub retention_traces: Option<Duration>,
+    /// Bytes on disk beyond which the oldest data go.
+    pub retention_bytes: Option<u64>,
+    /// Memory of the whole process in bytes; none for a share of what there is.
+    pub memory: Option<u64>,
     /// What a tenant may send.
     pub ingest: IngestLimits,
     /// Bytes that may wait for the disk.
@@ -153,6 +158,8 @@ impl Default for Settings {
             retention_metrics: Some(days(31)),
             retention_logs: Some(days(31)),
             retention_traces: Some(days(31)),
+            retention_bytes: None,
+            memory: None,
             ingest: IngestLimits::default(),
             ingest_queue_bytes: 64 << 20,
             query: QueryLimits::default(),
@@ -272,12 +279,49 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// What retention removes at a time.
+    #[must_use]
+    pub fn retention(&self, now: Nanos) -> Retention {
+        let tenants = self.tenants.iter().filter_map(|(name, pairs)| {
+            let tenant = TenantId::parse(name).ok()?;
+            let mut own = Self { retention_bytes: None, ..self.clone() };
+            // Checked when they were read.
+            pairs.iter().for_each(|(key, value)| drop(set(&mut own, key, value)));
+            let kept = TenantRetention {
+                metrics: own.retention_metrics,
+                logs: own.retention_logs,
+                traces: own.retention_traces,
+                bytes: own.retention_bytes,
+            };
+            Some((tenant, kept))
+        });
+        Retention {
+            now,
+            metrics: self.retention_metrics,
+            logs: self.retention_logs,
+            traces: self.retention_traces,
+            bytes: self.retention_bytes,
+            tenants: tenants.collect(),
+        }
+    }
+
+    /// How long metrics are kept and how much in all, in Prometheus's manner: `31d or 10GiB`.
+    #[must_use]
+    pub fn retention_text(&self) -> String {
+        let age = self.retention_metrics.map(|age| TimeSpan(age).to_string());
+        let size = self.retention_bytes.map(|bytes| ByteSize(bytes).to_string());
+        [age, size].into_iter().flatten().collect::<Vec<_>>().join(" or ")
+    }
+}
+
 /// The one other setting that a tenant may have of its own.
 const TENANT_REDACT: &str = "redact.enabled";
+
 /// Prefix of settings that hold for one tenant, as `tenants.<name>.limits.ingest.<limit>`.
 const TENANTS: &str = "tenants.";
 /// The settings that a tenant may have of its own.
-const TENANT_LIMITS: &str = "limits.ingest.";
+const OF_TENANTS: [&str; 2] = ["limits.ingest.", "retention."];
 /// One queue serves all tenants.
 const NOT_OF_A_TENANT: &str = "limits.ingest.queue";
 
@@ -295,12 +339,13 @@ fn set(settings: &mut Settings, key: &str, value: &str) -> Result<(), String> {
 }
 
 fn set_for_tenant(settings: &mut Settings, rest: &str, value: &str) -> Result<(), String> {
-    let place = rest.find(&format!(".{TENANT_LIMITS}"));
+    let place = OF_TENANTS.iter().filter_map(|group| rest.find(&format!(".{group}"))).min();
     let place = place.or_else(|| rest.strip_suffix(TENANT_REDACT)?.strip_suffix('.').map(str::len));
     let split = place.and_then(|at| rest.split_at_checked(at));
     let Some((tenant, key)) = split.map(|(tenant, key)| (tenant, key.trim_start_matches('.'))) else {
+        let [limits, retention] = OF_TENANTS;
         return Err(format!(
-            "only {TENANT_LIMITS}* and {TENANT_REDACT} can be set for one tenant: {TENANTS}<name>.{TENANT_LIMITS}..."
+            "only {limits}*, {retention}* and {TENANT_REDACT} can be set for one tenant: {TENANTS}<name>.{limits}..."
         ));
     };
     TenantId::parse(tenant).map_err(|error| format!("\"{tenant}\" cannot be a tenant: {error}"))?;
@@ -340,6 +385,9 @@ mod tests {
         check(&[("store.wal.segment", "1MiB")], Ok(|s| s.wal_segment_bytes == 1 << 20));
         check(&[("listen", "127.0.0.1:0")], Ok(|s| s.listen == "127.0.0.1:0"));
         check(&[("limits.query.points", "5")], Ok(|s| s.query.points_max == 5));
+        check(&[("limits.memory", "1GiB")], Ok(|s| s.memory == Some(1 << 30)));
+        check(&[("limits.memory", "auto")], Ok(|s| s.memory.is_none()));
+        check(&[("limits.memory", "100MiB")], Err("256MiB"));
     }
 
     #[test]
@@ -374,6 +422,29 @@ mod tests {
         check(&[("tenants.a.limits.ingest.queue", "1MiB")], Err("all tenants"));
         check(&[("tenants.a/b.limits.ingest.series", "1")], Err("cannot be a tenant"));
         check(&[("tenants.a.listen", "x")], Err("limits.ingest"));
+        check(&[("tenants.a.retention.size", "much")], Err("tenants.a.retention.size"));
+    }
+
+    #[test]
+    fn tenants_keep_data_for_times_and_sizes_of_their_own() {
+        let pairs = ["retention.size=1GiB", "retention.logs=2d", "tenants.a.b.retention.metrics=1d"];
+        let pairs =
+            pairs.iter().chain(&["tenants.a.b.retention.size=9MiB", "tenants.c.limits.ingest.series=1"]);
+        let layer = Layer::from_assignments("--set", pairs.map(|pair| (*pair).to_owned()));
+        let settings = layer.and_then(|layer| Settings::from_layers(&[layer])).unwrap_or_default();
+        let kept = settings.retention(Nanos(7));
+        assert_eq!((kept.now, kept.bytes), (Nanos(7), Some(1 << 30)));
+        let of = |name: &str| TenantId::parse(name).map(|tenant| kept.of(&tenant)).unwrap_or_default();
+        let for_all = TenantRetention {
+            metrics: Some(days(31)),
+            logs: Some(days(2)),
+            traces: Some(days(31)),
+            bytes: None,
+        };
+        assert_eq!(of("other"), for_all);
+        assert_eq!(of("c"), for_all);
+        assert_eq!(of("a.b"), TenantRetention { metrics: Some(days(1)), bytes: Some(9 << 20), ..for_all });
+        assert_eq!(settings.retention_text(), "31d or 1GiB");
     }
 
     #[test]

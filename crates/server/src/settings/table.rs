@@ -1,7 +1,9 @@
 //! Every setting: key, help, and how it is read and shown. `docs/configuration.md` lists the same, checked by a test.
 
 use super::Settings;
-use super::kind::{Bytes, Count, Flag, Kind, List, OrUnlimited, Secret, Span, Text, WholePattern, Word};
+use super::kind::{
+    Bytes, Count, Flag, Kind, List, Memory, OrUnlimited, Secret, Span, Text, WholePattern, Word,
+};
 use super::redact::{Allow, Keys, Kinds, Patterns};
 
 /// One setting.
@@ -205,6 +207,19 @@ pub const TABLE: &[Setting] = &[
     setting!("retention.metrics", SpanLimit, retention_metrics, "How long metrics are kept"),
     setting!("retention.logs", SpanLimit, retention_logs, "How long logs are kept"),
     setting!("retention.traces", SpanLimit, retention_traces, "How long traces are kept"),
+    setting!(
+        "retention.size",
+        BytesLimit,
+        retention_bytes,
+        "Size on disk of all data, the write-ahead log included, beyond which the oldest go; for one tenant that of its parts"
+    ),
+    setting!(
+        "limits.memory",
+        Memory,
+        memory,
+        "Memory of the whole process, at least 256MiB; auto is half of what the machine or the control group has. \
+         Without room for more active series new ones are refused"
+    ),
     setting!("limits.ingest.past", SpanLimit, ingest.past, "How far back a stamp may lie"),
     setting!("limits.ingest.future", SpanLimit, ingest.future, "How far ahead a stamp may lie"),
     setting!("limits.ingest.labels", CountLimit, ingest.labels, "Labels of a series or stream"),

@@ -1,0 +1,118 @@
+//! The memory of the whole process, shared out by arithmetic.
+//!
+//! `limits.memory` is cut into shares before anything starts; each share is the bound of something that bounds itself
+//! and says what happens when it is full. Nothing watches the process and sheds when it is late. The shares of a budget
+//! add up to a little over it, as they are not all full at once; resident memory stays within a sixth above the budget,
+//! which the benchmark `budget` measures.
+//!
+//! | share | of the budget | full |
+//! |---|---|---|
+//! | heads | 2/5 | flushed; then writers wait for the flush |
+//! | active series and streams, within the heads | 1/5 | new ones are refused as `memory`, known ones go on |
+//! | queries | 1/4 | a query gets half of what is left, and is refused when that does not suffice |
+//! | queue, bodies of pushes, bodies of scrapes, patterns | 1/16 each, if set higher | as without a budget |
+//! | open parts; known series of remote write | 1/12; 1/24, at most their own bounds | the oldest go |
+//! | merges | 1/16 of samples, 1/64 of other tables at once | smaller merges |
+
+use std::time::Duration;
+
+use kenning_stdx::process;
+
+use crate::settings::Settings;
+
+const MIB: usize = 1 << 20;
+
+/// The least budget: below it a single large request and a flush would not fit beside each other.
+pub(crate) const MEMORY_MIN: u64 = 256 << 20;
+
+/// The budget where neither the settings nor the system tell anything.
+const MEMORY_UNKNOWN: u64 = 2 << 30;
+
+/// Bodies of requests that are held at once, without a budget.
+const BODIES: usize = 128 * MIB;
+/// Open parts, without a budget.
+const OPEN_PARTS: usize = 96 * MIB;
+/// Known series of remote write, without a budget.
+const KNOWN_SERIES: usize = 128 * MIB;
+/// The largest merges, without a budget.
+const MERGE_SAMPLES: usize = 128 * MIB;
+const MERGE_ROWS: usize = 32 * MIB;
+/// Retention drops whole parts, so that they span at most so much of it.
+const SPANS_PER_RETENTION: u32 = 10;
+
+/// Bytes that each may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shares {
+    /// The whole.
+    pub(crate) budget: usize,
+    pub(crate) heads: usize,
+    /// Within the heads.
+    pub(crate) series: usize,
+    pub(crate) queries: usize,
+    pub(crate) queue: usize,
+    /// For pushes, and as much again for scrapes.
+    pub(crate) bodies: usize,
+    pub(crate) patterns: usize,
+    pub(crate) open_parts: usize,
+    pub(crate) known_series: usize,
+    pub(crate) merge_samples: usize,
+    pub(crate) merge_rows: usize,
+}
+
+impl Shares {
+    /// The shares of the budget that is set, or else of half of what the machine or the control group has.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let half = || process::memory_bytes().map_or(MEMORY_UNKNOWN, |bytes| (bytes / 2).max(MEMORY_MIN));
+        let budget = settings.memory.unwrap_or_else(half);
+        Self::of_budget(usize::try_from(budget).unwrap_or(usize::MAX), settings)
+    }
+
+    fn of_budget(budget: usize, settings: &Settings) -> Self {
+        let sixteenth = budget / 16;
+        Self {
+            budget,
+            heads: budget / 5 * 2,
+            series: budget / 5,
+            queries: budget / 4,
+            queue: settings.ingest_queue_bytes.min(sixteenth),
+            bodies: BODIES.min(sixteenth),
+            patterns: settings.patterns_bytes.min(sixteenth),
+            open_parts: OPEN_PARTS.min(budget / 12),
+            known_series: KNOWN_SERIES.min(budget / 24),
+            merge_samples: MERGE_SAMPLES.min(sixteenth),
+            merge_rows: MERGE_ROWS.min(budget / 64),
+        }
+    }
+
+    /// The longest time that a part may span.
+    pub(crate) fn merge_span(settings: &Settings) -> Duration {
+        let longest = kenning_store::Options::default().merge_span_max;
+        let shortest = settings.retention_metrics.map(|age| age / SPANS_PER_RETENTION);
+        shortest.map_or(longest, |span| span.min(longest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(budget: usize) {
+        let shares = Shares::of_budget(budget, &Settings::default());
+        let Shares { heads, queries, queue, bodies, patterns, open_parts, known_series, .. } = shares;
+        let fixed = heads + queries + queue + 2 * bodies + patterns + open_parts + known_series;
+        assert!(fixed + shares.merge_samples <= budget / 100 * 115, "{shares:?}");
+        assert!(shares.series < heads && shares.queue >= 8 * MIB);
+    }
+
+    #[test]
+    fn shares_add_up_to_the_budget() {
+        [256, 512, 1024, 4096, 65_536].into_iter().for_each(|mib| check(mib * MIB));
+    }
+
+    #[test]
+    fn large_budgets_leave_what_is_set() {
+        let settings = Settings { memory: Some(64 << 30), ..Settings::default() };
+        let shares = Shares::of(&settings);
+        assert_eq!((shares.queue, shares.patterns), (settings.ingest_queue_bytes, settings.patterns_bytes));
+    }
+}
