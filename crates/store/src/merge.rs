@@ -165,7 +165,7 @@ struct Cursor<'a, T> {
     reader: TableReader,
     next_group: usize,
     read: ReadGroup<T>,
-    series: Peekable<std::vec::IntoIter<(LabelSet, Vec<(Millis, T)>)>>,
+    series: Peekable<<SeriesList<T> as IntoIterator>::IntoIter>,
 }
 
 type ReadGroup<T> = fn(&GroupReader<'_>) -> Result<SeriesList<T>, PartError>;
