@@ -20,6 +20,7 @@ mod cardinality;
 mod commit;
 mod culprit;
 mod delta;
+pub mod geoip;
 mod intake;
 mod limits;
 mod mining;
@@ -32,6 +33,7 @@ mod screen;
 pub mod stats;
 mod tap;
 pub mod telemetry;
+pub mod throttle;
 
 pub use bucket::Bucket;
 pub use commit::{Drained, Pipeline, PipelineOptions, StartError};
