@@ -205,7 +205,7 @@ impl Running {
         let (mut taps, patterns) = start_mining(&settings, &shares, &store, &clock, &registry)?;
         let tails = tails::new(&registry);
         taps.push(Arc::new(tails::TailTap(Arc::clone(&tails))));
-        let processors = processors::chain(&settings, &registry)?;
+        let (processors, throttle) = processors::chain(&settings, &registry)?;
         let options = PipelineOptions { taps, processors, ..pipeline_options(&settings, &shares) };
         let pipeline = Pipeline::start(Arc::clone(&store), Arc::clone(&clock), options, &registry);
         let pipeline = pipeline.map_err(|error| StartError::new("cannot start the pipeline", error))?;
@@ -254,6 +254,10 @@ impl Running {
             settings.self_interval.unwrap_or(LOG_METRICS_EVERY),
             work_stop.clone(),
         ));
+        if let Some(throttle) = throttle {
+            let (intake, clock) = (pipeline.intake(), Arc::clone(&clock));
+            work_tasks.spawn(processors::sum_up(throttle, intake, clock, work_stop.clone()));
+        }
         if let Some(interval) = settings.self_interval {
             let (engine, metrics) = (Arc::clone(&engine), Arc::clone(&store_metrics));
             let refresh = move || metrics.refresh(&engine);

@@ -100,6 +100,14 @@ pub struct Settings {
     pub query_waiting: usize,
     /// What is taken out of telemetry before it is stored.
     pub redact: RedactSettings,
+    /// Error lines of one message and stream that are stored per window; none for all.
+    pub throttle_lines: Option<u64>,
+    /// How long such a window is.
+    pub throttle_window: Duration,
+    /// A file that says where addresses are; empty for none.
+    pub geoip_database: String,
+    /// The field of log records that holds an address.
+    pub geoip_source: String,
     /// Size of a write-ahead log segment.
     pub wal_segment_bytes: u64,
     /// Size of the whole write-ahead log at which writes are refused.
@@ -166,6 +174,10 @@ impl Default for Settings {
             query_concurrent: 2 * cores,
             query_waiting: 32,
             redact: RedactSettings::default(),
+            throttle_lines: None,
+            throttle_window: Duration::from_secs(60),
+            geoip_database: String::new(),
+            geoip_source: "client_ip".to_owned(),
             wal_segment_bytes: 64 << 20,
             wal_bytes: 4 << 30,
             flush_bytes: 128 << 20,

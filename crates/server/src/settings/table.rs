@@ -318,6 +318,25 @@ pub const TABLE: &[Setting] = &[
         redact.allow,
         "Regular expressions of what may stay; each must match all of a finding"
     ),
+    setting!(
+        "throttle.lines",
+        CountLimit,
+        throttle_lines,
+        "Error lines of one message and stream that are stored per window; a line with a count stands for the others"
+    ),
+    setting!("throttle.window", Span, throttle_window, "How long a window of throttling is"),
+    setting!(
+        "geoip.database",
+        Text,
+        geoip_database,
+        "A file of MaxMind's format (GeoLite2 and others); what it says of addresses becomes structured metadata; empty for none"
+    ),
+    setting!(
+        "geoip.source",
+        Text,
+        geoip_source,
+        "Where log records have the address: structured metadata, a label, or a field of JSON or logfmt"
+    ),
     setting!("limits.query.text_bytes", Bytes, query.text_bytes_max, "Length of a query"),
     setting!("limits.query.depth", Count, query.depth_max, "Nesting of a query"),
     setting!("limits.query.timeout", Span, query.timeout, "Run time of a query"),
