@@ -376,6 +376,26 @@ impl Retention {
     }
 }
 
+/// How long log streams are kept that are not kept as long as others.
+#[derive(Clone, Debug, Default)]
+pub struct StreamRetention {
+    /// The present, by the server's clock.
+    pub now: Nanos,
+    /// Of the rules that take a stream, the first holds; a stream that none takes is kept.
+    pub rules: Vec<StreamRule>,
+}
+
+/// How long some log streams are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamRule {
+    /// Whose streams; `None` for everyone's.
+    pub tenant: Option<TenantId>,
+    /// Which streams; looks at labels only.
+    pub filter: Filter,
+    /// Age at which they go; `None` keeps them for ever.
+    pub age: Option<Duration>,
+}
+
 /// What retention removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expired {

@@ -42,6 +42,9 @@ use key::{Care, Rule};
 use options::OwnRegex;
 use value::{Manner, Quote, Strings};
 
+/// Most times that a text with secrets is gone over again.
+const ROUNDS_MAX: usize = 8;
+
 /// The number of a kind: those of [`Kind::ALL`] first, then those of the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct KindNumber(u16);
@@ -157,7 +160,18 @@ impl Redactor {
     #[must_use]
     pub fn redact(&self, text: &str, scratch: &mut Scratch, tally: &mut Tally) -> Option<String> {
         self.find(text, scratch);
-        self.replace(text, scratch, tally)
+        let mut out = self.replace(text, scratch, tally)?;
+        let is_block_open = scratch.is_block_open;
+        // What was taken out may have hidden what stands beside it. Each round leaves less to find.
+        for _ in 0..ROUNDS_MAX {
+            self.find(&out, scratch);
+            match self.replace(&out, scratch, tally) {
+                Some(next) => out = next,
+                None => break,
+            }
+        }
+        scratch.is_block_open = is_block_open;
+        Some(out)
     }
 
     /// As [`Self::redact`], for the value of an attribute: its name may say that all of it is a secret.

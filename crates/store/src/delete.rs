@@ -49,6 +49,10 @@ pub(crate) struct Tombstone {
 }
 
 impl Tombstone {
+    pub(crate) const fn new(delete: Delete) -> Self {
+        Self { delete }
+    }
+
     fn hides(&self, time: Nanos, row: &impl Record) -> bool {
         self.delete.time.contains(time) && self.delete.filter.matches(row)
     }
@@ -127,7 +131,7 @@ pub(crate) fn apply_tombstones<'a>(
     unknown
 }
 
-fn hide<'a>(tombstone: &Arc<Tombstone>, parts: impl Iterator<Item = &'a Arc<Part>>) {
+pub(crate) fn hide<'a>(tombstone: &Arc<Tombstone>, parts: impl Iterator<Item = &'a Arc<Part>>) {
     parts.for_each(|part| part.change_hidden(|hidden| hidden.with(tombstone)));
 }
 
@@ -268,7 +272,7 @@ fn may_hold(part: &Arc<Part>, filter: &Filter) -> Result<bool, PartError> {
 }
 
 /// The bytes of a delete; `None` when they are too many.
-fn encode(delete: &Delete) -> Option<Vec<u8>> {
+pub(crate) fn encode(delete: &Delete) -> Option<Vec<u8>> {
     let mut out = Encoder::after(Vec::new());
     out.byte(BODY_VERSION);
     out.text(delete.tenant.as_str());

@@ -37,6 +37,7 @@ mod retention;
 mod scan;
 pub mod snapshot;
 mod stats;
+mod stream_retention;
 mod traces;
 pub mod wal;
 

@@ -17,6 +17,7 @@ use crate::metrics::recent::METADATA_MAX;
 use crate::parts::part::Part;
 use crate::parts::{PartError, PartTable};
 use crate::retention::{Beside, Chosen, ClockWatch, choose};
+use crate::stream_retention::Settled;
 use crate::wal::WalPosition;
 
 /// What flush, merge and retention share, and the lock that keeps them apart.
@@ -24,13 +25,14 @@ pub(crate) struct Gate {
     pub(crate) manifest: Manifest,
     /// Above every id that a part of this process ever had, also of failed attempts.
     pub(crate) next_id: u64,
-    clock_watch: ClockWatch,
+    pub(crate) clock_watch: ClockWatch,
+    pub(crate) settled: Settled,
 }
 
 impl Gate {
     pub(crate) fn new(manifest: Manifest) -> Self {
         let next_id = manifest.next_part_id().0;
-        Self { manifest, next_id, clock_watch: ClockWatch::default() }
+        Self { manifest, next_id, clock_watch: ClockWatch::default(), settled: Settled::new() }
     }
 }
 
