@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kenning_model::{Nanos, Retention, Store};
+use kenning_model::{Expired, Nanos, Retention, Store, StreamRetention, WriteError};
 use kenning_receivers::serve::Stop;
 use kenning_stdx::clock::Clock;
 use kenning_store::{Engine, Maintained};
@@ -39,7 +39,7 @@ pub async fn run(
             continue;
         }
         tick_due = now + TICK;
-        let retention = (now >= retention_due).then(|| settings.retention(Nanos(clock.unix_nanos())));
+        let retention = (now >= retention_due).then(|| policies(&settings, &*clock));
         if retention.is_some() {
             retention_due = now + RETENTION_EVERY;
         }
@@ -52,7 +52,15 @@ pub async fn run(
     }
 }
 
-fn turn(engine: &Engine, retention: Option<&Retention>, metrics: &UpkeepMetrics) {
+/// What goes file by file, and what stream by stream.
+fn policies(settings: &Settings, clock: &dyn Clock) -> (Retention, StreamRetention) {
+    let mut retention = settings.retention(Nanos(clock.unix_nanos()));
+    let streams = settings.stream_retention(retention.now);
+    settings.lengthen(&mut retention);
+    (retention, streams)
+}
+
+fn turn(engine: &Engine, retention: Option<&(Retention, StreamRetention)>, metrics: &UpkeepMetrics) {
     match engine.maintain() {
         Ok(Maintained { flushed: false, merged: 0 }) => {}
         Ok(Maintained { flushed, merged }) => {
@@ -63,8 +71,13 @@ fn turn(engine: &Engine, retention: Option<&Retention>, metrics: &UpkeepMetrics)
             tracing::error!(error = &error as &dyn std::error::Error, "upkeep of the store failed");
         }
     }
-    let Some(policy) = retention else { return };
-    match engine.expire(policy) {
+    let Some((policy, streams)) = retention else { return };
+    note(engine.expire(policy), metrics);
+    note(engine.expire_streams(streams), metrics);
+}
+
+fn note(expired: Result<Expired, WriteError>, metrics: &UpkeepMetrics) {
+    match expired {
         Ok(expired) => {
             metrics.expired_parts.add(expired.parts);
             metrics.expired_for_size.add(expired.for_size);

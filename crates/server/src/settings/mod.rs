@@ -10,6 +10,7 @@ mod log_pipelines;
 mod promtail;
 mod redact;
 mod scrape;
+mod streams;
 mod table;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub use layer::{Layer, Mistake, Mistakes};
 pub use log_pipelines::LogPipelines;
 pub use redact::RedactSettings;
 pub(crate) use scrape::prometheus_yml;
+pub use streams::StreamsKept;
 pub use table::{Setting, TABLE};
 
 /// Everything the server needs to know before it starts.
@@ -82,6 +84,8 @@ pub struct Settings {
     pub retention_metrics: Option<Duration>,
     /// How long logs are kept.
     pub retention_logs: Option<Duration>,
+    /// Log streams that are kept otherwise.
+    pub retention_streams: Vec<StreamsKept>,
     /// How long traces are kept.
     pub retention_traces: Option<Duration>,
     /// Bytes on disk beyond which the oldest data go.
@@ -165,6 +169,7 @@ impl Default for Settings {
             web_cors_origin: ".*".to_owned(),
             retention_metrics: Some(days(31)),
             retention_logs: Some(days(31)),
+            retention_streams: Vec::new(),
             retention_traces: Some(days(31)),
             retention_bytes: None,
             memory: None,
@@ -482,6 +487,36 @@ mod tests {
         let settings =
             Layer::from_yaml("kenning.yaml", yaml).and_then(|layer| Settings::from_layers(&[layer]));
         assert!(settings.is_ok_and(|s| s.redact.patterns[0].replacement == "<redacted:employee>"));
+    }
+
+    #[test]
+    fn log_streams_are_kept_by_rules() {
+        let yaml = "retention:\n  logs: 31d\n  streams:\n  - {selector: '{app=\"a\"}', period: 1d}\n  \
+                    - {selector: '{app=~\"a|b\"}', period: 90d, priority: 2}\n\
+                    tenants:\n  acme:\n    retention: {logs: 7d}\n";
+        let layer = Layer::from_yaml("kenning.yaml", yaml);
+        let settings = layer.and_then(|layer| Settings::from_layers(&[layer])).unwrap_or_default();
+        let rules = settings.stream_retention(Nanos(1)).rules;
+        let ages: Vec<_> = rules.iter().map(|rule| (rule.tenant.is_some(), rule.age)).collect();
+        let all = [(false, Some(days(90))), (false, Some(days(1))), (false, Some(days(31)))];
+        let own = [(true, Some(days(90))), (true, Some(days(1))), (true, Some(days(7)))];
+        assert_eq!(ages, [own, all].concat());
+        let mut retention = settings.retention(Nanos(1));
+        settings.lengthen(&mut retention);
+        assert_eq!(retention.logs, Some(days(90)));
+        assert!(Settings::default().stream_retention(Nanos(1)).rules.is_empty());
+        let rule = |rule: &str| format!("[{rule}]");
+        check(
+            &[("retention.streams", &rule(r#"{"selector":"{a","period":"1d"}"#))],
+            Err("retention.streams: [0].selector: "),
+        );
+        check(
+            &[("retention.streams", &rule(r#"{"selector":"{a=\"b\"}","period":"soon"}"#))],
+            Err("[0].period: "),
+        );
+        check(&[("retention.streams", &rule(r#"{"selector":"{a=\"b\"}"}"#))], Err("[0].period: is missing"));
+        let kept: fn(&Settings) -> bool = |s| s.retention_streams[0].period.is_none();
+        check(&[("retention.streams", &rule(r#"{"selector":"{a=\"b\"}","period":"0s"}"#))], Ok(kept));
     }
 
     #[test]

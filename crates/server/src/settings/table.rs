@@ -5,6 +5,7 @@ use super::kind::{
     Bytes, Count, Flag, Kind, List, Memory, OrUnlimited, Secret, Span, Text, WholePattern, Word,
 };
 use super::redact::{Allow, Keys, Kinds, Patterns};
+use super::streams::Streams;
 
 /// One setting.
 pub struct Setting {
@@ -206,6 +207,12 @@ pub const TABLE: &[Setting] = &[
     ),
     setting!("retention.metrics", SpanLimit, retention_metrics, "How long metrics are kept"),
     setting!("retention.logs", SpanLimit, retention_logs, "How long logs are kept"),
+    setting!(
+        "retention.streams",
+        Streams,
+        retention_streams,
+        "Log streams that are kept otherwise: a list of mappings with `selector`, `period` and `priority`"
+    ),
     setting!("retention.traces", SpanLimit, retention_traces, "How long traces are kept"),
     setting!(
         "retention.size",
