@@ -507,16 +507,19 @@ mod tests {
         assert!(Settings::default().stream_retention(Nanos(1)).rules.is_empty());
         let rule = |rule: &str| format!("[{rule}]");
         check(
-            &[("retention.streams", &rule(r#"{"selector":"{a","period":"1d"}"#))],
+            &[("retention.streams", rule(r#"{"selector":"{a","period":"1d"}"#).as_str())],
             Err("retention.streams: [0].selector: "),
         );
         check(
-            &[("retention.streams", &rule(r#"{"selector":"{a=\"b\"}","period":"soon"}"#))],
+            &[("retention.streams", rule(r#"{"selector":"{a=\"b\"}","period":"soon"}"#).as_str())],
             Err("[0].period: "),
         );
-        check(&[("retention.streams", &rule(r#"{"selector":"{a=\"b\"}"}"#))], Err("[0].period: is missing"));
+        check(
+            &[("retention.streams", rule(r#"{"selector":"{a=\"b\"}"}"#).as_str())],
+            Err("[0].period: is missing"),
+        );
         let kept: fn(&Settings) -> bool = |s| s.retention_streams[0].period.is_none();
-        check(&[("retention.streams", &rule(r#"{"selector":"{a=\"b\"}","period":"0s"}"#))], Ok(kept));
+        check(&[("retention.streams", rule(r#"{"selector":"{a=\"b\"}","period":"0s"}"#).as_str())], Ok(kept));
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn rule(entry: &Value) -> Result<StreamsKept, String> {
     let period = match text("period")? {
         "unlimited" | "0" | "0s" => None,
         text => {
-            let TimeSpan(span) = text.parse().map_err(|error| format!(".period: {error}"))?;
+            let TimeSpan(span) = text.parse::<TimeSpan>().map_err(|error| format!(".period: {error}"))?;
             Some(span).filter(|span| !span.is_zero())
         }
     };
