@@ -25,7 +25,13 @@ use crate::parts::part::Part;
 use crate::parts::{PartError, PartTable};
 
 /// Per part, by its id, the rules that had come of age when it was last looked into.
-pub(crate) type Settled = HashMap<u64, Box<[usize]>>;
+pub(crate) type Settled = HashMap<u64, Due>;
+
+/// The places of rules that have come of age.
+type Due = Box<[usize]>;
+
+/// Parts of a tenant for which the same rules have come of age.
+type ByRules = BTreeMap<(TenantId, Due), Vec<Arc<Part>>>;
 
 /// What a pass does.
 #[derive(Default)]
@@ -33,8 +39,8 @@ struct Pass {
     /// Parts of which nothing is left.
     gone: Vec<Arc<Part>>,
     /// Parts of which rows go, by tenant and by the rules that have come of age.
-    hidden: BTreeMap<(TenantId, Box<[usize]>), Vec<Arc<Part>>>,
-    looked: Vec<(u64, Box<[usize]>)>,
+    hidden: ByRules,
+    looked: Vec<(u64, Due)>,
     bytes: u64,
 }
 
@@ -114,7 +120,7 @@ impl Engine {
 }
 
 impl Pass {
-    fn look(&mut self, policy: &StreamRetention, part: &Arc<Part>, due: Box<[usize]>) {
+    fn look(&mut self, policy: &StreamRetention, part: &Arc<Part>, due: Due) {
         let tenant = &part.info.name.tenant;
         let (mut any, mut all) = (true, false);
         match streams_of(part) {
@@ -156,7 +162,7 @@ fn applies(rule: &StreamRule, tenant: &TenantId) -> bool {
 }
 
 /// The rules for which all of a part is too old.
-fn due_rules(policy: &StreamRetention, part: &Part) -> Box<[usize]> {
+fn due_rules(policy: &StreamRetention, part: &Part) -> Due {
     let is_due = |rule: &StreamRule| {
         let age = rule.age.and_then(|age| i64::try_from(age.as_nanos()).ok());
         age.is_some_and(|age| part.info.time.end.0 < policy.now.0.saturating_sub(age))
