@@ -107,9 +107,8 @@ impl Settings {
     /// Has whole files of logs go only when no rule wants rows of them kept.
     pub fn lengthen(&self, retention: &mut Retention) {
         let own = self.own_retention();
-        let longest = own.iter().map(|(_, settings)| settings).chain([self]).map(Self::longest_logs);
-        retention.logs =
-            longest.fold(Some(Duration::ZERO), |longest, one| longest.zip(one).map(|(a, b)| a.max(b)));
+        let mut longest = own.iter().map(|(_, settings)| settings).chain([self]).map(Self::longest_logs);
+        retention.logs = longest.try_fold(Duration::ZERO, |longest, one| Some(longest.max(one?)));
     }
 
     fn longest_logs(&self) -> Option<Duration> {
