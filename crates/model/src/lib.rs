@@ -41,7 +41,7 @@ pub use scan::{
 pub use spans::{Span, SpanBatch, SpanEvent, SpanKind, SpanLink, SpanSource, StatusCode};
 pub use store::{
     BatchId, Block, Delete, DeleteError, Expired, Flow, GridRow, GroupRow, NumberRow, Retention, ScanError,
-    ScanSummary, SeriesColumns, SeriesRows, SnapshotError, Store, StreamRetention, StreamRule, TenantRetention,
-    Write, WriteError,
+    ScanSummary, SeriesColumns, SeriesRows, SnapshotError, Store, StreamRetention, StreamRule,
+    TenantRetention, Write, WriteError,
 };
 pub use time::{Millis, Nanos, TimeRange};

@@ -107,8 +107,13 @@ impl Settings {
     /// Has whole files of logs go only when no rule wants rows of them kept.
     pub fn lengthen(&self, retention: &mut Retention) {
         let own = self.own_retention();
-        let mut longest = own.iter().map(|(_, settings)| settings).chain([self]).map(Self::longest_logs);
-        retention.logs = longest.try_fold(Duration::ZERO, |longest, one| Some(longest.max(one?)));
+        let of = |tenant: &TenantId| {
+            own.iter().find(|(one, _)| one == tenant).map_or(self, |(_, settings)| settings)
+        };
+        for (tenant, kept) in &mut retention.tenants {
+            kept.logs = of(tenant).longest_logs();
+        }
+        retention.logs = self.longest_logs();
     }
 
     fn longest_logs(&self) -> Option<Duration> {
