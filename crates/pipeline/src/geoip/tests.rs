@@ -33,7 +33,7 @@ fn encode(value: &V) -> Vec<u8> {
         V::D(number) => [control(3, 8), number.to_be_bytes().to_vec()].concat(),
         V::M(pairs) => {
             let pairs = pairs.iter().flat_map(|(key, value)| [encode(&V::S(key)), encode(value)]);
-            [vec![control(7, 0)[0] | pairs.clone().count() as u8 / 2], pairs.flatten().collect()].concat()
+            [vec![control(7, 0)[0] | (pairs.clone().count() as u8 / 2)], pairs.flatten().collect()].concat()
         }
         V::A(items) => [control(11, items.len()), items.iter().flat_map(encode).collect()].concat(),
         V::P(place) => vec![1 << 5 | (place >> 8) as u8, *place as u8],
