@@ -17,6 +17,7 @@
 
 mod batch;
 mod filter;
+mod json;
 mod key;
 mod kind;
 mod options;
@@ -333,6 +334,7 @@ impl Redactor {
             let part = text.get(one.start..one.end);
             one.end > one.start && self.is_on(one.kind) && part.is_some_and(|part| !self.is_allowed(part))
         });
+        json::keep_within_tokens(text, found);
         around_placeholders(text, found);
         if found.is_empty() {
             return None;

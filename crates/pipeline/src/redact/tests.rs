@@ -411,6 +411,18 @@ proptest! {
 }
 
 #[test]
+fn what_is_misread_stays_within_its_tokens() {
+    for line in [
+        r#"{"a":"password=\\","n":{"token":["password","=","\\"]},"password":0}"#,
+        r#"{"a":"Bearer -u '","n":{"token":["Bearer ","-u ","'"]},"password":0}"#,
+    ] {
+        let once = redacted(&redactor(), line);
+        assert!(serde_json::from_str::<serde_json::Value>(&once).is_ok(), "{once}");
+        assert!(once.ends_with(r#""password":"<redacted:password>"}"#), "{once}");
+    }
+}
+
+#[test]
 fn the_page_lists_every_kind() {
     let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/redaction.md"));
     for kind in Kind::ALL {

@@ -16,8 +16,10 @@ const SLASHES_MAX: usize = 15;
 /// The quotation mark at a place, and the place after it.
 pub(super) fn quote_at(text: &[u8], place: usize) -> Option<(Quote, usize)> {
     let end = skip_some(text, place, SLASHES_MAX, |byte| byte == b'\\');
-    let mark = at(text, end);
-    matches!(mark, b'"' | b'\'' | b'`').then_some((Quote { slashes: end - place, mark }, end + 1))
+    let (mark, slashes) = (at(text, end), end - place);
+    // Any other number of backslashes stands for backslashes of the text, and what follows them belongs to what is around.
+    let is_own = (slashes + 1).is_power_of_two();
+    (is_own && matches!(mark, b'"' | b'\'' | b'`')).then_some((Quote { slashes, mark }, end + 1))
 }
 
 /// Where the content that was opened by `quote` ends: before the closing mark, or at the end of the text.
