@@ -584,7 +584,7 @@ mod generated {
             let matching = select(vec![
                 "",
                 " on (a)",
-                " ignoring (a, b) group_left",
+                " ignoring (a, b) group_left ()",
                 " on () group_right (c)",
                 " on ()",
             ]);

@@ -3,8 +3,6 @@
 //! How values are found knows many ways of writing, and a mark or bracket of one can be misread as that of another. Here
 //! a line that is JSON is read once more, strictly, and every finding is cut to the tokens that it touches.
 
-use serde::de::IgnoredAny;
-
 use super::Finding;
 use super::value::Quote;
 
@@ -23,10 +21,7 @@ pub(super) fn keep_within_tokens(text: &str, found: &mut Vec<Finding>) {
     if found.is_empty() || !text.trim_start().starts_with(['{', '[']) {
         return;
     }
-    if serde_json::from_str::<IgnoredAny>(text).is_err() {
-        return;
-    }
-    let tokens = tokens(text.as_bytes());
+    let Some(tokens) = tokens(text.as_bytes()) else { return };
     let whole = std::mem::take(found);
     for one in whole {
         let first = tokens.partition_point(|token| token.end <= one.start);
@@ -69,29 +64,68 @@ fn whole_escapes(text: &[u8], token: Token, start: usize, end: usize) -> (usize,
     (begin, place.max(end).min(token.end))
 }
 
-/// The tokens of a text that is JSON.
-fn tokens(text: &[u8]) -> Vec<Token> {
-    let mut tokens = Vec::new();
+/// Deepest nesting that is read; deeper texts are left alone.
+const DEPTH_MAX: usize = 128;
+
+/// What may come next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// A value; the flag allows the end of an array that has none.
+    Value(bool),
+    /// The name of a member; the flag allows the end of an object that has none.
+    Name(bool),
+    Colon,
+    /// A comma or the end of what is open.
+    Comma,
+}
+
+/// The tokens of a text that is one value of JSON; none for other texts.
+fn tokens(text: &[u8]) -> Option<Vec<Token>> {
+    let (mut tokens, mut open, mut next) = (Vec::new(), Vec::new(), Next::Value(false));
     let mut place = 0;
     while let Some(byte) = text.get(place) {
-        match byte {
-            b'"' => {
-                let start = place + 1;
-                let end = string_end(text, start);
-                let behind = text.get(end + 1..).unwrap_or_default();
-                let is_name = behind.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':');
-                tokens.push(Token { start, end, is_string: true, is_name });
-                place = end + 1;
-            }
-            b'-' | b'0'..=b'9' | b'a'..=b'z' => {
-                let len = text.iter().skip(place).take_while(|byte| is_bare(**byte)).count();
-                tokens.push(Token { start: place, end: place + len, is_string: false, is_name: false });
-                place += len;
-            }
-            _ => place += 1,
+        if next == Next::Comma && open.is_empty() && !byte.is_ascii_whitespace() {
+            return None;
         }
+        place += 1;
+        next = match (byte, next) {
+            (b' ' | b'\t' | b'\n' | b'\r', next) => next,
+            (b'{' | b'[', Next::Value(_)) => {
+                open.push(*byte);
+                (open.len() <= DEPTH_MAX).then_some(())?;
+                if *byte == b'{' { Next::Name(true) } else { Next::Value(true) }
+            }
+            (b'}', Next::Name(true) | Next::Comma) => closed(&mut open, b'{')?,
+            (b']', Next::Value(true) | Next::Comma) => closed(&mut open, b'[')?,
+            (b',', Next::Comma) => {
+                if open.last() == Some(&b'{') {
+                    Next::Name(false)
+                } else {
+                    Next::Value(false)
+                }
+            }
+            (b':', Next::Colon) => Next::Value(false),
+            (b'"', Next::Value(_) | Next::Name(_)) => {
+                let (end, is_name) = (string_end(text, place)?, matches!(next, Next::Name(_)));
+                tokens.push(Token { start: place, end, is_string: true, is_name });
+                place = end + 1;
+                if is_name { Next::Colon } else { Next::Comma }
+            }
+            (b'-' | b'0'..=b'9' | b'a'..=b'z', Next::Value(_)) => {
+                let start = place - 1;
+                let len = text.iter().skip(start).take_while(|byte| is_bare(**byte)).count();
+                tokens.push(Token { start, end: start + len, is_string: false, is_name: false });
+                place = start + len;
+                Next::Comma
+            }
+            _ => return None,
+        };
     }
-    tokens
+    (next == Next::Comma && open.is_empty()).then_some(tokens)
+}
+
+fn closed(open: &mut Vec<u8>, kind: u8) -> Option<Next> {
+    (open.pop()? == kind).then_some(Next::Comma)
 }
 
 fn is_bare(byte: u8) -> bool {
@@ -99,14 +133,14 @@ fn is_bare(byte: u8) -> bool {
 }
 
 /// The place of the quotation mark that ends a string.
-fn string_end(text: &[u8], start: usize) -> usize {
+fn string_end(text: &[u8], start: usize) -> Option<usize> {
     let mut place = start;
-    while let Some(byte) = text.get(place) {
-        match byte {
-            b'"' => return place,
+    loop {
+        match text.get(place)? {
+            b'"' => return Some(place),
             b'\\' => place += 2,
+            0..b' ' => return None,
             _ => place += 1,
         }
     }
-    text.len()
 }
