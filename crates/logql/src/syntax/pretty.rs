@@ -135,6 +135,7 @@ impl Printer {
         }
         let left = self.leg(binary, &binary.left, level + 1, false);
         let right = self.leg(binary, &binary.right, level + 1, true);
+        op.push_str(matching.no_labels(&right));
         format!("{left}\n{}{op}\n{right}", indent(level))
     }
 

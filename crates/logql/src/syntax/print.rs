@@ -266,7 +266,8 @@ impl Display for BinaryExpr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "({} {}", self.left, self.op.text())?;
         f.write_str(if self.return_bool { " bool" } else { "" })?;
-        write!(f, "{} {})", self.matching, self.right)
+        let right = self.right.to_string();
+        write!(f, "{}{} {right})", self.matching, self.matching.no_labels(&right))
     }
 }
 
@@ -282,6 +283,15 @@ impl Matching {
             true => name.to_owned(),
             false => format!("{name} ({})", self.include.join(separator)),
         }
+    }
+}
+
+impl Matching {
+    /// The empty list of labels, where a parenthesis that follows would be read as one. Loki leaves it out and cannot read
+    /// what it printed.
+    pub(super) fn no_labels(&self, right: &str) -> &'static str {
+        let is_group = self.card != Cardinality::OneToOne && self.include.is_empty();
+        if is_group && right.trim_start().starts_with('(') { " ()" } else { "" }
     }
 }
 
