@@ -1,1 +1,0 @@
-import{c as a,d as b}from"./chunk-DQ5MFWZH.js";import"./chunk-74Q6CQZP.js";import"./chunk-TEZWWIYL.js";import"./chunk-5NXVHMGK.js";import"./chunk-Q5MCYEGB.js";import"./chunk-WEPQFNS3.js";export{b as ExemplarTip,a as Heatmap};
