@@ -3,8 +3,8 @@
 //!
 //! A fixed seed gives the same bytes each time. The blend follows the load of the peers' measurements: a fifth
 //! constants, integer counters, histogram buckets, seconds, bytes, pages, percents, doubles. What a counter counts varies
-//! by a quarter from step to step, and the shares are such that Prometheus's blocks take 3.25 bytes a sample, index
-//! included, as they did with the peers' load (the benchmark `size` makes them).
+//! by a quarter from step to step, and the shares lean towards the 3.25 bytes a sample, index included, that
+//! Prometheus's blocks took with the peers' load (the benchmark `size` makes such blocks).
 
 use kenning_stdx::random::Random;
 
