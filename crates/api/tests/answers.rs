@@ -4,19 +4,15 @@ mod common;
 
 use std::sync::Arc;
 
-use common::NoPush;
+use common::NOW;
 use http_body_util::BodyExt;
-use kenning_api::{Api, ApiParts, App, Body, IngestOverview, NoScraping, QueryGate, Readiness, table};
+use kenning_api::{Api, App, Body, table};
 use kenning_model::{
     Attributes, Batch, BatchId, LabelSet, LogBatch, LogRow, MetricBatch, Millis, Nanos, Sample, Severity,
     Span, SpanBatch, SpanId, SpanSource, Store, TenantId, TraceId, Value as Attribute, Write,
 };
-use kenning_query::{Limits, MemoryStore};
-use kenning_stdx::clock::SimClock;
+use kenning_query::MemoryStore;
 use serde_json::{Value, json};
-
-/// The simulated present, in seconds.
-const NOW: i64 = 1_700_000_000;
 
 fn store() -> MemoryStore {
     let mut metrics = MetricBatch::default();
@@ -64,24 +60,7 @@ fn store() -> MemoryStore {
 }
 
 fn app() -> App {
-    App::new(Api::new(ApiParts {
-        store: Arc::new(store()),
-        clock: Arc::new(SimClock::new(NOW * 1_000_000_000)),
-        limits: Limits::default(),
-        gate: QueryGate::new(2, 2),
-        push: Arc::new(NoPush),
-        readiness: Arc::new(Readiness::default()),
-        version: "0",
-        started_at: NOW - 60,
-        own_metrics: Arc::new(String::new),
-        scraping: Arc::new(NoScraping),
-        ingest: Arc::new(IngestOverview::default),
-        patterns: None,
-        tails: Arc::default(),
-        config: String::new(),
-        blocks: Arc::new(Vec::new),
-        web: kenning_api::WebOptions::default(),
-    }))
+    App::new(Api::new(common::parts(Arc::new(store()))))
 }
 
 async fn ask(request: http::request::Builder, body: &str) -> (u16, String) {

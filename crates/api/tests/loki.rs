@@ -7,22 +7,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::NoPush;
+use common::NOW;
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
-use kenning_api::{
-    Api, ApiParts, App, Body, IngestOverview, NoScraping, QueryGate, Readiness, Tails, WebOptions,
-};
+use kenning_api::{Api, ApiParts, App, Body, Tails, WebOptions};
 use kenning_model::{
     Batch, BatchId, LabelSet, LogBatch, LogRow, Nanos, Severity, SpanId, Store, TenantId, TraceId, Write,
 };
-use kenning_query::{Limits, MemoryStore};
-use kenning_stdx::clock::SimClock;
+use kenning_query::MemoryStore;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-/// The simulated present, in seconds.
-const NOW: i64 = 1_700_000_000;
 const SECOND: i64 = 1_000_000_000;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
@@ -61,22 +56,9 @@ impl World {
         let store = Arc::new(MemoryStore::default());
         let tails = Arc::new(Tails::default());
         let app = App::new(Api::new(ApiParts {
-            store: Arc::clone(&store) as Arc<dyn Store>,
-            clock: Arc::new(SimClock::new(NOW * SECOND)),
-            limits: Limits::default(),
-            gate: QueryGate::new(2, 2),
-            push: Arc::new(NoPush),
-            readiness: Arc::new(Readiness::default()),
-            version: "0",
-            started_at: NOW - 60,
-            own_metrics: Arc::new(String::new),
-            scraping: Arc::new(NoScraping),
-            ingest: Arc::new(IngestOverview::default),
-            patterns: None,
             tails: Arc::clone(&tails),
-            config: String::new(),
-            blocks: Arc::new(Vec::new),
             web: WebOptions { admin_api: true, ..WebOptions::default() },
+            ..common::parts(Arc::clone(&store) as Arc<dyn Store>)
         }));
         Self { app, store, tails, last: 0 }
     }

@@ -8,21 +8,18 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::NoPush;
+use common::NOW;
 use http_body_util::BodyExt;
 use kenning_api::{
-    Api, ApiParts, App, BlockSummary, Body, IngestOverview, NoScraping, QueryGate, Readiness, ScrapeTarget,
-    Scraping, TargetMetadata, WebOptions,
+    Api, ApiParts, App, BlockSummary, Body, ScrapeTarget, Scraping, TargetMetadata, WebOptions,
 };
 use kenning_model::{
     Batch, BatchId, Exemplar, Histogram, HistogramSample, LabelSet, MetricBatch, MetricKind, MetricMetadata,
     Millis, Pattern, Sample, Store, TenantId, Write,
 };
-use kenning_query::{Limits, MemoryStore};
-use kenning_stdx::clock::SimClock;
+use kenning_query::MemoryStore;
 use serde_json::{Value, json};
 
-const NOW: i64 = 1_700_000_000;
 const CORPUS: &str = "/work/shared/corpus/promql/http_api";
 
 /// A job of one target, and of one that a rule drops.
@@ -85,22 +82,11 @@ fn store() -> MemoryStore {
 fn app_with(web: WebOptions) -> App {
     let block = BlockSummary { id: 7, min_ms: 1, max_ms: 2, samples: 3, bytes: 4, level: 0 };
     App::new(Api::new(ApiParts {
-        patterns: None,
-        tails: Arc::default(),
-        store: Arc::new(store()),
-        clock: Arc::new(SimClock::new(NOW * 1_000_000_000)),
-        limits: Limits::default(),
-        gate: QueryGate::new(2, 2),
-        push: Arc::new(NoPush),
-        readiness: Arc::new(Readiness::default()),
-        version: "0",
-        started_at: NOW - 60,
-        own_metrics: Arc::new(String::new),
         scraping: Arc::new(OneTarget),
-        ingest: Arc::new(IngestOverview::default),
         config: "a: b\n".to_owned(),
         blocks: Arc::new(move || vec![block]),
         web,
+        ..common::parts(Arc::new(store()))
     }))
 }
 
@@ -245,24 +231,7 @@ async fn recorded_answers_of_the_editor_come_back() {
     let store = MemoryStore::default();
     let tenant = TenantId::default_tenant();
     store.write(&[Write { id: BatchId(1), tenant, batch: Batch::Metrics(batch) }]).expect("it fits");
-    let app = App::new(Api::new(ApiParts {
-        patterns: None,
-        tails: Arc::default(),
-        store: Arc::new(store),
-        clock: Arc::new(SimClock::new(NOW * 1_000_000_000)),
-        limits: Limits::default(),
-        gate: QueryGate::new(2, 2),
-        push: Arc::new(NoPush),
-        readiness: Arc::new(Readiness::default()),
-        version: "0",
-        started_at: NOW,
-        own_metrics: Arc::new(String::new),
-        scraping: Arc::new(NoScraping),
-        ingest: Arc::new(IngestOverview::default),
-        config: String::new(),
-        blocks: Arc::new(Vec::new),
-        web: WebOptions::default(),
-    }));
+    let app = App::new(Api::new(ApiParts { started_at: NOW, ..common::parts(Arc::new(store)) }));
     for (path, fixture) in [
         ("/api/v1/series?match[]=alertmanager_alerts", "alertmanager_alerts_series.json"),
         ("/api/v1/labels?match[]=alertmanager_alerts", "labels.json"),

@@ -4,17 +4,13 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::Failure;
-use crate::http::Remote;
+use crate::http::Server;
 
 /// Snapshots, deletes, a new look at the configuration.
 #[derive(Args)]
 pub(crate) struct Admin {
-    /// Where the server is
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7070")]
-    url: String,
-    /// Whose data; `self` is Kenning's own
-    #[arg(long, global = true, value_name = "TENANT")]
-    tenant: Option<String>,
+    #[command(flatten)]
+    server: Server,
     #[command(subcommand)]
     work: Work,
 }
@@ -47,7 +43,7 @@ enum Work {
 
 impl Admin {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let remote = Remote::new(&self.url, self.tenant);
+        let remote = self.server.remote();
         match self.work {
             Work::Snapshot { skip_head } => {
                 let flag = if skip_head { "true" } else { "false" };

@@ -2,12 +2,30 @@
 
 use std::time::Duration;
 
+use clap::Args;
 use serde_json::Value;
 
 use crate::Failure;
 
 /// Longest wait for an answer; the server's own limit for a query is shorter.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The flags that say whom to ask.
+#[derive(Args)]
+pub(crate) struct Server {
+    /// Where the server is
+    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7070")]
+    url: String,
+    /// Whose data; `self` is Kenning's own
+    #[arg(long, global = true, value_name = "TENANT")]
+    pub(crate) tenant: Option<String>,
+}
+
+impl Server {
+    pub(crate) fn remote(self) -> Remote {
+        Remote { base: self.url.trim_end_matches('/').to_owned(), tenant: self.tenant }
+    }
+}
 
 /// A server and a tenant.
 pub(crate) struct Remote {
@@ -16,10 +34,6 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    pub(crate) fn new(base: &str, tenant: Option<String>) -> Self {
-        Self { base: base.trim_end_matches('/').to_owned(), tenant }
-    }
-
     /// GETs a JSON document; the server's own words on failure.
     pub(crate) fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
         let (url, agent) = self.begin(path);

@@ -11,7 +11,7 @@ use kenning_model::{LabelSet, TenantId};
 use serde_json::Value;
 
 use crate::Failure;
-use crate::http::Remote;
+use crate::http::{Remote, Server};
 use crate::query::table;
 
 /// Most series that are looked at; the server is asked for no more.
@@ -20,12 +20,8 @@ const SERIES_MAX: &str = "2000000";
 /// Look into the stored metrics.
 #[derive(Args)]
 pub(crate) struct Tsdb {
-    /// Where the server is
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7070")]
-    url: String,
-    /// Whose data; `self` is Kenning's own
-    #[arg(long, global = true, value_name = "TENANT")]
-    tenant: Option<String>,
+    #[command(flatten)]
+    server: Server,
     #[command(subcommand)]
     work: Work,
 }
@@ -91,8 +87,8 @@ struct Dump {
 
 impl Tsdb {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let tenant = offline::tenant(self.tenant.as_deref())?;
-        let remote = Remote::new(&self.url, self.tenant);
+        let tenant = offline::tenant(self.server.tenant.as_deref())?;
+        let remote = self.server.remote();
         match self.work {
             Work::Analyze(analyze) => analyze.run(&remote, &tenant),
             Work::List(list) => list.run(&remote),

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kenning_regex::{Limits, compile, whole};
+use kenning_regex::{Limits, compile, compile_whole, translate};
 use regex::Regex;
 
 use crate::fields::{LineSyntax, Tokens, field_of_line, number_of};
@@ -395,11 +395,14 @@ impl Pattern {
                 source.len()
             ));
         }
-        // Alone first, so that mistakes are told about what was written.
-        kenning_regex::translate(source).map_err(|error| error.to_string())?;
-        let text = if anchored { whole(source) } else { source.to_owned() };
         let limits = Limits { program: PATTERN_SIZE_MAX, automaton: PATTERN_DFA_MAX };
-        let regex = compile(&text, limits).map_err(|error| error.to_string())?;
+        let compiled = if anchored {
+            // Alone first, so that mistakes are told about what was written.
+            translate(source).and_then(|_| compile_whole(source, limits))
+        } else {
+            compile(source, limits)
+        };
+        let regex = compiled.map_err(|error| error.to_string())?;
         let plain = match source {
             ".*" if anchored => Some(Plain::Anything),
             ".+" if anchored => Some(Plain::Something),

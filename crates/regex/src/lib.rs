@@ -132,11 +132,5 @@ pub fn compile(source: &str, limits: Limits) -> Result<Regex, Error> {
 ///
 /// Definition: Prometheus `model/labels`, `^(?s:` before and `)$` behind; errors show them, as there.
 pub fn compile_whole(source: &str, limits: Limits) -> Result<Regex, Error> {
-    compile(&whole(source), limits)
-}
-
-/// The source of an expression that must match the whole of a text.
-#[must_use]
-pub fn whole(source: &str) -> String {
-    format!("^(?s:{source})$")
+    compile(&format!("^(?s:{source})$"), limits)
 }

@@ -9,17 +9,13 @@ mod traces;
 use clap::{Args, Subcommand};
 
 use crate::Failure;
-use crate::http::Remote;
+use crate::http::Server;
 
 /// Ask a running server.
 #[derive(Args)]
 pub(crate) struct Query {
-    /// Where the server is
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7070")]
-    url: String,
-    /// Whose data; `self` is Kenning's own
-    #[arg(long, global = true, value_name = "TENANT")]
-    tenant: Option<String>,
+    #[command(flatten)]
+    server: Server,
     /// Print the API's JSON as it is; short for --output json
     #[arg(long, global = true)]
     json: bool,
@@ -58,7 +54,7 @@ enum Language {
 
 impl Query {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let remote = Remote::new(&self.url, self.tenant);
+        let remote = self.server.remote();
         let output = if self.json { Output::Json } else { self.output };
         let json = output == Output::Json;
         match self.language {

@@ -1,12 +1,13 @@
 //! What finds targets: each mechanism is a task that tells the pool what it found whenever that changes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kenning_pipeline::telemetry::Counter;
 use kenning_promconfig::targets::{ADDRESS, TargetGroup};
 use kenning_promconfig::{
-    Discovery, DnsDiscovery, DockerDiscovery, FileDiscovery, HttpDiscovery, target_groups,
+    Discovery, DnsDiscovery, DockerDiscovery, FileDiscovery, HttpClient, HttpDiscovery, target_groups,
 };
 use kenning_stdx::files::Files;
 use tokio::sync::mpsc::Sender;
@@ -101,13 +102,13 @@ pub(super) fn start(
             tasks.spawn(watch_files(place, file.clone(), context.files.clone(), failures, sender));
         }
         Discovery::Http(http) => {
-            tasks.spawn(ask_server(place, http.clone(), context.clone(), failures, sender));
+            tasks.spawn(ask_often(place, Asked::Server(http.clone()), context.clone(), failures, sender));
         }
         Discovery::Dns(dns) => {
             tasks.spawn(ask_dns(place, dns.clone(), context.clone(), failures, sender));
         }
         Discovery::Docker(docker) => {
-            tasks.spawn(ask_docker(place, docker.clone(), context.clone(), failures, sender));
+            tasks.spawn(ask_often(place, Asked::Daemon(docker.clone()), context.clone(), failures, sender));
         }
         // Refused before a pool starts.
         Discovery::Foreign(_) => {}
@@ -181,24 +182,47 @@ fn from_file(group: &kenning_promconfig::StaticGroup, path: &str) -> TargetGroup
     group
 }
 
-async fn ask_server(
+/// What answers over HTTP: a server with a list of targets, or Docker's daemon.
+enum Asked {
+    Server(HttpDiscovery),
+    Daemon(DockerDiscovery),
+}
+
+impl Asked {
+    fn refresh_and_client(&self) -> (Duration, &HttpClient) {
+        match self {
+            Self::Server(config) => (config.refresh, &config.client),
+            Self::Daemon(config) => (config.refresh, &config.client),
+        }
+    }
+
+    async fn ask(&self, client: &mut Client) -> Result<Vec<TargetGroup>, String> {
+        match self {
+            Self::Server(config) => ask_server(client, config).await,
+            Self::Daemon(config) => ask_daemon(client, config).await.map(|group| vec![group]),
+        }
+    }
+}
+
+async fn ask_often(
     place: usize,
-    config: HttpDiscovery,
+    asked: Asked,
     context: ScrapeContext,
     mut failures: Failures,
     sender: Sender<Found>,
 ) {
-    let tls = tls::Cache::new(config.client.tls.clone());
+    let (refresh, config) = asked.refresh_and_client();
+    let tls = tls::Cache::new(config.tls.clone());
     let mut client = Client::new(context.net.clone(), context.files.clone(), context.budget.clone(), tls);
     let mut last = None;
     loop {
         // Without an answer the last one holds.
-        if let Some(groups) = failures.ask(config.refresh, ask(&mut client, &config)).await
+        if let Some(groups) = failures.ask(refresh, asked.ask(&mut client)).await
             && !tell(place, &mut last, groups, &sender).await
         {
             return;
         }
-        tokio::time::sleep(config.refresh).await;
+        tokio::time::sleep(refresh).await;
     }
 }
 
@@ -246,27 +270,6 @@ fn from_record(name: &str, record: &Record, port: i64) -> Vec<(String, String)> 
     labels
 }
 
-async fn ask_docker(
-    place: usize,
-    config: DockerDiscovery,
-    context: ScrapeContext,
-    mut failures: Failures,
-    sender: Sender<Found>,
-) {
-    let tls = tls::Cache::new(config.client.tls.clone());
-    let mut client = Client::new(context.net.clone(), context.files.clone(), context.budget.clone(), tls);
-    let mut last = None;
-    loop {
-        // Without an answer the last one holds.
-        if let Some(group) = failures.ask(config.refresh, ask_daemon(&mut client, &config)).await
-            && !tell(place, &mut last, vec![group], &sender).await
-        {
-            return;
-        }
-        tokio::time::sleep(config.refresh).await;
-    }
-}
-
 async fn ask_daemon(client: &mut Client, config: &DockerDiscovery) -> Result<TargetGroup, String> {
     let containers = ask_json(client, config, &docker::containers_path(config)).await?;
     let networks = ask_json(client, config, "/networks").await?;
@@ -280,21 +283,31 @@ async fn ask_json(
 ) -> Result<serde_json::Value, String> {
     let place = docker::place(&config.host, path)?;
     let headers = [("accept", "application/json")];
-    let answer = client.get(&place, &config.client, &headers, TARGETS_BYTES_MAX, config.refresh).await?;
-    let body =
-        kenning_wire::compression::decompress(answer.encoding, &answer.received.bytes, TARGETS_BYTES_MAX);
-    serde_json::from_slice(&body.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+    let body = fetch(client, &place, &config.client, &headers, config.refresh).await?;
+    serde_json::from_slice(&body).map_err(|error| error.to_string())
 }
 
-async fn ask(client: &mut Client, config: &HttpDiscovery) -> Result<Vec<TargetGroup>, String> {
+/// The body of an answer, decompressed and bounded.
+async fn fetch(
+    client: &mut Client,
+    place: &Place,
+    config: &HttpClient,
+    headers: &[(&str, &str)],
+    time: Duration,
+) -> Result<Vec<u8>, String> {
+    let answer = client.get(place, config, headers, TARGETS_BYTES_MAX, time).await?;
+    kenning_wire::compression::decompress(answer.encoding, &answer.received.bytes, TARGETS_BYTES_MAX)
+        .map(Cow::into_owned)
+        .map_err(|error| error.to_string())
+}
+
+async fn ask_server(client: &mut Client, config: &HttpDiscovery) -> Result<Vec<TargetGroup>, String> {
     let place = Place::of_url(&config.url)?;
     let seconds = config.refresh.as_secs_f64().to_string();
     let headers =
         [("accept", "application/json"), ("x-prometheus-refresh-interval-seconds", seconds.as_str())];
-    let answer = client.get(&place, &config.client, &headers, TARGETS_BYTES_MAX, config.refresh).await?;
-    let body =
-        kenning_wire::compression::decompress(answer.encoding, &answer.received.bytes, TARGETS_BYTES_MAX);
-    let groups = target_groups(&body.map_err(|error| error.to_string())?)?;
+    let body = fetch(client, &place, &config.client, &headers, config.refresh).await?;
+    let groups = target_groups(&body)?;
     let with_url = |group| {
         let mut group = TargetGroup::from(group);
         group.labels.push(("__meta_url".to_owned(), config.url.clone()));
