@@ -1,6 +1,6 @@
 //! What Go takes, refuses and matches.
 //!
-//! Definition: Go `regexp/syntax`; the answers were compared with RE2 itself, whose syntax Go's is.
+//! Definition: Go `regexp/syntax`.
 
 use kenning_regex::{Limits, compile, compile_whole, translate};
 use proptest::prelude::*;
