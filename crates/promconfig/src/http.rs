@@ -72,6 +72,19 @@ pub struct Header {
     pub values: Vec<Source>,
 }
 
+/// Which proxy requests go through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxy {
+    /// Its URL, a password included.
+    pub url: Option<Secret>,
+    /// The variables `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` of the environment tell.
+    pub from_environment: bool,
+    /// What is asked directly: hosts, domains, addresses and networks, separated by commas.
+    pub no_proxy: String,
+    /// Headers for the proxy itself when it is asked for a tunnel.
+    pub connect_headers: Vec<(String, Vec<Secret>)>,
+}
+
 /// An HTTP client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpClient {
@@ -87,10 +100,8 @@ pub struct HttpClient {
     pub follow_redirects: bool,
     /// May speak HTTP/2 over TLS.
     pub enable_http2: bool,
-    /// A proxy to go through.
-    pub proxy_url: Option<String>,
-    /// Takes the proxy from environment variables.
-    pub proxy_from_environment: bool,
+    /// Which proxy requests go through.
+    pub proxy: Proxy,
     /// Headers to add.
     pub headers: Vec<Header>,
 }
@@ -104,8 +115,7 @@ impl Default for HttpClient {
             tls: Tls::default(),
             follow_redirects: true,
             enable_http2: true,
-            proxy_url: None,
-            proxy_from_environment: false,
+            proxy: Proxy::default(),
             headers: Vec::new(),
         }
     }
@@ -182,7 +192,6 @@ pub(crate) fn read_client(fields: &Fields<'_>) -> HttpClient {
     if several {
         fields.wrong("at most one of basic_auth, oauth2 & authorization must be configured");
     }
-    let (proxy_url, proxy_from_environment) = read_proxy(fields);
     HttpClient {
         basic_auth,
         authorization,
@@ -190,8 +199,7 @@ pub(crate) fn read_client(fields: &Fields<'_>) -> HttpClient {
         tls: read_tls(fields, "tls_config"),
         follow_redirects: fields.boolean("follow_redirects").unwrap_or(true),
         enable_http2: fields.boolean("enable_http2").unwrap_or(true),
-        proxy_url,
-        proxy_from_environment,
+        proxy: read_proxy(fields),
         headers: read_headers(fields),
     }
 }
@@ -324,19 +332,17 @@ pub(crate) fn read_url(fields: &Fields<'_>, name: &str) -> Option<(String, Url)>
     }
 }
 
-fn read_proxy(fields: &Fields<'_>) -> (Option<String>, bool) {
+fn read_proxy(fields: &Fields<'_>) -> Proxy {
     let url = read_url(fields, "proxy_url").map(|(text, _)| text);
     let url_is_set = url.as_ref().is_some_and(|url| !url.is_empty());
     let from_environment = fields.boolean("proxy_from_environment").unwrap_or(false);
     let no_proxy = fields.text_or_empty("no_proxy");
-    let mut connect_headers = 0;
-    if let Some(headers) = fields.map("proxy_connect_header", "config.ProxyHeader") {
-        for (_, _, value) in headers.rest() {
-            connect_headers += 1;
-            let _ = list(value, headers.log());
-        }
-    }
-    if connect_headers > 0 && !from_environment && !url_is_set {
+    let headers = fields.map("proxy_connect_header", "config.ProxyHeader");
+    let connect_headers: Vec<(String, Vec<Secret>)> = headers.map_or_else(Vec::new, |headers| {
+        let values = |value| list(value, headers.log()).into_iter().map(Secret).collect();
+        headers.rest().map(|(name, _, value)| (name.to_owned(), values(value))).collect()
+    });
+    if !connect_headers.is_empty() && !from_environment && !url_is_set {
         fields.wrong(
             "if proxy_connect_header is configured, proxy_url or proxy_from_environment must also be configured",
         );
@@ -349,7 +355,7 @@ fn read_proxy(fields: &Fields<'_>) -> (Option<String>, bool) {
     } else if url.is_none() && !no_proxy.is_empty() {
         fields.wrong("if no_proxy is configured, proxy_url must also be configured");
     }
-    (url.filter(|url| !url.is_empty()), from_environment)
+    Proxy { url: url.filter(|url| !url.is_empty()).map(Secret), from_environment, no_proxy, connect_headers }
 }
 
 fn list(node: &Node, log: &Log) -> Vec<String> {

@@ -15,7 +15,7 @@ use kenning_query::MemoryStore;
 use kenning_receivers::body::Budget;
 use kenning_receivers::otlp_grpc::GrpcService;
 use kenning_receivers::push::{PushOptions, PushService};
-use kenning_receivers::scrape::{ScrapeContext, Scraper};
+use kenning_receivers::scrape::{ProxyVariables, ScrapeContext, Scraper};
 use kenning_receivers::serve::{ConnectionLimits, Connections, Serving, Versions, serve, stop_pair};
 use kenning_receivers::stats::Stats;
 use kenning_stdx::clock::SystemClock;
@@ -62,7 +62,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ..ScrapeConfig::of_targets("example", targets)
     };
     let (net, tenant, budget) = (Arc::new(TcpNet), TenantId::default_tenant(), Budget::default());
-    let context = ScrapeContext { net, files: Arc::new(RealFiles), intake, tenant, budget, stats };
+    let proxies = ProxyVariables::of(&|name| std::env::var(name).ok());
+    let context = ScrapeContext { net, files: Arc::new(RealFiles), intake, tenant, proxies, budget, stats };
     let scraper = Scraper::new(vec![job], context).map_err(|errors| format!("{errors:?}"))?;
     let scraped = scraper.targets();
     tokio::spawn(scraper.run(stop));

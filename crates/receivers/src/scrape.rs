@@ -10,14 +10,17 @@
 //!
 //! Promises: a body is bounded while it is read and while it is unpacked; a target that hangs costs its timeout and
 //! nothing else; what is known of each target can be read at any time ([`Targets`]). Discovery: static, files, HTTP, DNS,
-//! Docker; other mechanisms, proxies, OAuth 2 and HTTP/2 are refused by name ([`unsupported`]). Lacking: failure log
+//! Docker; other mechanisms, SOCKS proxies and OAuth 2 are refused by name ([`unsupported`]). Lacking: failure log
 //! files.
 
+mod base64;
 mod client;
+mod dial;
 mod discover;
 mod dns;
 mod docker;
 mod pool;
+mod proxy;
 mod samples;
 mod schedule;
 mod target;
@@ -36,6 +39,8 @@ use tokio::task::JoinSet;
 use crate::body::Budget;
 use crate::serve::{Stop, Stopper, stop_pair};
 use crate::stats::Stats;
+use proxy::Proxies;
+pub use proxy::ProxyVariables;
 pub use target::{DroppedTarget, Health, TargetStatus, Targets};
 
 /// What a [`Scraper`] works with.
@@ -49,6 +54,8 @@ pub struct ScrapeContext {
     pub intake: Intake,
     /// Whose they are.
     pub tenant: TenantId,
+    /// Proxies that the environment tells of, for jobs that want them.
+    pub proxies: ProxyVariables,
     /// Memory for documents. Best one of its own: a flood of pushes must not take targets down.
     pub budget: Budget,
     /// Counters.
@@ -62,16 +69,22 @@ pub fn unsupported(config: &ScrapeConfig) -> Vec<String> {
     let mut refuse = |what: &str, instead: &str| {
         problems.push(format!("scrape job {:?}: {what} is not supported; {instead}", config.job_name));
     };
+    let mut clients = vec![&config.client];
     for found in &config.discovery {
-        if matches!(found, Discovery::Foreign(_)) {
-            refuse(found.key(), &format!("these work: {WORKING}"));
+        match found {
+            Discovery::Foreign(_) => refuse(found.key(), &format!("these work: {WORKING}")),
+            Discovery::Http(http) => clients.push(&http.client),
+            Discovery::Docker(docker) => clients.push(&docker.client),
+            _ => {}
         }
     }
-    if config.client.proxy_url.is_some() || config.client.proxy_from_environment {
-        refuse("a proxy", "targets must be reachable directly");
-    }
-    if config.client.oauth2 {
-        refuse("oauth2", "use basic_auth or authorization");
+    for client in clients {
+        if client.oauth2 {
+            refuse("oauth2", "use basic_auth or authorization");
+        }
+        if let Err(problem) = Proxies::new(&client.proxy, &ProxyVariables::default()) {
+            refuse("the proxy_url", &problem);
+        }
     }
     problems
 }

@@ -1,8 +1,9 @@
 //! Scrapes of real HTTP servers.
 
 mod common;
+#[path = "common/scraping.rs"]
+mod scraping;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,88 +14,11 @@ use common::*;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use kenning_model::{LabelSet, TenantId};
-use kenning_promconfig::{Discovery, ScrapeConfig, ScrapeProtocol};
-use kenning_receivers::body::Budget;
-use kenning_receivers::scrape::{Control, Health, ScrapeContext, Scraper, TargetStatus, Targets};
-use kenning_receivers::serve::{ConnectionLimits, Connections, Serving, Stopper, Versions, serve, stop_pair};
+use kenning_model::LabelSet;
+use kenning_promconfig::{Discovery, ScrapeConfig, ScrapeProtocol, Secret};
+use kenning_receivers::scrape::Health;
 use kenning_stdx::files::MemFiles;
-use kenning_stdx::net::{Net, TcpNet};
-
-const STALE: u64 = 0x7ff0_0000_0000_0002;
-
-/// Serves what `answer` makes of the number of the request.
-async fn exporter(
-    node: &Node,
-    answer: impl Fn(usize, &Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync + 'static,
-) -> (SocketAddr, Stopper) {
-    let listener = TcpNet.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let (address, (stopper, stop)) = (listener.local_addr().unwrap(), stop_pair());
-    let serving = Serving {
-        name: "exporter",
-        versions: Versions::Both,
-        limits: ConnectionLimits::default(),
-        connections: Connections::default(),
-        clock: node.clock.clone(),
-        stats: node.stats.clone(),
-    };
-    let (answer, count) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
-    let handler = move |request: Request<Incoming>, _| {
-        let (answer, number) = (answer.clone(), count.fetch_add(1, Ordering::SeqCst));
-        async move { answer(number, &request) }
-    };
-    tokio::spawn(serve(listener, serving, stop, handler));
-    (address, stopper)
-}
-
-fn page(content_type: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    Response::builder().header("content-type", content_type).body(Full::new(body.into())).unwrap()
-}
-
-fn job(address: impl ToString) -> ScrapeConfig {
-    let interval = Duration::from_millis(100);
-    ScrapeConfig {
-        scrape_interval: interval,
-        scrape_timeout: interval,
-        ..ScrapeConfig::of_targets("j", vec![address.to_string()])
-    }
-}
-
-fn start_with(node: &Node, jobs: Vec<ScrapeConfig>, files: Arc<MemFiles>) -> (Control, Stopper) {
-    let context = ScrapeContext {
-        net: Arc::new(TcpNet),
-        files,
-        intake: node.pipeline.intake(),
-        tenant: TenantId::default_tenant(),
-        budget: Budget::default(),
-        stats: node.stats.clone(),
-    };
-    let scraper = Scraper::new(jobs, context).unwrap();
-    let (control, (stopper, stop)) = (scraper.control(), stop_pair());
-    tokio::spawn(scraper.run(stop));
-    (control, stopper)
-}
-
-fn start(node: &Node, job: ScrapeConfig) -> (Targets, Stopper) {
-    let (control, stopper) = start_with(node, vec![job], Arc::default());
-    (control.targets().clone(), stopper)
-}
-
-async fn until(targets: &Targets, health: Health) -> TargetStatus {
-    loop {
-        if let Some(status) = targets.statuses().into_iter().find(|status| status.health == health) {
-            return status;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Values of a series, oldest first; stale markers as `None`.
-fn values(node: &Node, name: &str) -> Vec<Option<f64>> {
-    let rows = node.store.series();
-    let samples = rows.iter().filter(|rows| rows.labels.metric_name() == name).flat_map(|rows| &rows.samples);
-    samples.map(|sample| Some(sample.value).filter(|value| value.to_bits() != STALE)).collect()
-}
+use scraping::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn samples_report_series_and_stale_markers_arrive() {
@@ -270,8 +194,8 @@ async fn a_new_configuration_stops_and_starts_jobs_and_what_does_not_work_change
     let (control, _stopper) = start_with(&node, vec![job(address)], Arc::default());
     until(control.targets(), Health::Up).await;
     let mut bad = job(address);
-    bad.client.proxy_url = Some("http://p".to_owned());
-    assert!(control.reload(vec![bad]).unwrap_err()[0].contains("proxy"));
+    bad.client.proxy.url = Some(Secret("socks5://p".to_owned()));
+    assert!(control.reload(vec![bad]).unwrap_err()[0].contains("socks5"));
     let other = ScrapeConfig { job_name: "other".to_owned(), ..job(address) };
     control.reload(vec![other]).unwrap();
     while control.targets().statuses().iter().any(|status| status.job_name != "other") {

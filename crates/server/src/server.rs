@@ -19,7 +19,7 @@ use kenning_pipeline::{Drained, Intake, Mining, Pipeline, PipelineOptions, Tap};
 use kenning_receivers::body::Budget;
 use kenning_receivers::otlp_grpc::GrpcService;
 use kenning_receivers::push::{PushOptions, PushService};
-use kenning_receivers::scrape::{ScrapeContext, Scraper};
+use kenning_receivers::scrape::{ProxyVariables, ScrapeContext, Scraper};
 use kenning_receivers::serve::{
     ConnectionLimits, Connections, Serving, Stop, Stopper, Versions, serve, stop_pair,
 };
@@ -512,6 +512,7 @@ impl Rim {
             files: Arc::new(RealFiles),
             intake: intake.clone(),
             tenant,
+            proxies: ProxyVariables::of(&|name| std::env::var(name).ok()),
             // Of its own, so that a flood of pushes cannot take targets down.
             budget: Budget::new(shares.bodies, DECODED_AT_ONCE),
             stats: stats.clone(),

@@ -1,32 +1,29 @@
-//! Fetches documents over a connection that is kept between calls: TLS, authentication, headers, redirects.
+//! Fetches documents over a connection that is kept between calls: authentication, headers, redirects.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::Empty;
+use http::{Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use kenning_promconfig::{HttpClient, ScrapeConfig, ScrapeProtocol, Source};
 use kenning_stdx::files::Files;
-use kenning_stdx::net::{Net, UNIX};
+use kenning_stdx::net::UNIX;
 use kenning_wire::compression::Encoding;
 use kenning_wire::prometheus::Exposition;
 
+use super::base64;
+use super::dial::{Body, Dialer, Sender};
 use super::target::Target;
-use super::tls;
 use crate::body::{self, BodyError, BodyLimits, Budget, Received};
 
-const USER_AGENT: &str = concat!("kenning/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("kenning/", env!("CARGO_PKG_VERSION"));
 /// The protobuf exposition, as it is asked for.
 const PROTOBUF: &str =
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
-/// Redirects that are followed in a row. Definition: Go `net/http`.
-const REDIRECTS_MAX: usize = 10;
+/// Requests that one call may take, redirects included. Definition: Go `net/http`.
+const REQUESTS_MAX: usize = 10;
 /// Most bytes of a file with a password, a token or a header.
 const SECRET_BYTES_MAX: usize = 1 << 20;
 
@@ -52,6 +49,8 @@ pub(super) struct Place {
     pub authority: String,
     /// Host alone.
     pub host: String,
+    /// The port, that of the scheme when none is written.
+    pub port: u16,
     /// `host:port` to connect to.
     pub connect_to: String,
     /// Path and query.
@@ -79,6 +78,7 @@ impl Place {
             https,
             authority: authority.to_owned(),
             host: parsed.host().to_owned(),
+            port,
             connect_to: format!("{}:{port}", parsed.host()),
             path: path.to_owned(),
         })
@@ -99,6 +99,7 @@ impl Place {
             https: false,
             authority: "localhost".to_owned(),
             host: "localhost".to_owned(),
+            port: 80,
             connect_to: format!("{UNIX}{socket}"),
             path: path.to_owned(),
         }
@@ -129,22 +130,18 @@ impl Place {
     }
 }
 
-type Sender = SendRequest<Empty<Bytes>>;
-
 /// A connection to one place, when there is one.
 pub(super) struct Client {
-    net: Arc<dyn Net>,
-    files: Arc<dyn Files>,
+    dialer: Dialer,
     budget: Budget,
-    tls: tls::Cache,
     kept: Option<(Place, Sender)>,
     /// The `Accept` header of this target's scrapes.
     accept: String,
 }
 
 impl Client {
-    pub fn new(net: Arc<dyn Net>, files: Arc<dyn Files>, budget: Budget, tls: tls::Cache) -> Self {
-        Self { net, files, budget, tls, kept: None, accept: String::new() }
+    pub const fn new(dialer: Dialer, budget: Budget) -> Self {
+        Self { dialer, budget, kept: None, accept: String::new() }
     }
 
     /// Gives up the connection.
@@ -181,24 +178,26 @@ impl Client {
         bytes_max: usize,
         time: Duration,
     ) -> Result<Answer, String> {
-        let own = own_headers(client, &self.files).await?;
+        let own = own_headers(client, self.dialer.files()).await?;
         let mut place = place.clone();
-        let origin = place.connect_to.clone();
+        let origin = place.host.to_ascii_lowercase();
+        let mut at_home = true;
         let mut response = None;
-        for _ in 0..=REDIRECTS_MAX {
-            let same_host = place.connect_to == origin;
-            let with = |request: &mut http::request::Builder| add_headers(request, headers, &own, same_host);
+        for _ in 0..REQUESTS_MAX {
+            let with = |request: &mut Request<Body>| add_headers(request, headers, &own, at_home);
             let answered = self.request(&place, &with).await?;
             let location = header_of(&answered, header::LOCATION);
-            if client.follow_redirects && answered.status().is_redirection() && !location.is_empty() {
+            if client.follow_redirects && redirects(answered.status()) && !location.is_empty() {
                 place = place.follow(&location)?;
+                // Whoever once led away from the host does not get its credentials by leading back.
+                at_home = at_home && same_or_below(&place.host.to_ascii_lowercase(), &origin);
                 continue;
             }
             response = Some(answered);
             break;
         }
         let Some(response) = response else {
-            return Err(format!("stopped after {REDIRECTS_MAX} redirects"));
+            return Err(format!("stopped after {REQUESTS_MAX} redirects"));
         };
         if response.status() != StatusCode::OK {
             self.disconnect();
@@ -221,43 +220,39 @@ impl Client {
     async fn request(
         &mut self,
         place: &Place,
-        with: &(dyn Fn(&mut http::request::Builder) + Sync),
+        with: &(dyn Fn(&mut Request<Body>) + Sync),
     ) -> Result<Response<Incoming>, String> {
         let request = || {
-            let mut request = Request::builder().method(Method::GET).uri(&place.path);
-            request = request.header(header::HOST, &place.authority);
+            let mut request = Request::new(Body::new());
             with(&mut request);
-            request.body(Empty::new()).map_err(|error| chain(&error))
+            request
         };
         if let Some((kept_place, mut kept)) = self.kept.take()
             && kept_place.connect_to == place.connect_to
             && kept_place.https == place.https
-            && kept.ready().await.is_ok()
-            && let Ok(response) = kept.send_request(request()?).await
+            && kept.ready().await
+            && let Ok(response) = kept.send(place, request()).await
         {
             self.kept = Some((kept_place, kept));
             return Ok(response);
         }
         // A kept connection may have been closed by the target at any moment; a fresh one gets the only other try.
-        let mut fresh = self.connect(place).await?;
-        let response = fresh.send_request(request()?).await.map_err(|error| chain(&error))?;
+        let mut fresh = self.dialer.connect(place).await?;
+        let response = fresh.send(place, request()).await?;
         self.kept = Some((place.clone(), fresh));
         Ok(response)
     }
+}
 
-    async fn connect(&mut self, place: &Place) -> Result<Sender, String> {
-        let stream = self.net.connect(&place.connect_to).await;
-        let mut stream =
-            stream.map_err(|error| format!("cannot connect to {}: {error}", place.connect_to))?;
-        if place.https {
-            stream = self.tls.connect(stream, &place.host, &self.files).await?;
-        }
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
-        // Ends with the sender, or when the target closes; its errors reach the sender's requests.
-        tokio::spawn(connection);
-        Ok(sender)
-    }
+/// Answers that lead on to a `Location`. Definition: Go `net/http`.
+const fn redirects(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Whether a host is another one or below it. Definition: Go `net/http`, `isDomainOrSubdomain`.
+fn same_or_below(host: &str, parent: &str) -> bool {
+    let below = |host: &str| host.strip_suffix(parent).is_some_and(|before| before.ends_with('.'));
+    host == parent || (!host.contains([':', '%']) && below(host))
 }
 
 /// Headers of the configuration, with what their files hold now.
@@ -289,7 +284,7 @@ fn read_headers(client: &HttpClient, files: &dyn Files) -> Result<OwnHeaders, St
     let mut authorization = None;
     if let Some(basic) = &client.basic_auth {
         let pair = format!("{}:{}", or_empty(&basic.username)?, or_empty(&basic.password)?);
-        authorization = Some(format!("Basic {}", base64(pair.as_bytes())));
+        authorization = Some(format!("Basic {}", base64::encoded(pair.as_bytes())));
     } else if let Some(token) = &client.authorization {
         authorization = Some(format!("{} {}", token.scheme, or_empty(&token.credentials)?));
     }
@@ -302,40 +297,24 @@ fn read_headers(client: &HttpClient, files: &dyn Files) -> Result<OwnHeaders, St
     Ok(OwnHeaders { authorization, others })
 }
 
-/// Credentials stay with the host they are for.
-fn add_headers(
-    request: &mut http::request::Builder,
-    headers: &[(&str, &str)],
-    own: &OwnHeaders,
-    same_host: bool,
-) {
-    let Some(map) = request.headers_mut() else { return };
+/// Headers that stay with the host they are for, whoever sets them. Definition: Go `net/http`.
+const SENSITIVE: [&str; 6] =
+    ["authorization", "www-authenticate", "cookie", "cookie2", "proxy-authorization", "proxy-authenticate"];
+
+fn add_headers(request: &mut Request<Body>, headers: &[(&str, &str)], own: &OwnHeaders, at_home: bool) {
+    let map = request.headers_mut();
     map.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-    let authorization =
-        own.authorization.iter().filter(|_| same_host).map(|value| ("authorization", value.as_str()));
+    let authorization = own.authorization.iter().map(|value| ("authorization", value.as_str()));
     let others = own.others.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    for (name, value) in headers.iter().copied().chain(authorization).chain(others) {
+    let may_go = |(name, _): &(&str, &str)| {
+        at_home || !SENSITIVE.iter().any(|sensitive| name.eq_ignore_ascii_case(sensitive))
+    };
+    for (name, value) in headers.iter().copied().chain(authorization.chain(others).filter(may_go)) {
         let pair = (header::HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));
         if let (Ok(name), Ok(value)) = pair {
             map.append(name, value);
         }
     }
-}
-
-/// Standard alphabet with padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let bits =
-            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let digit = (bits >> (18 - 6 * place)) & 63;
-            let symbol = DIGITS.get(digit as usize).copied().unwrap_or(b'=');
-            out.push(if place <= chunk.len() { char::from(symbol) } else { '=' });
-        }
-    }
-    out
 }
 
 /// What is asked for, best first. Definition: Prometheus `acceptHeader`.
@@ -406,7 +385,7 @@ fn format_of(content_type: &str, fallback: Option<ScrapeProtocol>) -> Result<Exp
 }
 
 /// An error with its causes: hyper's own words are "client error" and the like.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     struct Chain<'a>(&'a dyn std::error::Error);
     impl fmt::Display for Chain<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -460,11 +439,16 @@ mod tests {
     }
 
     #[test]
-    fn base64_as_the_standard_has_it() {
-        for (text, expect) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("user:pass", "dXNlcjpwYXNz")]
-        {
-            assert_eq!(base64(text.as_bytes()), expect);
+    fn credentials_stay_with_the_host_and_what_is_below_it() {
+        for (host, parent, expect) in [
+            ("a", "a", true),
+            ("b.a", "a", true),
+            ("ba", "a", false),
+            ("a", "b.a", false),
+            ("::1%.a", "a", false),
+            ("127.0.0.1", "127.0.0.1", true),
+        ] {
+            assert_eq!(same_or_below(host, parent), expect, "{host} {parent}");
         }
     }
 

@@ -14,8 +14,9 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
 use super::client::{Client, Place};
+use super::dial::Dialer;
 use super::dns::{Record, Resolver};
-use super::{ScrapeContext, docker, tls};
+use super::{ScrapeContext, docker};
 use crate::stats::{ByMechanism, Stats};
 
 /// Most bytes of a file or an answer with targets.
@@ -212,8 +213,7 @@ async fn ask_often(
     sender: Sender<Found>,
 ) {
     let (refresh, config) = asked.refresh_and_client();
-    let tls = tls::Cache::new(config.tls.clone());
-    let mut client = Client::new(context.net.clone(), context.files.clone(), context.budget.clone(), tls);
+    let mut client = Client::new(Dialer::new(&context, config), context.budget.clone());
     let mut last = None;
     loop {
         // Without an answer the last one holds.

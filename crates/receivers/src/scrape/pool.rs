@@ -12,12 +12,13 @@ use kenning_wire::prometheus::SeriesCache;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::ScrapeContext;
 use super::client::{Client, Fetched};
+use super::dial::Dialer;
 use super::discover::{self, Found};
 use super::samples::{self, Report, ReportSeries};
 use super::schedule::Schedule;
 use super::target::{DroppedTarget, Target, Targets};
-use super::{ScrapeContext, tls};
 use crate::serve::{Stop, Stopper, stop_pair};
 use crate::stats::ByJob;
 
@@ -31,6 +32,7 @@ const UPDATES_MAX: usize = 16;
 pub(super) struct Pool {
     config: Arc<ScrapeConfig>,
     context: ScrapeContext,
+    dialer: Dialer,
     targets: Targets,
     /// What each mechanism found last.
     found: HashMap<usize, Vec<TargetGroup>>,
@@ -46,7 +48,8 @@ struct Active {
 impl Pool {
     pub fn new(config: Arc<ScrapeConfig>, context: ScrapeContext, targets: Targets) -> Self {
         let (found, active) = (HashMap::new(), HashMap::new());
-        Self { config, context, targets, found, active, loops: JoinSet::new() }
+        let dialer = Dialer::new(&context, &config.client);
+        Self { config, context, dialer, targets, found, active, loops: JoinSet::new() }
     }
 
     /// Runs until `stop`; then every target is marked stale.
@@ -116,7 +119,8 @@ impl Pool {
                 continue;
             }
             let (target, (stopper, stop)) = (Arc::new(target), stop_pair());
-            self.loops.spawn(TargetLoop::new(target.clone(), self.context.clone()).run(stop));
+            let target_loop = TargetLoop::new(target.clone(), self.context.clone(), self.dialer.clone());
+            self.loops.spawn(target_loop.run(stop));
             self.active.insert(key, Active { target, stopper });
         }
         let over = (limit > 0 && count > limit)
@@ -156,9 +160,8 @@ pub(super) struct State {
 }
 
 impl TargetLoop {
-    fn new(target: Arc<Target>, context: ScrapeContext) -> Self {
-        let tls = tls::Cache::new(target.config.client.tls.clone());
-        let client = Client::new(context.net.clone(), context.files.clone(), context.budget.clone(), tls);
+    fn new(target: Arc<Target>, context: ScrapeContext, dialer: Dialer) -> Self {
+        let client = Client::new(dialer, context.budget.clone());
         let state = Some(Box::new(State::new(&target)));
         Self { target, context, client, state, standing: Standing::default() }
     }
