@@ -1,11 +1,14 @@
 //! Where an address is, from a file of MaxMind's format (GeoLite2, GeoIP2, DB-IP and others), and a processor that writes
-//! it beside log records.
+//! it beside log records. The stage `geoip` of pipelines uses the same [`GeoDatabases`].
 //!
 //! Fields are named as Promtail's stage `geoip` names them. Promises: a file that is broken or no such file is refused
 //! with the reason when it is opened; a look-up never panics and takes bounded work; addresses of private networks are
 //! not looked up. Lacking: reading the file again when it changes (a restart does), and fields beyond those of
 //! [`GeoDatabase::fields`].
 
+mod databases;
+#[cfg(test)]
+mod mmdb;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -19,9 +22,10 @@ use kenning_model::{Batch, LabelSet, LineSyntax, LogRow, field_of_line};
 use crate::intake::Refusal;
 use crate::process::{Origin, Processed, Processor};
 
+pub use databases::{GeoDatabases, OpenError};
 pub use reader::DatabaseError;
 
-use reader::{Reader, Scalar, Step};
+use reader::{Reader, Step};
 
 /// Largest file that is read into memory.
 pub const FILE_BYTES_MAX: usize = 512 << 20;
@@ -50,8 +54,9 @@ const FIELDS: &[(&str, &[Step])] = &[
     ("geoip_location_longitude", &[key("location"), key("longitude")]),
     ("geoip_postal_code", &[key("postal"), key("code")]),
     ("geoip_timezone", &[key("location"), key("time_zone")]),
-    ("geoip_subdivision_name", &[key("subdivisions"), Step::Index(0), key("names"), key("en")]),
-    ("geoip_subdivision_code", &[key("subdivisions"), Step::Index(0), key("iso_code")]),
+    // The last of them is the most specific one.
+    ("geoip_subdivision_name", &[key("subdivisions"), Step::Last, key("names"), key("en")]),
+    ("geoip_subdivision_code", &[key("subdivisions"), Step::Last, key("iso_code")]),
     ("geoip_autonomous_system_number", &[key("autonomous_system_number")]),
     ("geoip_autonomous_system_organization", &[key("autonomous_system_organization")]),
 ];
@@ -80,24 +85,23 @@ impl GeoDatabase {
     /// What is known of an address: names and values, coordinates in degrees. Nothing for addresses of private networks.
     #[must_use]
     pub fn fields(&self, address: IpAddr) -> Vec<(&'static str, String)> {
+        let Some(place) = self.place(address) else { return Vec::new() };
+        let value = |path| Some(self.0.find(place, path)?.to_string());
+        FIELDS.iter().filter_map(|(name, path)| Some((*name, value(path)?))).collect()
+    }
+
+    /// All that the file says of an address, under the file's own names; `None` for addresses of private networks.
+    #[must_use]
+    pub fn record(&self, address: IpAddr) -> Option<serde_json::Value> {
+        self.0.json(self.place(address)?)
+    }
+
+    fn place(&self, address: IpAddr) -> Option<usize> {
         let address = match address {
             IpAddr::V6(six) => six.to_ipv4_mapped().map_or(address, IpAddr::V4),
             four => four,
         };
-        if is_private(address) {
-            return Vec::new();
-        }
-        let Some(place) = self.0.lookup(address) else { return Vec::new() };
-        let value = |path: &[Step]| {
-            Some(match self.0.find(place, path)? {
-                Scalar::Text(text) => text,
-                Scalar::Number(number) => number.to_string(),
-                Scalar::Signed(number) => number.to_string(),
-                Scalar::Double(number) => number.to_string(),
-                Scalar::Bool(flag) => flag.to_string(),
-            })
-        };
-        FIELDS.iter().filter_map(|(name, path)| Some((*name, value(path)?))).collect()
+        if is_private(address) { None } else { self.0.lookup(address) }
     }
 }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use kenning_model::{Batch, Rejected};
 use kenning_pipeline::Intake;
-use kenning_pipeline::geoip::{FILE_BYTES_MAX, GeoDatabase, GeoIp};
+use kenning_pipeline::geoip::{GeoDatabase, GeoIp};
 use kenning_pipeline::process::Chain;
 use kenning_pipeline::redact::{Redaction, Redactor};
 use kenning_pipeline::telemetry::Registry;
 use kenning_pipeline::throttle::{Throttle, ThrottleOptions};
 use kenning_receivers::serve::Stop;
 use kenning_stdx::clock::Clock;
-use kenning_stdx::files::{Files, RealFiles};
+use kenning_stdx::files::RealFiles;
 
 use crate::server::StartError;
 use crate::settings::Settings;
@@ -36,7 +36,7 @@ pub(crate) fn chain(
         throttle
     });
     if !settings.geoip_database.is_empty() {
-        chain.push(Arc::new(GeoIp::new(Arc::new(geo_database(settings)?), &settings.geoip_source)));
+        chain.push(Arc::new(GeoIp::new(geo_database(settings)?, &settings.geoip_source)));
     }
     let scope = settings.redact_scope();
     if !scope.is_empty() {
@@ -50,11 +50,10 @@ pub(crate) fn chain(
     Ok((chain, throttle))
 }
 
-fn geo_database(settings: &Settings) -> Result<GeoDatabase, StartError> {
+fn geo_database(settings: &Settings) -> Result<Arc<GeoDatabase>, StartError> {
     let path = &settings.geoip_database;
-    let what = || format!("cannot use geoip.database = {path}");
-    let bytes = RealFiles.read(path, FILE_BYTES_MAX).map_err(|error| StartError::new(what(), error))?;
-    GeoDatabase::new(bytes).map_err(|error| StartError::new(what(), error))
+    let opened = settings.geo_databases.open(path, &RealFiles);
+    opened.map_err(|error| StartError::new(format!("cannot use geoip.database = {path}"), error))
 }
 
 /// Stores the summaries of what was held back as their windows end; all of them at `stop`.
@@ -74,5 +73,100 @@ pub(crate) async fn sum_up(throttle: Throttle, intake: Intake, clock: Arc<dyn Cl
         if stops {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(dead_code, reason = "the tests of the format use all of it, these some")]
+#[path = "../../pipeline/src/geoip/mmdb.rs"]
+mod mmdb;
+
+#[cfg(test)]
+mod tests {
+    use kenning_model::field_of_line;
+    use kenning_model::{LabelSet, LineSyntax, LogBatch, LogRow, Nanos, Severity, SpanId, TenantId, TraceId};
+    use kenning_pipeline::process::{Origin, Processed};
+    use kenning_stdx::files::MemFiles;
+
+    use super::mmdb::{self, V};
+    use super::*;
+    use crate::settings::Layer;
+
+    /// Where the examples have their database; 81.2.69.0/24 is in it.
+    const DATABASE: &str = "/usr/share/GeoIP/GeoLite2-Country.mmdb";
+
+    fn settings(yaml: &str) -> Settings {
+        let layer = Layer::from_yaml("kenning.yaml", yaml).expect("good YAML");
+        let settings = Settings::from_layers(&[layer]).expect("good settings");
+        let names = V::M(vec![("en", V::S("United Kingdom"))]);
+        let country = V::M(vec![("country", V::M(vec![("iso_code", V::S("GB")), ("names", names)]))]);
+        let file = mmdb::file("GeoLite2-Country", 24, 6, &[(0x5102_4500, 120, 0)], &mmdb::encode(&country));
+        let files = MemFiles::default();
+        files.put(DATABASE, file);
+        settings.geo_databases.open(DATABASE, &files).expect("a good file");
+        settings
+    }
+
+    fn batch_of<'a>(lines: impl Iterator<Item = &'a str>) -> LogBatch {
+        let (labels, mut batch) = (LabelSet::from_pairs([("app", "a")]), LogBatch::default());
+        let stream = batch.add_stream(labels.clone());
+        for line in lines {
+            let level = field_of_line(LineSyntax::Logfmt, line, "level").flatten().unwrap_or_default();
+            let row = LogRow {
+                stream: &labels,
+                time: Nanos(1),
+                severity: Severity::from_word(level),
+                trace_id: TraceId::NONE,
+                span_id: SpanId::NONE,
+                line,
+                metadata: &LabelSet::empty(),
+            };
+            batch.push(stream, row);
+        }
+        batch
+    }
+
+    fn shown(row: &LogRow<'_>) -> String {
+        let pairs: Vec<String> =
+            row.metadata.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let metadata = if pairs.is_empty() { String::new() } else { format!("({}) ", pairs.join(", ")) };
+        format!("{metadata}{}", row.line)
+    }
+
+    /// `> line` goes in; `< (metadata) line`, what was dropped, and what is told after the window come out.
+    fn check(yaml: &str, lines: &str) {
+        let settings = settings(yaml);
+        let (chain, throttle) = chain(&settings, &Registry::new()).unwrap_or_else(|error| panic!("{error}"));
+        let tenant = TenantId::default_tenant();
+        let origin = Origin { tenant: &tenant, receiver: "test", now: Nanos(1), steady: Duration::ZERO };
+        let batch = batch_of(lines.lines().filter_map(|line| line.strip_prefix("> ")));
+        let made = chain.process(&origin, Processed::untouched(Batch::Logs(batch))).expect("nothing refuses");
+        let Batch::Logs(kept) = &made.batch else { panic!("logs stay logs") };
+        let mut out: Vec<String> = kept.rows().map(|row| format!("< {}", shown(&row))).collect();
+        out.extend(made.dropped().map(|(reason, count)| format!("< dropped: {reason} {count}")));
+        made.settle();
+        let due = throttle.iter().flat_map(|throttle| throttle.due(Duration::MAX));
+        for summary in due {
+            out.extend(summary.batch.rows().map(|row| format!("< after the window: {}", shown(&row))));
+        }
+        let expect: Vec<&str> = lines.lines().filter(|line| line.starts_with('<')).collect();
+        assert_eq!(out, expect, "{yaml}");
+    }
+
+    /// Each block of settings in the page that has a block of lines behind it does what they say.
+    #[test]
+    fn the_examples_of_the_page_are_true() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/processors.md");
+        let page = std::fs::read_to_string(page).expect("the page is there");
+        let blocks: Vec<(&str, &str)> =
+            page.split("\n```").skip(1).step_by(2).filter_map(|block| block.split_once('\n')).collect();
+        let mut examples = 0;
+        for pair in blocks.windows(2) {
+            if let [("yaml kenning", yaml), ("text", lines)] = pair {
+                check(yaml, lines);
+                examples += 1;
+            }
+        }
+        assert_eq!(examples, 2, "throttling and places of addresses have their examples");
     }
 }

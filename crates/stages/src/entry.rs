@@ -24,6 +24,21 @@ pub(crate) enum Value {
 }
 
 impl Value {
+    /// Lists and objects become their JSON.
+    pub fn of_json(json: &serde_json::Value) -> Self {
+        use serde_json::Value as Json;
+        match json {
+            Json::Null => Self::Null,
+            Json::Bool(flag) => Self::Bool(*flag),
+            Json::Number(number) => match number.as_i64() {
+                Some(number) => Self::Int(number),
+                None => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Json::String(text) => Self::Text(text.clone()),
+            Json::Array(_) | Json::Object(_) => Self::Text(json.to_string()),
+        }
+    }
+
     /// As a text; nothing is none.
     pub fn text(&self) -> Option<Cow<'_, str>> {
         match self {

@@ -37,6 +37,7 @@ use std::collections::HashMap;
 
 use kenning_model::{Batch, LabelSet, LogBatch, LogRow, Severity};
 use kenning_pipeline::Refusal;
+use kenning_pipeline::geoip::GeoDatabases;
 use kenning_pipeline::process::{Origin, Processed, Processor};
 use kenning_stdx::files::Files;
 use kenning_yaml::{Content, Node};
@@ -54,7 +55,9 @@ use stage::{Builder, Side, Stage, Verdict, Waits};
 pub struct Context<'a> {
     /// Where metrics are declared.
     pub metrics: &'a LogMetrics,
-    /// Where time zones are found.
+    /// Files that tell where addresses are, shared by all who name them.
+    pub databases: &'a GeoDatabases,
+    /// Where time zones and databases are found.
     pub files: &'a dyn Files,
 }
 
@@ -130,7 +133,7 @@ fn multiline_at(place: usize, at: &str, node: &Node, report: &mut Report) -> Opt
 
 /// The stages from a place on.
 fn rest(skip: usize, at: &str, node: &Node, context: Context<'_>, report: &mut Report) -> Vec<Stage> {
-    let mut builder = Builder { metrics: context.metrics, files: context.files, report };
+    let mut builder = Builder { context, report };
     stage::read_list(at, node, skip, &mut builder, 0)
 }
 

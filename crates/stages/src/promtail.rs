@@ -311,6 +311,7 @@ fn rule(at: &str, node: &Node, report: &mut Report) -> Option<Rule> {
 
 #[cfg(test)]
 mod tests {
+    use kenning_pipeline::geoip::GeoDatabases;
     use kenning_stdx::files::MemFiles;
 
     use super::*;
@@ -318,7 +319,9 @@ mod tests {
 
     fn read_text(text: &str) -> (Vec<PromtailSource>, Report) {
         let (metrics, files, mut report) = (LogMetrics::default(), MemFiles::default(), Report::default());
-        let sources = read(text.as_bytes(), Context { metrics: &metrics, files: &files }, &mut report);
+        let databases = GeoDatabases::default();
+        let context = Context { metrics: &metrics, databases: &databases, files: &files };
+        let sources = read(text.as_bytes(), context, &mut report);
         (sources, report)
     }
 

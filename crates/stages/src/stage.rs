@@ -2,6 +2,7 @@
 
 mod extract;
 mod filter;
+mod geoip;
 mod label;
 mod metrics;
 mod rewrite;
@@ -12,12 +13,12 @@ use std::time::Duration;
 
 use kenning_model::Nanos;
 use kenning_pipeline::process::Processed;
-use kenning_stdx::files::Files;
 use kenning_yaml::{Content, Node};
 
+use crate::Context;
 use crate::config::{Fields, Report, pairs};
 use crate::entry::Entry;
-use crate::log_metrics::{LogMetrics, Update};
+use crate::log_metrics::Update;
 
 pub(crate) use filter::Waits;
 
@@ -27,6 +28,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "decolorize",
     "docker",
     "drop",
+    "geoip",
     "json",
     "labelallow",
     "labeldrop",
@@ -50,7 +52,6 @@ pub(crate) const KNOWN: &[&str] = &[
 /// Stages of Promtail's that do not work here, and what to do instead.
 const REFUSED: &[(&str, &str)] = &[
     ("eventlogmessage", "Windows' event log is not read"),
-    ("geoip", "not as a stage yet"),
     ("pipeline", "write its stages into this list"),
     ("tenant", "records belong to the tenant of their receiver"),
 ];
@@ -62,8 +63,7 @@ const STAGES_MAX: usize = 256;
 
 /// What stages need while they are read.
 pub(crate) struct Builder<'a> {
-    pub metrics: &'a LogMetrics,
-    pub files: &'a dyn Files,
+    pub context: Context<'a>,
     pub report: &'a mut Report,
 }
 
@@ -110,6 +110,7 @@ pub(crate) enum Stage {
     Sampling(filter::Sampling),
     Match(filter::Match),
     Metrics(metrics::Metrics),
+    GeoIp(geoip::GeoIp),
     /// Takes the newline off that Docker keeps in the text.
     TrimEnd,
     /// Takes a container runtime's wrapping apart.
@@ -183,6 +184,7 @@ fn read_one(at: &str, item: &Node, builder: &mut Builder<'_>, depth: usize) -> O
         "sampling" => Some(Stage::Sampling(with(&at, node, builder, filter::Sampling::read))),
         "match" => filter::Match::read(&at, node, builder, depth).map(Stage::Match),
         "metrics" => Some(Stage::Metrics(metrics::Metrics::read(&at, node, builder))),
+        "geoip" => geoip::GeoIp::read(&at, node, builder).map(Stage::GeoIp),
         "docker" => Some(docker()),
         "cri" => Some(cri()),
         "multiline" => {
@@ -271,6 +273,7 @@ impl Stage {
             }
             Self::Timestamp(stage) => stage.run(entry, side),
             Self::Metrics(stage) => stage.run(entry, side),
+            Self::GeoIp(stage) => stage.run(entry),
         }
         Verdict::Keep
     }

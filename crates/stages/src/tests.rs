@@ -3,17 +3,25 @@
 //! `> {labels} [@time] text` goes in; `< [{labels}] [@time] [(metadata)] text` comes out, labels and time where they are other than what
 //! went in; `< dropped: reason` is one that does not. A `\n` in a text is a line's end.
 
+#[allow(dead_code, reason = "the tests of the format use all of it, these some")]
+#[path = "../../pipeline/src/geoip/mmdb.rs"]
+mod mmdb;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use kenning_model::{Batch, LabelSet, LogBatch, LogRow, Nanos, Severity, SpanId, TenantId, TraceId};
+use kenning_pipeline::geoip::GeoDatabases;
 use kenning_pipeline::process::{Origin, Processed, Processor};
-use kenning_stdx::files::RealFiles;
+use kenning_stdx::files::MemFiles;
+use kenning_stdx::files::{Files, RealFiles};
 use kenning_template::layout;
 use proptest::prelude::*;
 
 use crate::{Context, LogMetrics, Pipeline, Report};
+
+use mmdb::V;
 
 /// 2026-01-15 12:00:00.
 const NOW: Nanos = Nanos(1_768_478_400_000_000_000);
@@ -22,10 +30,71 @@ const STAMP: &str = "2006-01-02T15:04:05.999999999Z07:00";
 fn read(yaml: &str, metrics: &LogMetrics) -> (Pipeline, Vec<String>) {
     let document = kenning_yaml::read(yaml.as_bytes()).unwrap();
     let mut report = Report::default();
-    let context = Context { metrics, files: &RealFiles };
+    let context = Context { metrics, databases: &GeoDatabases::default(), files: &WithDatabases::new() };
     let root = document.root.unwrap();
     let pipeline = Pipeline::read("pipeline", &root, context, &mut report);
     (pipeline, report.problems)
+}
+
+/// The machine's files, and databases of addresses: 81.2.69.0/24 and 2001:db8::/32 are known.
+struct WithDatabases(MemFiles);
+
+impl WithDatabases {
+    fn new() -> Self {
+        let files = MemFiles::default();
+        files.put(CITY, database("GeoLite2-City", &city()));
+        files.put(ASN, database("GeoLite2-ASN", &network()));
+        Self(files)
+    }
+}
+
+impl Files for WithDatabases {
+    fn read(&self, path: &str, max: usize) -> std::io::Result<Vec<u8>> {
+        self.0.read(path, max).or_else(|_| RealFiles.read(path, max))
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        self.0.exists(path) || RealFiles.exists(path)
+    }
+
+    fn glob(&self, pattern: &str) -> Vec<String> {
+        RealFiles.glob(pattern)
+    }
+}
+
+const CITY: &str = "/usr/share/GeoIP/GeoLite2-City.mmdb";
+const ASN: &str = "/usr/share/GeoIP/GeoLite2-ASN.mmdb";
+
+fn database(kind: &'static str, record: &V) -> Vec<u8> {
+    let networks = [(0x5102_4500, 120, 0), (0x2001_0db8_u128 << 96, 32, 0)];
+    mmdb::file(kind, 28, 6, &networks, &mmdb::encode(record))
+}
+
+fn named(name: &'static str) -> V {
+    V::M(vec![("names", V::M(vec![("de", V::S("anders")), ("en", V::S(name))]))])
+}
+
+fn city() -> V {
+    let code = |key, code, name| V::M(vec![(key, V::S(code)), ("names", V::M(vec![("en", V::S(name))]))]);
+    let location =
+        [("latitude", V::D(51.5142)), ("longitude", V::D(-0.0931)), ("time_zone", V::S("Europe/London"))];
+    V::M(vec![
+        ("city", named("London")),
+        ("continent", code("code", "EU", "Europe")),
+        ("country", code("iso_code", "GB", "United Kingdom")),
+        ("location", V::M(location.into())),
+        (
+            "subdivisions",
+            V::A(vec![code("iso_code", "ENG", "England"), code("iso_code", "WBK", "West Berkshire")]),
+        ),
+    ])
+}
+
+fn network() -> V {
+    V::M(vec![
+        ("autonomous_system_number", V::U(64500)),
+        ("autonomous_system_organization", V::S("Example Networks")),
+    ])
 }
 
 /// `{a="b", c="d"}` and what stands behind it.
@@ -142,6 +211,55 @@ fn the_examples_of_the_page_are_true() {
     let unnamed: Vec<_> =
         crate::stage::KNOWN.iter().filter(|stage| !page.contains(&format!("- {stage}"))).collect();
     assert!(unnamed.is_empty(), "the page has no example of {unnamed:?}");
+}
+
+#[test]
+fn geoip() {
+    let stages = |rest: &str| {
+        let rest = rest.replace("CITY", CITY).replace("ASN", ASN);
+        format!("- regex: {{expression: '^(?P<ip>\\S+)'}}\n- geoip: {{source: ip, {rest}}}")
+    };
+    let london = "geoip_city_name=\"London\", geoip_continent_code=\"EU\", geoip_continent_name=\"Europe\", \
+                  geoip_country_name=\"United Kingdom\", geoip_location_latitude=\"51.5142\", \
+                  geoip_location_longitude=\"-0.0931\", geoip_subdivision_code=\"WBK\", \
+                  geoip_subdivision_name=\"West Berkshire\", geoip_timezone=\"Europe/London\"";
+    let city = stages("db: CITY, db_type: city");
+    check(&city, &format!("> {{}} 81.2.69.142 x\n< {{{london}}} 81.2.69.142 x"));
+    check(&city, &format!("> {{}} 2001:db8::1 x\n< {{{london}}} 2001:db8::1 x"));
+    for unknown in ["81.2.70.1", "10.1.2.3", "127.0.0.1", "::1", "nobody", "81.2.69.142.5", "081.2.69.142"] {
+        check(&city, &format!("> {{}} {unknown} x\n< {unknown} x"));
+    }
+    check(
+        &stages("db: CITY, db_type: country"),
+        "> {} 81.2.69.142 x\n< {geoip_continent_code=\"EU\", geoip_continent_name=\"Europe\", \
+         geoip_country_code=\"GB\", geoip_country_name=\"United Kingdom\"} 81.2.69.142 x",
+    );
+    check(
+        &stages("db: ASN, db_type: asn"),
+        "> {} 81.2.69.142 x\n< {geoip_autonomous_system_number=\"64500\", \
+         geoip_autonomous_system_organization=\"Example Networks\"} 81.2.69.142 x",
+    );
+    check(
+        &stages(
+            "db: ASN, db_type: asn, custom_lookups: {org: autonomous_system_organization, none: a.b, n: '[autonomous_system_number]'}",
+        ),
+        "> {} 81.2.69.142 x\n< {geoip_autonomous_system_number=\"64500\", \
+         geoip_autonomous_system_organization=\"Example Networks\", n=\"[64500]\", org=\"Example Networks\"} 81.2.69.142 x",
+    );
+    refuse("- geoip: {}", &["geoip.source", "geoip.db_type", "geoip.db (line 1): is missing; name a file"]);
+    refuse(
+        "- geoip: {db: /none, source: ip, db_type: isp}",
+        &["\"isp\" must be city, asn or country", "/none: cannot be read"],
+    );
+    refuse(
+        &stages("db: CITY, db_type: asn"),
+        &["does not go with /usr/share/GeoIP/GeoLite2-City.mmdb, which is a GeoLite2-City"],
+    );
+    refuse(&stages("db: ASN, db_type: city"), &["which is a GeoLite2-ASN"]);
+    refuse(
+        &stages("db: ASN, db_type: asn, custom_lookups: {1a: x, b: '['}, x: 1"),
+        &["\"1a\" cannot be", "custom_lookups.b", "is not known"],
+    );
 }
 
 #[test]

@@ -58,11 +58,36 @@ pub(super) enum Scalar {
     Bool(bool),
 }
 
+impl Scalar {
+    fn into_json(self) -> serde_json::Value {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Number(number) => number.into(),
+            Self::Signed(number) => number.into(),
+            Self::Double(number) => number.into(),
+            Self::Bool(flag) => flag.into(),
+        }
+    }
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+            Self::Signed(number) => number.fmt(f),
+            Self::Double(number) => number.fmt(f),
+            Self::Bool(flag) => flag.fmt(f),
+        }
+    }
+}
+
 /// A part of the way to a value.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     Key(&'static str),
-    Index(usize),
+    /// The last value of a list.
+    Last,
 }
 
 /// A file in memory.
@@ -154,6 +179,13 @@ impl Reader {
     /// The value at the end of a path from a place in the data.
     pub(super) fn find(&self, place: usize, path: &[Step]) -> Option<Scalar> {
         Section { bytes: self.bytes.get(self.data..)? }.find(place, path)
+    }
+
+    /// Everything from a place in the data on; `None` when it is nested or numerous beyond the bounds.
+    pub(super) fn json(&self, place: usize) -> Option<serde_json::Value> {
+        let section = Section { bytes: self.bytes.get(self.data..)? };
+        let mut steps = STEPS_MAX;
+        section.json(place, 0, &mut steps).map(|(value, _)| value)
     }
 
     /// True when a map begins at a place in the data.
@@ -277,8 +309,8 @@ impl<'a> Section<'a> {
             let head = self.resolved(place)?;
             place = match step {
                 Step::Key(key) if head.kind == MAP => self.entry(head, key, &mut steps)?,
-                Step::Index(index) if head.kind == ARRAY && *index < head.size => {
-                    (0..*index).try_fold(head.next, |place, _| self.skip(place, &mut steps))?
+                Step::Last if head.kind == ARRAY && head.size > 0 => {
+                    (1..head.size).try_fold(head.next, |place, _| self.skip(place, &mut steps))?
                 }
                 _ => return None,
             };
@@ -297,6 +329,44 @@ impl<'a> Section<'a> {
             place = self.skip(value, steps)?;
         }
         None
+    }
+
+    /// A value with all its parts, and the place behind it. Nesting is bounded by [`DEPTH_MAX`].
+    fn json(self, place: usize, depth: usize, steps: &mut usize) -> Option<(serde_json::Value, usize)> {
+        use serde_json::{Map, Value};
+        *steps = steps.checked_sub(1)?;
+        if depth > DEPTH_MAX {
+            return None;
+        }
+        let behind_pointer = self.head(place).filter(|head| head.kind == POINTER).map(|head| head.next);
+        let head = self.resolved(place)?;
+        let (value, next) = match head.kind {
+            MAP => {
+                let (mut map, mut at) = (Map::new(), head.next);
+                for _ in 0..head.size {
+                    let name = self.text(self.resolved(at)?)?.to_owned();
+                    let (value, next) = self.json(self.skip(at, steps)?, depth + 1, steps)?;
+                    map.insert(name, value);
+                    at = next;
+                }
+                (Value::Object(map), at)
+            }
+            ARRAY => {
+                let (mut items, mut at) = (Vec::new(), head.next);
+                for _ in 0..head.size {
+                    let (item, next) = self.json(at, depth + 1, steps)?;
+                    items.push(item);
+                    at = next;
+                }
+                (Value::Array(items), at)
+            }
+            BOOL => (Value::Bool(head.size != 0), head.next),
+            _ => {
+                let value = self.scalar(head).map_or(Value::Null, Scalar::into_json);
+                (value, head.next.checked_add(head.size)?)
+            }
+        };
+        Some((value, behind_pointer.unwrap_or(next)))
     }
 
     fn scalar(self, head: Head) -> Option<Scalar> {

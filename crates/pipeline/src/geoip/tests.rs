@@ -1,97 +1,10 @@
-//! Files made here by a small writer of the format.
+//! Files made here by the small writer of [`mmdb`].
 
 use kenning_model::{LogBatch, Nanos, Severity, SpanId, TenantId, TraceId};
 use proptest::prelude::*;
 
+use super::mmdb::{V, encode, file};
 use super::*;
-
-enum V {
-    S(&'static str),
-    U(u32),
-    D(f64),
-    M(Vec<(&'static str, V)>),
-    A(Vec<V>),
-    /// A pointer to a place in the data.
-    P(usize),
-}
-
-fn control(kind: u8, size: usize) -> Vec<u8> {
-    let (small, more) = match size {
-        0..29 => (size as u8, Vec::new()),
-        29..285 => (29, vec![(size - 29) as u8]),
-        _ => (30, ((size - 285) as u16).to_be_bytes().to_vec()),
-    };
-    let mut out = if kind > 7 { vec![small, kind - 7] } else { vec![kind << 5 | small] };
-    out.extend(more);
-    out
-}
-
-fn encode(value: &V) -> Vec<u8> {
-    match value {
-        V::S(text) => [control(2, text.len()), text.as_bytes().to_vec()].concat(),
-        V::U(number) => [control(6, 4), number.to_be_bytes().to_vec()].concat(),
-        V::D(number) => [control(3, 8), number.to_be_bytes().to_vec()].concat(),
-        V::M(pairs) => {
-            let pairs = pairs.iter().flat_map(|(key, value)| [encode(&V::S(key)), encode(value)]);
-            [vec![control(7, 0)[0] | (pairs.clone().count() as u8 / 2)], pairs.flatten().collect()].concat()
-        }
-        V::A(items) => [control(11, items.len()), items.iter().flat_map(encode).collect()].concat(),
-        V::P(place) => vec![1 << 5 | (place >> 8) as u8, *place as u8],
-    }
-}
-
-/// A file that knows networks: address, bits of its prefix, and its place in `data`.
-fn file(bits: u32, ip_version: u32, networks: &[(u128, u32, usize)], data: &[u8]) -> Vec<u8> {
-    const NOTHING: usize = usize::MAX;
-    let mut nodes = vec![[NOTHING; 2]];
-    let mut leaves = std::collections::HashSet::new();
-    for (address, prefix, place) in networks {
-        let mut node = 0;
-        for bit in 0..*prefix {
-            let side = (address << bit >> 127) as usize;
-            if bit + 1 == *prefix {
-                nodes[node][side] = *place;
-                leaves.insert((node, side));
-            } else {
-                if nodes[node][side] == NOTHING {
-                    nodes.push([NOTHING; 2]);
-                    nodes[node][side] = nodes.len() - 1;
-                }
-                node = nodes[node][side];
-            }
-        }
-    }
-    let count = nodes.len();
-    let mut out = Vec::new();
-    for (at, node) in nodes.iter().enumerate() {
-        let record = |side: usize| match node[side] {
-            NOTHING => count,
-            place if leaves.contains(&(at, side)) => count + 16 + place,
-            next => next,
-        };
-        let (left, right) = (record(0) as u32, record(1) as u32);
-        match bits {
-            24 => [left, right].iter().for_each(|one| out.extend(&one.to_be_bytes()[1..])),
-            28 => {
-                out.extend(&left.to_be_bytes()[1..]);
-                out.push((left >> 24 << 4 | right >> 24) as u8);
-                out.extend(&right.to_be_bytes()[1..]);
-            }
-            _ => [left, right].iter().for_each(|one| out.extend(one.to_be_bytes())),
-        }
-    }
-    out.extend([0; 16]);
-    out.extend(data);
-    out.extend(b"\xab\xcd\xefMaxMind.com");
-    out.extend(encode(&V::M(vec![
-        ("binary_format_major_version", V::U(2)),
-        ("database_type", V::S("Test-City")),
-        ("ip_version", V::U(ip_version)),
-        ("node_count", V::U(count as u32)),
-        ("record_size", V::U(bits)),
-    ])));
-    out
-}
 
 fn city() -> Vec<u8> {
     let names = |name| V::M(vec![("de", V::S("x")), ("en", V::S(name))]);
@@ -102,7 +15,7 @@ fn city() -> Vec<u8> {
         ("city", V::M(vec![("names", names("Berlin"))])),
         ("country", country),
         ("location", V::M(vec![("latitude", V::D(52.5)), ("time_zone", V::S("Europe/Berlin"))])),
-        ("subdivisions", V::A(vec![V::M(vec![("iso_code", V::S("BE"))]), V::S("no map")])),
+        ("subdivisions", V::A(vec![V::S("no map"), V::M(vec![("iso_code", V::S("BE"))])])),
         ("autonomous_system_number", V::U(64500)),
     ])));
     assert!(place < 256);
@@ -115,7 +28,7 @@ fn database(bits: u32) -> GeoDatabase {
     let data = city();
     let four = |a: u32| u128::from(a);
     let networks = [(four(0x5102_4500), 96 + 24, PLACE), (0x2001_0db8_u128 << 96, 32, PLACE)];
-    GeoDatabase::new(file(bits, 6, &networks, &data)).expect("a good file")
+    GeoDatabase::new(file("Test-City", bits, 6, &networks, &data)).expect("a good file")
 }
 
 fn shown(database: &GeoDatabase, address: &str) -> String {
@@ -151,7 +64,7 @@ fn addresses_are_found_in_records_of_any_size() {
         }
         assert_eq!(database.kind(), "Test-City");
     }
-    let only_four = file(24, 4, &[(0x5102_4500_u128 << 96, 24, PLACE)], &city());
+    let only_four = file("Test-City", 24, 4, &[(0x5102_4500_u128 << 96, 24, PLACE)], &city());
     let only_four = GeoDatabase::new(only_four).expect("a good file");
     assert_eq!(
         (shown(&only_four, "81.2.69.142").is_empty(), shown(&only_four, "2001:db8::1").is_empty()),
@@ -160,8 +73,60 @@ fn addresses_are_found_in_records_of_any_size() {
 }
 
 #[test]
+fn all_of_a_record_can_be_seen() {
+    let expect = serde_json::json!({
+        "city": {"names": {"de": "x", "en": "Berlin"}},
+        "country": {"geoname_id": 1, "iso_code": "DE", "names": {"de": "x", "en": "Germany"}},
+        "location": {"latitude": 52.5, "time_zone": "Europe/Berlin"},
+        "subdivisions": ["no map", {"iso_code": "BE"}],
+        "autonomous_system_number": 64500,
+    });
+    let record = |address: &str| database(28).record(address.parse().expect("an address"));
+    assert_eq!(record("81.2.69.142"), Some(expect));
+    assert_eq!((record("81.2.70.1"), record("10.0.0.1")), (None, None));
+}
+
+#[test]
+fn records_beyond_the_bounds_are_none() {
+    let nested = |depth: usize| (0..depth).fold(V::U(1), |inner, _| V::A(vec![inner]));
+    let wide = |count| V::A((0..count).map(V::U).collect());
+    for (value, is_there) in [(nested(10), true), (nested(30), false), (wide(200), true), (wide(6000), false)]
+    {
+        let data = encode(&V::M(vec![("x", value)]));
+        let database = GeoDatabase::new(file("Test", 24, 6, &[(0x5102_4500, 120, 0)], &data)).expect("good");
+        assert_eq!(database.record(Ipv4Addr::new(81, 2, 69, 1).into()).is_some(), is_there);
+    }
+}
+
+#[test]
+fn records_within_themselves_are_none() {
+    let data = encode(&V::M(vec![("a", V::P(0)), ("b", V::P(0))]));
+    let database = GeoDatabase::new(file("Test", 24, 6, &[(0x5102_4500, 120, 0)], &data)).expect("good");
+    assert_eq!(database.record(Ipv4Addr::new(81, 2, 69, 1).into()), None);
+}
+
+#[test]
+fn a_file_is_read_once() {
+    use kenning_stdx::files::MemFiles;
+    let (files, databases) = (MemFiles::default(), GeoDatabases::default());
+    let good = file("Test-City", 24, 6, &[(0x5102_4500, 120, PLACE)], &city());
+    for number in 0..9 {
+        files.put(&format!("/{number}"), good.clone());
+    }
+    files.put("/bad", "no database");
+    let told = |path: &str| databases.open(path, &files).map(drop).map_err(|error| error.to_string());
+    assert!(told("/none").unwrap_err().starts_with("cannot be read: "));
+    assert!(told("/bad").unwrap_err().starts_with("it is no MaxMind database"));
+    let first = databases.open("/0", &files).expect("good");
+    files.remove("/0");
+    assert!(Arc::ptr_eq(&first, &databases.clone().open("/0", &files).expect("it is known")));
+    (1..8).for_each(|number| assert_eq!(told(&format!("/{number}")), Ok(())));
+    assert_eq!(told("/8"), Err("is one file too many; 8 different ones work".to_owned()));
+}
+
+#[test]
 fn broken_files_are_refused() {
-    let good = file(24, 6, &[(0x5102_4500, 120, PLACE)], &city());
+    let good = file("Test-City", 24, 6, &[(0x5102_4500, 120, PLACE)], &city());
     let refused = |bytes: Vec<u8>| GeoDatabase::new(bytes).err();
     assert_eq!(refused(Vec::new()), Some(DatabaseError::NoMetadata));
     assert_eq!(refused(good[..good.len() / 2].to_vec()), Some(DatabaseError::NoMetadata));
@@ -170,20 +135,24 @@ fn broken_files_are_refused() {
         refused(b"\xab\xcd\xefMaxMind.com".to_vec()),
         Some(DatabaseError::BadMetadata("binary_format_major_version"))
     );
-    assert_eq!(refused(file(24, 6, &[(0x5102_4500, 120, 9000)], &city())), Some(DatabaseError::Damaged));
+    assert_eq!(
+        refused(file("Test-City", 24, 6, &[(0x5102_4500, 120, 9000)], &city())),
+        Some(DatabaseError::Damaged)
+    );
 }
 
 proptest! {
     #[test]
     fn damage_never_panics(at in prop::collection::vec((0usize..4000, any::<u8>()), 1..8), cut in 0usize..4000) {
-        let mut bytes = file(28, 6, &[(0x5102_4500, 120, PLACE)], &city());
+        let mut bytes = file("Test-City", 28, 6, &[(0x5102_4500, 120, PLACE)], &city());
         for (at, byte) in at {
             let len = bytes.len();
             bytes[at % len] = byte;
         }
         bytes.drain(..cut % 8);
         if let Ok(database) = GeoDatabase::new(bytes) {
-            let _ = database.fields("81.2.69.142".parse().expect("an address"));
+            let address = "81.2.69.142".parse().expect("an address");
+            let _ = (database.fields(address), database.record(address));
         }
     }
 }

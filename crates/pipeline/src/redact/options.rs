@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use kenning_regex::{Fault, Limits};
+use regex::{Regex, RegexSet, RegexSetBuilder};
 
 use super::{Kind, KindNumber, key};
 
@@ -10,6 +11,7 @@ use super::{Kind, KindNumber, key};
 const ENTRIES_MAX: usize = 256;
 /// Largest compiled pattern, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
+const REGEX_LIMITS: Limits = Limits { program: REGEX_BYTES_MAX, automaton: 2 << 20 };
 /// Longest replacement and name of a pattern.
 const WORD_LEN_MAX: usize = 64;
 
@@ -98,7 +100,7 @@ impl RedactOptions {
         }
         let mut own = Vec::new();
         for (field, source, kind) in &sources {
-            match RegexBuilder::new(source).size_limit(REGEX_BYTES_MAX).build() {
+            match kenning_regex::compile(source, REGEX_LIMITS) {
                 Ok(regex) if regex.is_match("") => {
                     let problem = "matches the empty text; ask for at least one character".to_owned();
                     mistakes.push(Mistake { field: field.clone(), problem });
@@ -108,8 +110,8 @@ impl RedactOptions {
             }
         }
         let allow: Vec<String> = self.allow.iter().map(|one| format!("^(?:{one})$")).collect();
-        for (place, one) in allow.iter().enumerate() {
-            if let Err(error) = RegexBuilder::new(one).size_limit(REGEX_BYTES_MAX).build() {
+        for (place, one) in self.allow.iter().enumerate() {
+            if let Err(error) = kenning_regex::compile(one, REGEX_LIMITS) {
                 mistakes.push(Mistake { field: format!("allow[{place}]"), problem: regex_problem(&error) });
             }
         }
@@ -120,10 +122,9 @@ impl RedactOptions {
             let problem = "all expressions together are too large; write fewer or simpler ones".to_owned();
             vec![Mistake { field: field.to_owned(), problem }]
         };
-        let set = |sources: Vec<&str>| RegexSetBuilder::new(sources).size_limit(16 * REGEX_BYTES_MAX).build();
         let own_set =
-            set(sources.iter().map(|(_, source, _)| *source).collect()).map_err(|_| too_large("patterns"))?;
-        let allow = set(allow.iter().map(String::as_str).collect()).map_err(|_| too_large("allow"))?;
+            set(sources.iter().map(|(_, source, _)| *source)).ok_or_else(|| too_large("patterns"))?;
+        let allow = set(allow.iter().map(String::as_str)).ok_or_else(|| too_large("allow"))?;
         Ok(Compiled { own, own_set, allow })
     }
 
@@ -177,11 +178,17 @@ impl RedactOptions {
     }
 }
 
-fn regex_problem(error: &regex::Error) -> String {
-    match error {
-        regex::Error::CompiledTooBig(limit) => {
-            format!("takes more than {limit} bytes compiled; lower its repetitions")
+/// Expressions that compile one by one, in Go's dialect too.
+fn set<'a>(sources: impl Iterator<Item = &'a str>) -> Option<RegexSet> {
+    let sources: Option<Vec<String>> = sources.map(|one| kenning_regex::translate(one).ok()).collect();
+    RegexSetBuilder::new(sources?).size_limit(16 * REGEX_BYTES_MAX).build().ok()
+}
+
+fn regex_problem(error: &kenning_regex::Error) -> String {
+    match error.fault {
+        Fault::Large => {
+            format!("{error}; at most {REGEX_BYTES_MAX} bytes compiled work, lower its repetitions")
         }
-        other => other.to_string().lines().last().unwrap_or("is no regular expression").to_owned(),
+        _ => format!("{error}; write it as Go's regexp takes it (RE2)"),
     }
 }

@@ -298,6 +298,33 @@ fn options_are_checked() {
     assert_eq!(fields(bad(pattern("a", "(", "x"))), ["patterns[0].regex"]);
     assert_eq!(fields(bad(pattern("a", "x*", "x"))), ["patterns[0].regex"]);
     assert_eq!(fields(bad(pattern("a", r"(\w{1000}){1000}", "x"))), ["patterns[0].regex"]);
+    let told = |regex: &str| -> String {
+        let mistakes = Redactor::new(&bad(pattern("a", regex, "x"))).err().unwrap_or_default();
+        mistakes.iter().map(ToString::to_string).collect()
+    };
+    for (regex, expect) in [
+        ("a(", "missing closing ): `a(`; write it as Go's regexp takes it (RE2)"),
+        (r"\b{", "ok"),
+        ("x{", "ok"),
+        (r"(?=a)", "invalid or unsupported Perl syntax: `(?=`"),
+        ("[z-a]", "invalid character class range: `z-a`"),
+        ("a**", "invalid nested repetition operator: `**`"),
+        (r"(\w{1000}){1000}", "invalid repeat count"),
+        (r"(?:\w{1000}\pL{999}){1}", "lower its repetitions"),
+    ] {
+        match (expect, told(regex)) {
+            ("ok", told) => assert_eq!(told, "", "{regex}"),
+            (part, told) => assert!(
+                told.starts_with("redact.patterns[0].regex: error parsing regexp: ") && told.contains(part),
+                "{regex}: {told}"
+            ),
+        }
+    }
+    // Classes are Go's: ASCII.
+    let digits =
+        RedactOptions { patterns: vec![pattern("n", r"^\d{3}$", "<n>")], ..RedactOptions::default() };
+    let digits = Redactor::new(&digits).expect("good options");
+    assert_eq!((redacted(&digits, "123"), redacted(&digits, "١٢٣")), ("<n>".to_owned(), "١٢٣".to_owned()));
     assert_eq!(fields(bad(pattern("email", "x", "\""))), ["patterns[0].name", "patterns[0].replacement"]);
     assert_eq!(
         fields(RedactOptions { allow: vec!["[".to_owned()], ..RedactOptions::default() }),

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use kenning_model::LabelSet;
 use kenning_receivers::tail::source::{Encoding, FileSource, Format, Multiline, Start};
-use kenning_stages::{Context, LineLabels, LogMetrics, Pipeline, Report, node_of};
+use kenning_stages::{Context, LineLabels, Pipeline, Report, node_of};
 use kenning_stdx::bytesize::{ByteSize, TimeSpan};
-use kenning_stdx::files::RealFiles;
 use serde_json::{Map, Value};
 
 /// Most sources.
@@ -17,7 +16,7 @@ const SOURCES_MAX: usize = 64;
 const LINES_MAX: u64 = 10_000;
 
 /// The sources; every mistake otherwise, each with the place of its field.
-pub(super) fn sources(list: &Value, metrics: &LogMetrics) -> Result<Vec<FileSource>, Vec<String>> {
+pub(super) fn sources(list: &Value, context: Context<'_>) -> Result<Vec<FileSource>, Vec<String>> {
     let Some(list) = list.as_array() else { return Err(vec!["must be a list".to_owned()]) };
     let mut problems = Vec::new();
     if list.len() > SOURCES_MAX {
@@ -30,7 +29,7 @@ pub(super) fn sources(list: &Value, metrics: &LogMetrics) -> Result<Vec<FileSour
             fields.wrong("", "must be a mapping");
             continue;
         };
-        let source = source(entry, metrics, &mut fields);
+        let source = source(entry, context, &mut fields);
         if !names.insert(source.name.clone()) {
             fields.wrong(
                 "name",
@@ -145,7 +144,7 @@ impl Fields<'_> {
     }
 }
 
-fn source(entry: &Map<String, Value>, metrics: &LogMetrics, fields: &mut Fields<'_>) -> FileSource {
+fn source(entry: &Map<String, Value>, context: Context<'_>, fields: &mut Fields<'_>) -> FileSource {
     let include = entry.get("include").map(|value| fields.patterns("include", value)).unwrap_or_default();
     if include.is_empty() {
         fields.wrong("include", "needs at least one pattern");
@@ -189,7 +188,7 @@ fn source(entry: &Map<String, Value>, metrics: &LogMetrics, fields: &mut Fields<
     }
     let line_labels = line_labels(entry, fields);
     match entry.get("pipeline").filter(|stages| !stages.is_null()) {
-        Some(stages) => pipeline(&mut source, stages, entry.contains_key("multiline"), metrics, fields),
+        Some(stages) => pipeline(&mut source, stages, entry.contains_key("multiline"), context, fields),
         None if line_labels.is_empty() => {}
         None => source.stages = Some(Arc::new(LineLabels::new(&line_labels, &source.labels))),
     }
@@ -216,10 +215,10 @@ fn pipeline(
     source: &mut FileSource,
     stages: &Value,
     has_multiline: bool,
-    metrics: &LogMetrics,
+    context: Context<'_>,
     fields: &mut Fields<'_>,
 ) {
-    let (context, mut report) = (Context { metrics, files: &RealFiles }, Report::default());
+    let mut report = Report::default();
     let at = format!("{}.pipeline", fields.at);
     let (front, pipeline) = Pipeline::read_for_files(&at, &node_of(stages), context, &mut report);
     if has_multiline && front.multiline.is_some() {
@@ -232,6 +231,10 @@ fn pipeline(
 
 #[cfg(test)]
 mod tests {
+    use kenning_pipeline::geoip::GeoDatabases;
+    use kenning_stages::LogMetrics;
+    use kenning_stdx::files::RealFiles;
+
     use super::*;
 
     /// Whether sources are as expected.
@@ -239,7 +242,9 @@ mod tests {
 
     fn check(yaml: &str, expect: Result<Holds, &[&str]>) {
         let value = super::super::layer::parse_yaml(yaml).ok().flatten().unwrap_or_default();
-        match (sources(&value, &LogMetrics::default()), expect) {
+        let (metrics, databases) = (LogMetrics::default(), GeoDatabases::default());
+        let context = Context { metrics: &metrics, databases: &databases, files: &RealFiles };
+        match (sources(&value, context), expect) {
             (Ok(sources), Ok(holds)) => assert!(holds(&sources), "{sources:?}"),
             (Err(problems), Err(parts)) => {
                 let told = problems.join("\n");

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use kenning_model::{Batch, TenantId};
 use kenning_pipeline::Refusal;
 use kenning_pipeline::process::{Origin, Processed, Processor};
-use kenning_stages::{Context, LogMetrics, Pipeline, Report, node_of};
-use kenning_stdx::files::RealFiles;
+use kenning_stages::{Context, Pipeline, Report, node_of};
 use serde_json::Value;
 
 /// The word for all receivers.
@@ -22,8 +21,8 @@ pub struct LogPipelines(Vec<(&'static str, Arc<Pipeline>)>);
 impl LogPipelines {
     /// Reads a list of stages for all receivers, or a mapping of receivers to lists; every mistake otherwise, each with
     /// its place.
-    pub(super) fn read(value: &Value, metrics: &LogMetrics) -> Result<Self, Vec<String>> {
-        let (context, mut report) = (Context { metrics, files: &RealFiles }, Report::default());
+    pub(super) fn read(value: &Value, context: Context<'_>) -> Result<Self, Vec<String>> {
+        let mut report = Report::default();
         let mut read = |at: &str, value| Arc::new(Pipeline::read(at, &node_of(value), context, &mut report));
         let mut unknown = Vec::new();
         let mut pipelines = Vec::new();
@@ -65,11 +64,17 @@ impl Processor for LogPipelines {
 
 #[cfg(test)]
 mod tests {
+    use kenning_pipeline::geoip::GeoDatabases;
+    use kenning_stages::LogMetrics;
+    use kenning_stdx::files::RealFiles;
+
     use super::*;
 
     fn check(yaml: &str, expect: Result<usize, &str>) {
         let value = super::super::layer::parse_yaml(yaml).ok().flatten().unwrap_or_default();
-        match (LogPipelines::read(&value, &LogMetrics::default()), expect) {
+        let (metrics, databases) = (LogMetrics::default(), GeoDatabases::default());
+        let context = Context { metrics: &metrics, databases: &databases, files: &RealFiles };
+        match (LogPipelines::read(&value, context), expect) {
             (Ok(read), Ok(count)) => assert_eq!(read.0.len(), count, "{yaml}"),
             (Err(problems), Err(part)) => {
                 let told = problems.join("\n");

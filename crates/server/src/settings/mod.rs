@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kenning_model::{Nanos, Retention, TenantId, TenantRetention};
+use kenning_pipeline::geoip::GeoDatabases;
 use kenning_pipeline::redact::Scope as RedactScope;
 use kenning_pipeline::{Limits as IngestLimits, LimitsTable};
 use kenning_promconfig::ScrapeConfig;
@@ -24,7 +25,7 @@ use kenning_query::Limits as QueryLimits;
 use kenning_receivers::push::OtlpOptions;
 use kenning_receivers::tail::source::FileSource;
 use kenning_receivers::tls::TlsFiles;
-use kenning_stages::LogMetrics;
+use kenning_stages::{Context, LogMetrics};
 use kenning_stdx::bytesize::{ByteSize, TimeSpan};
 use kenning_stdx::files::RealFiles;
 
@@ -138,6 +139,8 @@ pub struct Settings {
     pub log_pipelines: LogPipelines,
     /// What stages count.
     pub log_metrics: LogMetrics,
+    /// Files that tell where addresses are, of `geoip.database` and of stages.
+    pub geo_databases: GeoDatabases,
     /// A `prometheus.yml` whose jobs are scraped; empty for none.
     pub prometheus_config: String,
 }
@@ -196,6 +199,7 @@ impl Default for Settings {
             promtail_notes: Vec::new(),
             log_pipelines: LogPipelines::default(),
             log_metrics: LogMetrics::default(),
+            geo_databases: GeoDatabases::default(),
             prometheus_config: String::new(),
         }
     }
@@ -209,6 +213,8 @@ impl Settings {
     /// The defaults overlaid with the layers, later ones winning; or every mistake in any of them.
     pub fn from_layers(layers: &[Layer]) -> Result<Self, Mistakes> {
         let mut settings = Self::default();
+        let (metrics, databases) = (settings.log_metrics.clone(), settings.geo_databases.clone());
+        let context = Context { metrics: &metrics, databases: &databases, files: &RealFiles };
         let mut mistakes = Vec::new();
         for layer in layers {
             for (key, value) in layer.values() {
@@ -221,12 +227,12 @@ impl Settings {
                     |problem| Mistake { origin: layer.origin().to_owned(), key: key.to_owned(), problem };
                 problems.into_iter().map(mistake).collect::<Vec<_>>()
             };
-            match layer.log_files().map(|list| log_files::sources(list, &settings.log_metrics)) {
+            match layer.log_files().map(|list| log_files::sources(list, context)) {
                 None => {}
                 Some(Ok(sources)) => settings.log_files = sources,
                 Some(Err(problems)) => mistakes.extend(told("logs.files", problems)),
             }
-            match layer.log_pipeline().map(|stages| LogPipelines::read(stages, &settings.log_metrics)) {
+            match layer.log_pipeline().map(|stages| LogPipelines::read(stages, context)) {
                 None => {}
                 Some(Ok(pipelines)) => settings.log_pipelines = pipelines,
                 Some(Err(problems)) => mistakes.extend(told("logs.pipeline", problems)),
@@ -243,7 +249,7 @@ impl Settings {
             }
         }
         if !settings.promtail_config_file.is_empty() {
-            match promtail::sources(&settings.promtail_config_file, &RealFiles, &settings.log_metrics) {
+            match promtail::sources(&settings.promtail_config_file, context) {
                 Ok(read) => {
                     settings.log_files.extend(read.sources);
                     settings.promtail_notes = read.notes;
@@ -481,7 +487,10 @@ mod tests {
             Err("redact.kinds: \"fingerprint\" is no kind; known are password"),
         );
         check(&[("redact.keys", "a-b")], Err("redact.keys: [0]: \"a-b\" needs three letters"));
-        check(&[("redact.allow", "(")], Err("redact.allow: [0]: error: unclosed group"));
+        check(
+            &[("redact.allow", "(")],
+            Err("redact.allow: [0]: error parsing regexp: missing closing ): `(`; write it as Go's regexp"),
+        );
         check(&[("redact.patterns", "[{\"name\":\"x\"}]")], Err("redact.patterns: [0].regex: is missing"));
         let yaml = "redact:\n  keys: [customer_no]\n  patterns:\n  - {name: employee, regex: 'E-(\\d{6})'}\n";
         let settings =

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use kenning_receivers::tail::source::{Encoding, FileSource, Format, Multiline, Start};
 use kenning_stages::promtail::{PromtailSource, read};
-use kenning_stages::{Context, Front, LogMetrics, Report, Wrapping};
-use kenning_stdx::files::Files;
+use kenning_stages::{Context, Front, Report, Wrapping};
 
 /// Largest configuration.
 const FILE_BYTES_MAX: usize = 4 << 20;
@@ -18,10 +17,11 @@ pub(super) struct Read {
 }
 
 /// Reads the file; every mistake otherwise, each with its place.
-pub(super) fn sources(path: &str, files: &dyn Files, metrics: &LogMetrics) -> Result<Read, Vec<String>> {
-    let text = files.read(path, FILE_BYTES_MAX).map_err(|error| vec![format!("cannot be read: {error}")])?;
+pub(super) fn sources(path: &str, context: Context<'_>) -> Result<Read, Vec<String>> {
+    let text =
+        context.files.read(path, FILE_BYTES_MAX).map_err(|error| vec![format!("cannot be read: {error}")])?;
     let mut report = Report::default();
-    let found = read(&text, Context { metrics, files }, &mut report);
+    let found = read(&text, context, &mut report);
     let sources: Vec<FileSource> = found.into_iter().map(|found| source(found, &mut report)).collect();
     match report.problems.is_empty() {
         true => Ok(Read { sources, notes: report.notes }),
@@ -72,9 +72,16 @@ fn encoding(name: &str) -> Option<Encoding> {
 
 #[cfg(test)]
 mod tests {
+    use kenning_pipeline::geoip::GeoDatabases;
+    use kenning_stages::LogMetrics;
     use kenning_stdx::files::MemFiles;
 
     use super::*;
+
+    fn read_sources(path: &str, files: &MemFiles) -> Result<Read, Vec<String>> {
+        let (metrics, databases) = (LogMetrics::default(), GeoDatabases::default());
+        super::sources(path, Context { metrics: &metrics, databases: &databases, files })
+    }
 
     #[test]
     fn targets_become_sources() {
@@ -83,7 +90,7 @@ mod tests {
             "/p.yaml",
             "clients: [{url: x}]\nscrape_configs:\n- job_name: a\n  encoding: UTF-16LE\n  pipeline_stages:\n  - cri: {}\n  - multiline: {firstline: '^x', max_lines: 3}\n  - labeldrop: [a]\n  static_configs: [{labels: {job: j, __path__: /x}}]\n- job_name: b\n  static_configs: [{labels: {__path__: /y}}]\n",
         );
-        let read = sources("/p.yaml", &files, &LogMetrics::default());
+        let read = read_sources("/p.yaml", &files);
         let Ok(Read { sources, notes }) = read else { panic!("it is read") };
         let [a, b] = sources.as_slice() else { panic!("two sources") };
         assert_eq!((a.format, a.encoding, a.labels.get("job")), (Format::Cri, Encoding::Utf16Le, "j"));
@@ -94,7 +101,7 @@ mod tests {
             "/bad.yaml",
             "scrape_configs: [{job_name: a, encoding: ebcdic, static_configs: [{labels: {__path__: /x}}]}]",
         );
-        let told = super::sources("/bad.yaml", &files, &LogMetrics::default()).map(|_| ()).unwrap_err();
+        let told = read_sources("/bad.yaml", &files).map(|_| ()).unwrap_err();
         assert!(told.join("\n").contains("\"ebcdic\" does not work"), "{told:?}");
     }
 
@@ -116,7 +123,7 @@ mod tests {
                 let (files, yaml) =
                     (MemFiles::default(), block.split_once('\n').map_or("", |(_, yaml)| yaml));
                 files.put("/promtail.yaml", yaml);
-                let read = sources("/promtail.yaml", &files, &LogMetrics::default());
+                let read = read_sources("/promtail.yaml", &files);
                 assert!(read.is_ok_and(|read| !read.sources.is_empty()), "{}: {yaml}", page.display());
                 loaded += 1;
             }

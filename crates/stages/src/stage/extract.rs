@@ -50,27 +50,13 @@ impl Json {
         match document {
             Ok(document @ (Json_::Object(_) | Json_::Null)) => {
                 for (name, expression) in &self.expressions {
-                    entry.extracted.set(name, value_of(&expression.search(&document)));
+                    entry.extracted.set(name, Value::of_json(&expression.search(&document)));
                 }
                 Verdict::Keep
             }
             _ if self.drop_malformed => Verdict::Drop(MALFORMED),
             _ => Verdict::Keep,
         }
-    }
-}
-
-/// Lists and objects become their JSON.
-fn value_of(json: &Json_) -> Value {
-    match json {
-        Json_::Null => Value::Null,
-        Json_::Bool(flag) => Value::Bool(*flag),
-        Json_::Number(number) => match number.as_i64() {
-            Some(number) => Value::Int(number),
-            None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        Json_::String(text) => Value::Text(text.clone()),
-        Json_::Array(_) | Json_::Object(_) => Value::Text(json.to_string()),
     }
 }
 

@@ -35,7 +35,7 @@ impl Labels {
     }
 }
 
-fn not_a_name(name: &str) -> String {
+pub(super) fn not_a_name(name: &str) -> String {
     format!("{name:?} cannot be a label's name; use letters, digits and underscores, no digit first")
 }
 

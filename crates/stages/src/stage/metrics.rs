@@ -67,7 +67,7 @@ impl Metrics {
 
 impl One {
     fn read(at: &str, name: &str, node: &Node, builder: &mut Builder<'_>) -> Option<Self> {
-        let metrics = builder.metrics;
+        let metrics = builder.context.metrics;
         let mut fields = Fields::open(at, node, builder.report);
         let kind = kind(&mut fields);
         let help = fields.text("description").unwrap_or_default();

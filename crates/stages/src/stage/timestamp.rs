@@ -135,7 +135,7 @@ pub(crate) struct Timestamp {
 
 impl Timestamp {
     pub fn read(at: &str, node: &Node, builder: &mut Builder<'_>) -> Option<Self> {
-        let files = builder.files;
+        let files = builder.context.files;
         let mut fields = Fields::open(at, node, builder.report);
         let source = fields.required("source", "name the extracted field that holds the stamp");
         let format = fields
