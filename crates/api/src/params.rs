@@ -3,6 +3,7 @@
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, header};
 use chrono::DateTime;
+use kenning_gotext::duration;
 use kenning_model::{Millis, Nanos};
 
 use crate::error::ApiError;
@@ -127,29 +128,7 @@ pub fn duration_ms(text: &str) -> Option<i64> {
         let ms = seconds * 1000.0;
         return (ms.is_finite() && ms.abs() < 9e15).then_some(ms.round() as i64);
     }
-    const UNITS: [(&str, i64); 7] = [
-        ("ms", 1),
-        ("s", 1_000),
-        ("m", 60_000),
-        ("h", 3_600_000),
-        ("d", 86_400_000),
-        ("w", 604_800_000),
-        ("y", 31_536_000_000),
-    ];
-    let (mut rest, mut total, mut last_unit) = (text, 0i64, i64::MAX);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (number, tail) = rest.split_at(digits);
-        let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_len);
-        let unit_ms = UNITS.iter().find(|(name, _)| *name == unit)?.1;
-        if unit_ms >= last_unit {
-            return None;
-        }
-        total = total.checked_add(number.parse::<i64>().ok()?.checked_mul(unit_ms)?)?;
-        (rest, last_unit) = (tail, unit_ms);
-    }
-    (!text.is_empty()).then_some(total)
+    duration::parse_prometheus(text).ok().map(|nanos| nanos / 1_000_000)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 
+use kenning_gotext::duration;
 use kenning_model::LabelSet;
-use kenning_query::text::duration;
 
 use crate::pipeline::{Category, LineLabels, json_path, parse_json, parse_logfmt};
 
@@ -54,7 +54,7 @@ pub fn detected_type(value: &str) -> &'static str {
         "boolean"
     } else if duration::parse_go(value).is_ok() {
         "duration"
-    } else if kenning_query::text::size::parse(value).is_ok() {
+    } else if kenning_gotext::size::parse(value).is_ok() {
         "bytes"
     } else {
         "string"

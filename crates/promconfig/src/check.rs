@@ -7,8 +7,8 @@ use crate::discovery::{Discovery, StaticGroup, read_group_checked};
 use crate::fields::Problem;
 use crate::scrape::ScrapeConfig;
 use crate::targets::{self, TargetGroup};
-use crate::units::quoted;
 use crate::yaml::{self, Kind};
+use kenning_gotext::quote::quote;
 
 /// Most bytes of a configuration file.
 const FILE_BYTES_MAX: usize = 16 << 20;
@@ -92,10 +92,8 @@ pub fn scrape_configs(
         all.iter().map(|one| (one.job_name.clone(), "main config file".to_owned())).collect();
     for pattern in &config.scrape_config_files {
         for path in files.glob(&joined(directory, pattern)) {
-            let wrong = |message: String| Problem {
-                line: None,
-                message: format!("{}: {message}", quoted(path.as_bytes())),
-            };
+            let wrong =
+                |message: String| Problem { line: None, message: format!("{}: {message}", quote(&path)) };
             let text = files.read(&path, FILE_BYTES_MAX).map_err(|error| wrong(error.to_string()))?;
             let found = load_scrape_configs(&text, &config.global).map_err(|problems| {
                 let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
@@ -103,12 +101,12 @@ pub fn scrape_configs(
             })?;
             for one in found {
                 if let Some((name, first)) = names.iter().find(|(name, _)| *name == one.job_name) {
-                    let name = quoted(name.as_bytes());
+                    let name = quote(name);
                     return Err(wrong(format!(
                         "found multiple scrape configs with job name {name}, first found in {first}"
                     )));
                 }
-                names.push((one.job_name.clone(), quoted(path.as_bytes())));
+                names.push((one.job_name.clone(), quote(&path)));
                 let mut one = one;
                 one.set_directory(directory_of(&path));
                 all.push(one);
@@ -140,10 +138,8 @@ fn check_rule_files(config: &Config, directory: &str, files: &dyn Files, checked
     for pattern in &config.rule_files {
         let found = files.glob(&joined(directory, pattern));
         if found.is_empty() && !pattern.contains('*') {
-            let message = format!(
-                "{} does not point to an existing file",
-                quoted(joined(directory, pattern).as_bytes())
-            );
+            let message =
+                format!("{} does not point to an existing file", quote(&joined(directory, pattern)));
             checked.problems.push(Problem { line: None, message });
         }
         checked.rule_files.extend(found);
@@ -161,8 +157,7 @@ fn check_credentials(
     let own = config.credential_files.iter().map(|path| joined(directory, path));
     for path in own.chain(more) {
         if !files.exists(&path) {
-            let message =
-                format!("error checking file {}: no such file or directory", quoted(path.as_bytes()));
+            let message = format!("error checking file {}: no such file or directory", quote(&path));
             checked.problems.push(Problem { line: None, message });
         }
     }
@@ -180,12 +175,12 @@ fn check_target_files(
     for pattern in own.chain(more) {
         let found = files.glob(&pattern);
         if found.is_empty() {
-            checked.warnings.push(format!("file {} for file_sd does not exist", quoted(pattern.as_bytes())));
+            checked.warnings.push(format!("file {} for file_sd does not exist", quote(&pattern)));
         }
         for path in found {
             let read = files.read(&path, FILE_BYTES_MAX).map_err(|error| error.to_string());
             if let Err(message) = read.and_then(|text| target_groups(&text)) {
-                let message = format!("checking SD file {}: {message}", quoted(path.as_bytes()));
+                let message = format!("checking SD file {}: {message}", quote(&path));
                 checked.problems.push(Problem { line: None, message });
             }
         }

@@ -7,8 +7,8 @@ use kenning_pipeline::relabel::NameScheme;
 use crate::fields::{Fields, Log, Problem};
 use crate::remote;
 use crate::scrape::{self, ScrapeConfig, ScrapeProtocol};
-use crate::units::quoted;
 use crate::yaml;
+use kenning_gotext::quote::quote;
 
 /// `global`, complete. Limits of 0 are no limits.
 #[derive(Clone, Debug, PartialEq)]
@@ -211,7 +211,7 @@ fn read_paths(fields: &Fields<'_>, name: &str, what: &str) -> Vec<String> {
     for path in &paths {
         // A pattern may only stand in the last part.
         if path.split_once('*').is_some_and(|(_, after)| after.contains('/')) {
-            fields.wrong(format!("invalid {what} file path {}", quoted(path.as_bytes())));
+            fields.wrong(format!("invalid {what} file path {}", quote(path)));
         }
     }
     paths

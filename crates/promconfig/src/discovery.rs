@@ -5,6 +5,8 @@ mod foreign;
 
 use std::time::Duration;
 
+use kenning_gotext::quote::quote;
+
 use crate::fields::{Fields, Log, text};
 use crate::http::{HttpClient, read_client};
 use crate::units;
@@ -173,7 +175,7 @@ fn read_file(node: &Node, log: &Log) -> Option<FileDiscovery> {
         fields.wrong("file service discovery config must contain at least one path name");
     }
     for path in read.files.iter().filter(|path| !is_discovery_file(path)) {
-        fields.wrong(format!("path name {} is not valid for file discovery", units::quoted(path.as_bytes())));
+        fields.wrong(format!("path name {} is not valid for file discovery", quote(path)));
     }
     fields.finish();
     Some(read)

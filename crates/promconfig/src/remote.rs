@@ -8,8 +8,8 @@ use crate::fields::{Fields, Log};
 use crate::http::{HttpClient, check_remote_headers, read_client, read_tls, read_url};
 use crate::scrape::{check_static_targets, checked, read_rules};
 use crate::targets::{ADDRESS, TargetGroup, check_address};
-use crate::units::quoted;
 use crate::yaml::Node;
+use kenning_gotext::quote::quote;
 
 /// The files that Alertmanagers name.
 #[derive(Debug, Default)]
@@ -141,7 +141,7 @@ pub(crate) fn read_remote_write(fields: &Fields<'_>, names: NameScheme) {
 
 fn repeated(before: &mut Vec<String>, name: String, what: &str, node: &Node, log: &Log) {
     if !name.is_empty() && before.contains(&name) {
-        let name = quoted(name.as_bytes());
+        let name = quote(&name);
         log.note(Some(node.line), format!("found multiple remote {what} configs with job name {name}"));
     }
     before.push(name);
@@ -378,7 +378,7 @@ pub(crate) fn read_storage(fields: &Fields<'_>) -> Storage {
                 tsdb.wrong(format!(
                     "'storage.tsdb.chunk_encoding.floats' must be 'xor' or 'xor2', or the field must be omitted \
                      entirely, got {}",
-                    quoted(floats.as_bytes())
+                    quote(&floats)
                 ));
             }
             encoding.finish();
@@ -466,9 +466,9 @@ pub(crate) fn read_otlp(fields: &Fields<'_>, names: NameScheme) {
         "NoTranslation" | "NoUTF8EscapingWithSuffixes" if names == NameScheme::Utf8 => {}
         "NoTranslation" | "NoUTF8EscapingWithSuffixes" => otlp.wrong(format!(
             "OTLP translation strategy {} is not allowed when UTF8 is disabled",
-            quoted(strategy.as_bytes())
+            quote(&strategy)
         )),
-        _ => otlp.wrong(format!("unsupported OTLP translation strategy {}", quoted(strategy.as_bytes()))),
+        _ => otlp.wrong(format!("unsupported OTLP translation strategy {}", quote(&strategy))),
     }
     otlp.finish();
 }
@@ -480,8 +480,7 @@ fn check_attributes(otlp: &Fields<'_>, attributes: &[String], field: &str, word:
         if attribute.is_empty() {
             problems.push(format!("empty {word} OTel resource attribute"));
         } else if seen.contains(&attribute) {
-            problems
-                .push(format!("duplicated {word} OTel resource attribute {}", quoted(attribute.as_bytes())));
+            problems.push(format!("duplicated {word} OTel resource attribute {}", quote(attribute)));
         } else {
             seen.push(attribute);
         }

@@ -10,8 +10,8 @@ use crate::config::Global;
 use crate::discovery::{self, Discovery, StaticGroup};
 use crate::fields::{Fields, Log, text, text_bytes};
 use crate::http::{HttpClient, read_client};
-use crate::units::quoted;
 use crate::yaml::{Kind, Node};
+use kenning_gotext::quote::{quote, quote_bytes};
 
 /// A format that a target may be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,7 +262,7 @@ fn read_rule(node: &Node, log: &Log) -> Option<Written> {
         action: fields.text("action").and_then(|word| {
             let action = Action::from_word(&word);
             if action.is_none() {
-                fields.wrong(format!("unknown relabel action {}", quoted(word.as_bytes())));
+                fields.wrong(format!("unknown relabel action {}", quote(&word)));
             }
             action
         }),
@@ -290,7 +290,7 @@ pub(crate) fn read_names(fields: &Fields<'_>) -> Option<NameScheme> {
         "utf8" => Some(NameScheme::Utf8),
         "legacy" => Some(NameScheme::Legacy),
         other => {
-            fields.wrong(format!("unrecognized ValidationScheme: {}", quoted(other.as_bytes())));
+            fields.wrong(format!("unrecognized ValidationScheme: {}", quote(other)));
             None
         }
     }
@@ -332,7 +332,7 @@ pub(crate) fn read_all(fields: &Fields<'_>, global: &Global) -> Vec<ScrapeConfig
         }
         let Some(config) = read(node, global, log) else { continue };
         if configs.iter().any(|known| known.job_name == config.job_name && !config.job_name.is_empty()) {
-            let name = quoted(config.job_name.as_bytes());
+            let name = quote(&config.job_name);
             log.note(Some(node.line), format!("found multiple scrape configs with job name {name}"));
         }
         configs.push(config);
@@ -346,7 +346,7 @@ fn read(node: &Node, global: &Global, log: &Log) -> Option<ScrapeConfig> {
     if job_name.is_empty() {
         fields.wrong("job_name is empty");
     }
-    let whose = format!("scrape config with job name {}", quoted(job_name.as_bytes()));
+    let whose = format!("scrape config with job name {}", quote(&job_name));
     let (scrape_interval, scrape_timeout) = read_times(&fields, global, &whose);
     let native = fields.boolean("scrape_native_histograms").unwrap_or(global.scrape_native_histograms);
     let protocols = read_protocols(&fields, &whose).or_else(|| global.scrape_protocols.clone());
@@ -449,7 +449,7 @@ fn read_schemes(fields: &Fields<'_>, global: &Global) -> (NameScheme, EscapingSc
         fields.wrong(format!(
             "unknown {whose} name escaping method specified, must be one of 'allow-utf-8', 'underscores', 'dots', or \
              'values', got {}",
-            quoted(name.as_bytes())
+            quote(name)
         ));
         EscapingScheme::Underscores
     };
@@ -491,7 +491,7 @@ pub(crate) fn check_static_targets(fields: &Fields<'_>, discovery: &[Discovery])
         _ => None,
     }) {
         for target in group.iter().flat_map(|group| &group.targets).filter(|target| target.contains('/')) {
-            fields.wrong(format!("{} is not a valid hostname", quoted(target.as_bytes())));
+            fields.wrong(format!("{} is not a valid hostname", quote(target)));
         }
     }
 }
@@ -509,9 +509,9 @@ pub(crate) fn read_external_labels(fields: &Fields<'_>, names: NameScheme) -> Ve
         match (String::from_utf8(name.clone()), String::from_utf8(value.clone())) {
             (Ok(name), Ok(value)) if names.allows_label(&name) => labels.push((name, value)),
             (Ok(valid), Err(_)) if names.allows_label(&valid) => {
-                log.note(Some(key.line), format!("{} is not a valid label value", quoted(&value)));
+                log.note(Some(key.line), format!("{} is not a valid label value", quote_bytes(&value)));
             }
-            _ => log.note(Some(key.line), format!("{} is not a valid label name", quoted(&name))),
+            _ => log.note(Some(key.line), format!("{} is not a valid label name", quote_bytes(&name))),
         }
     }
     labels

@@ -1,7 +1,7 @@
 //! The configuration as it may be shown: secrets left out.
 
-use crate::units::quoted;
 use crate::yaml::{self, Kind, Node};
+use kenning_gotext::quote::quote;
 
 /// Fields whose value is a secret, wherever they stand.
 const SECRETS: [&str; 20] = [
@@ -105,7 +105,7 @@ fn write_scalar(node: &Node, secret: bool, out: &mut String) {
         Kind::Scalar(scalar) => {
             let shown = without_password(&scalar.text);
             let bare = scalar.plain && scalar.tag.is_none() && !shown.contains('\n');
-            out.push_str(&if bare { shown } else { quoted(shown.as_bytes()) });
+            out.push_str(&if bare { shown } else { quote(&shown) });
         }
     }
     out.push('\n');
@@ -133,7 +133,7 @@ fn key_text(key: &Node) -> String {
 
 fn plain_or_quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { quoted(text.as_bytes()) }
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { quote(text) }
 }
 
 fn indent(depth: usize, out: &mut String) {

@@ -4,7 +4,8 @@ use kenning_pipeline::relabel::{self, Labels};
 
 use crate::discovery::StaticGroup;
 use crate::scrape::ScrapeConfig;
-use crate::units::{self, quoted};
+use crate::units;
+use kenning_gotext::quote::quote;
 
 /// The label that holds where a target is.
 pub const ADDRESS: &str = "__address__";
@@ -98,8 +99,8 @@ pub fn relabelled(config: &ScrapeConfig, discovered: &Labels) -> Result<Option<L
     if timeout > interval {
         return Err(format!(
             "scrape timeout cannot be greater than scrape interval ({} > {})",
-            quoted(labels.get(SCRAPE_TIMEOUT).as_bytes()),
-            quoted(labels.get(SCRAPE_INTERVAL).as_bytes())
+            quote(labels.get(SCRAPE_TIMEOUT)),
+            quote(labels.get(SCRAPE_INTERVAL))
         ));
     }
     for (name, what) in [
@@ -109,7 +110,7 @@ pub fn relabelled(config: &ScrapeConfig, discovered: &Labels) -> Result<Option<L
     ] {
         let value = labels.get(name);
         if !value.is_empty() && boolean(value).is_none() {
-            let value = quoted(value.as_bytes());
+            let value = quote(value);
             return Err(format!("error parsing {what}: strconv.ParseBool: parsing {value}: invalid syntax"));
         }
     }
@@ -123,7 +124,7 @@ pub fn relabelled(config: &ScrapeConfig, discovered: &Labels) -> Result<Option<L
 /// Refuses what can only be a URL.
 pub(crate) fn check_address(address: &str) -> Result<(), String> {
     if address.contains('/') {
-        return Err(format!("{} is not a valid hostname", quoted(address.as_bytes())));
+        return Err(format!("{} is not a valid hostname", quote(address)));
     }
     Ok(())
 }

@@ -1,10 +1,9 @@
 //! How numbers, durations and text are written and read, bit for bit as Go does it, since Prometheus's answers,
 //! messages and canonical queries are made of them.
 
-use std::fmt::Write;
-
-use kenning_query::text::float::scientific;
-pub(crate) use kenning_query::text::float::{general, plain as decimal};
+use kenning_gotext::float::scientific;
+pub(crate) use kenning_gotext::float::{general, plain as decimal};
+use kenning_gotext::{duration, quote};
 
 /// A sample's value as Prometheus's HTTP API writes it: shortest digits that read back the same, an exponent below
 /// 1e-6 and from 1e21 on, `NaN`, `+Inf`, `-Inf`.
@@ -147,85 +146,33 @@ fn remove_underscores(text: &str) -> Option<String> {
     Some(text.replace('_', ""))
 }
 
-const UNITS: [(&str, u64); 7] = [
-    ("y", 365 * 24 * 3600 * 1000),
-    ("w", 7 * 24 * 3600 * 1000),
-    ("d", 24 * 3600 * 1000),
-    ("h", 3600 * 1000),
-    ("m", 60 * 1000),
-    ("s", 1000),
-    ("ms", 1),
-];
-
-/// Longest duration in milliseconds: what fits into 64 bits of nanoseconds.
-const DURATION_MS_MAX: u64 = i64::MAX as u64 / 1_000_000;
-
 /// Milliseconds of a duration such as `1h30m`; units go from large to small, each at most once.
 ///
 /// # Errors
 /// The sentence Prometheus answers with.
 pub fn parse_duration(text: &str) -> Result<i64, String> {
-    if text == "0" {
-        return Ok(0);
-    }
-    if text.is_empty() {
-        return Err("empty duration string".into());
-    }
-    let invalid = || format!("not a valid duration string: {}", quote(text));
-    let (mut rest, mut total, mut smallest) = (text, 0u64, None);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let (number, tail) = rest.split_at(digits);
-        let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_len);
-        let number: u64 = number.parse().map_err(|_| invalid())?;
-        if unit.is_empty() {
-            return Err(invalid());
-        }
-        let position = UNITS.iter().position(|(name, _)| *name == unit);
-        let Some((position, (_, factor))) = position.and_then(|p| Some((p, UNITS.get(p)?))) else {
-            return Err(format!("unknown unit {} in duration {}", quote(unit), quote(text)));
-        };
-        if smallest.is_some_and(|last| position <= last) {
-            return Err(invalid());
-        }
-        smallest = Some(position);
-        total = number.checked_mul(*factor).and_then(|ms| total.checked_add(ms)).unwrap_or(u64::MAX);
-        if total > DURATION_MS_MAX {
-            return Err("duration out of range".into());
-        }
-        rest = tail;
-    }
-    Ok(total as i64)
+    duration::parse_prometheus(text).map(|nanos| nanos / 1_000_000)
 }
 
-/// A duration in the largest units, as Prometheus prints it. Years and weeks only when nothing remains.
+/// Milliseconds in the largest units, as Prometheus prints them. Years and weeks only when nothing remains.
 #[must_use]
 pub fn format_duration(ms: i64) -> String {
-    if ms == 0 {
-        return "0s".into();
-    }
-    let mut rest = ms.unsigned_abs();
-    let mut text = String::from(if ms < 0 { "-" } else { "" });
-    for (unit, factor) in UNITS {
-        let whole_only = matches!(unit, "y" | "w");
-        if rest / factor > 0 && (!whole_only || rest.is_multiple_of(factor)) {
-            let _ = write!(text, "{}{unit}", rest / factor);
-            rest %= factor;
-        }
-    }
-    text
+    duration::format_prometheus_ms(ms)
 }
 
 /// Text in double quotes with Go's escapes.
 pub(crate) fn quote(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        escape(c, '"', &mut quoted);
+    if !text.chars().any(is_stray_byte) {
+        return quote::quote(text);
     }
-    quoted.push('"');
-    quoted
+    let mut bytes = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        match is_stray_byte(c) {
+            true => bytes.push((c as u32 - INVALID_BYTES) as u8),
+            false => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    quote::quote_bytes(&bytes)
 }
 
 /// Go's `%.10q...` for text over ten bytes: the first ten characters, quoted, with dots.
@@ -239,49 +186,7 @@ pub(crate) fn quote_start(text: &str) -> String {
 /// A character in single quotes with Go's escapes.
 pub(crate) fn quote_char(c: Option<char>) -> String {
     // Go reads the end of input as the invalid rune -1 and prints the replacement character.
-    let mut quoted = String::from("'");
-    escape(c.unwrap_or('\u{fffd}'), '\'', &mut quoted);
-    quoted.push('\'');
-    quoted
-}
-
-fn escape(c: char, mark: char, out: &mut String) {
-    match c {
-        '\x07' => out.push_str("\\a"),
-        '\x08' => out.push_str("\\b"),
-        '\x0c' => out.push_str("\\f"),
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        '\x0b' => out.push_str("\\v"),
-        '\\' => out.push_str("\\\\"),
-        c if c == mark => {
-            out.push('\\');
-            out.push(c);
-        }
-        c if c < ' ' || c == '\x7f' => {
-            let _ = write!(out, "\\x{:02x}", c as u32);
-        }
-        c if c as u32 >= INVALID_BYTES => {
-            let _ = write!(out, "\\x{:02x}", c as u32 - INVALID_BYTES);
-        }
-        c if is_printable(c) => out.push(c),
-        c if (c as u32) < 0x1_0000 => {
-            let _ = write!(out, "\\u{:04x}", c as u32);
-        }
-        c => {
-            let _ = write!(out, "\\U{:08x}", c as u32);
-        }
-    }
-}
-
-/// What Go's `strconv.IsPrint` calls printable, but for unassigned code points.
-fn is_printable(c: char) -> bool {
-    let invisible = matches!(c as u32,
-        0x80..=0xa0 | 0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x1680 | 0x180e | 0x2000..=0x200f
-        | 0x2028..=0x202f | 0x205f..=0x206f | 0x3000 | 0xe000..=0xf8ff | 0xfeff | 0xfff9..=0xfffb
-        | 0xf_0000..=0x10_ffff);
-    c == ' ' || !(c.is_control() || invisible)
+    quote::quote_char(c.unwrap_or(char::REPLACEMENT_CHARACTER))
 }
 
 /// The text of a string literal with its quotes (`"`, `'` or backquote).
@@ -295,16 +200,10 @@ pub(crate) fn unquote(literal: &str) -> Result<String, String> {
     if mark == '`' {
         return Ok(inner.into());
     }
-    let mut bytes = Vec::with_capacity(inner.len());
-    let mut rest = inner.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '\\' => unescape(&mut rest, mark, &mut bytes).ok_or(INVALID)?,
-            '\n' => return Err(INVALID.into()),
-            c if c == mark => return Err(INVALID.into()),
-            c => push_char(c, &mut bytes),
-        }
+    if has_unescaped(inner, mark) {
+        return Err(INVALID.into());
     }
+    let bytes = quote::unescape_bytes(inner, mark).ok_or(INVALID)?;
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -319,40 +218,23 @@ pub(crate) fn unquote(literal: &str) -> Result<String, String> {
 /// from here on: they equal no text that exists, and are printed as the escapes they came from.
 const INVALID_BYTES: u32 = 0x10_ff00;
 
+const fn is_stray_byte(c: char) -> bool {
+    c as u32 >= INVALID_BYTES
+}
+
 /// True for text that can be a label's name: not empty, and valid UTF-8 as written.
 pub(crate) fn is_label(name: &str) -> bool {
-    !name.is_empty() && !name.chars().any(|c| c as u32 >= INVALID_BYTES)
+    !name.is_empty() && !name.chars().any(is_stray_byte)
 }
 
-fn push_char(c: char, bytes: &mut Vec<u8>) {
-    bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-}
-
-fn unescape(rest: &mut std::str::Chars<'_>, mark: char, bytes: &mut Vec<u8>) -> Option<()> {
-    let number = |first: Option<char>, rest: &mut std::str::Chars<'_>, digits: usize, radix: u32| {
-        let mut value = first.map_or(Some(0), |c| c.to_digit(radix))?;
-        for _ in usize::from(first.is_some())..digits {
-            value = value.checked_mul(radix)? + rest.next()?.to_digit(radix)?;
-        }
-        Some(value)
-    };
-    match rest.next()? {
-        'a' => bytes.push(7),
-        'b' => bytes.push(8),
-        'f' => bytes.push(12),
-        'n' => bytes.push(b'\n'),
-        'r' => bytes.push(b'\r'),
-        't' => bytes.push(b'\t'),
-        'v' => bytes.push(11),
-        '\\' => bytes.push(b'\\'),
-        'x' => bytes.push(u8::try_from(number(None, rest, 2, 16)?).ok()?),
-        'u' => push_char(char::from_u32(number(None, rest, 4, 16)?)?, bytes),
-        'U' => push_char(char::from_u32(number(None, rest, 8, 16)?)?, bytes),
-        c @ '0'..='7' => bytes.push(u8::try_from(number(Some(c), rest, 3, 8)?).ok()?),
-        c if c == mark => push_char(c, bytes),
-        _ => return None,
-    }
-    Some(())
+/// True when a quote or the end of a line stands in a literal without a backslash before it.
+fn has_unescaped(inner: &str, mark: char) -> bool {
+    let mut escaped = false;
+    inner.chars().any(|c| {
+        let stray = !escaped && (c == mark || c == '\n');
+        escaped = c == '\\' && !escaped;
+        stray
+    })
 }
 
 /// True for names that need no quotes: letters, digits and `_`, not starting with a digit.

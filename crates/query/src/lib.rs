@@ -8,7 +8,6 @@ mod diagnostic;
 mod error;
 mod memory;
 pub mod operators;
-pub mod text;
 
 pub use context::{Limits, QueryContext};
 pub use diagnostic::{Diagnostic, Level, SourceSpan};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kenning_query::text::{duration, quote};
+use kenning_gotext::{duration, quote};
 use kenning_yaml::{Decoder, Mark, Node};
 
 use crate::features::{self, Features};

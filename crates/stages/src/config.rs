@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kenning_query::text::duration;
+use kenning_gotext::duration;
 use kenning_regex::Limits;
 use kenning_yaml::{Content, Mark, Node, Tag};
 use regex::Regex;

@@ -58,7 +58,7 @@ impl Value {
             Self::Int(number) => Some(*number as f64),
             Self::Float(number) => Some(*number),
             Self::Text(text) => text.parse().ok().or_else(|| {
-                let nanos = kenning_query::text::duration::parse_go(text).ok()?;
+                let nanos = kenning_gotext::duration::parse_go(text).ok()?;
                 Some(nanos as f64 / 1e9)
             }),
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use kenning_query::text::quote;
+use kenning_gotext::quote::unescape_json;
 
 /// Hands out every key with its value (empty for one that has none) up to the first mistake.
 pub(crate) fn each_pair(text: &str, mut found: impl FnMut(&str, Cow<'_, str>)) {
@@ -42,8 +42,7 @@ fn value_at(after: &str) -> Option<(Cow<'_, str>, &str)> {
         is_end
     })?;
     let (body, after) = (quoted.get(..end.0)?, quoted.get(end.0 + 1..)?);
-    let value = if body.contains('\\') { Cow::Owned(quote::unescape(body)?) } else { Cow::Borrowed(body) };
-    Some((value, after))
+    Some((unescape_json(body)?, after))
 }
 
 #[cfg(test)]

@@ -276,8 +276,7 @@ impl<'s> Lexer<'s> {
         self.at = start + len;
         let text = rest.get(..len).unwrap_or("");
         if !text.contains(|c: char| c.is_ascii_digit()) {
-            return self
-                .fail(start, format!("bad number syntax: {}", kenning_query::text::quote::quote(text)));
+            return self.fail(start, format!("bad number syntax: {}", kenning_gotext::quote::quote(text)));
         }
         self.emit(Kind::Number, start);
         Ok(())

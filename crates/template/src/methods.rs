@@ -1,7 +1,7 @@
 //! Methods of Go's times and durations that templates call.
 
+use kenning_gotext::duration;
 use kenning_model::Nanos;
-use kenning_query::text::duration;
 
 use crate::layout;
 use crate::value::Value;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use kenning_query::text::{float, quote};
+use kenning_gotext::{float, quote};
 
 use crate::lexer::{Kind, Token, tokens};
 
@@ -315,7 +315,7 @@ impl Parser<'_> {
         let body = token.text.get(1..token.text.len().saturating_sub(1)).unwrap_or("");
         match token.kind {
             Kind::Raw => Ok(body.replace('\r', "")),
-            _ => quote::unescape(body).map_or_else(|| self.fail("invalid syntax"), Ok),
+            _ => quote::unescape(body, '"').map_or_else(|| self.fail("invalid syntax"), Ok),
         }
     }
 
@@ -620,7 +620,7 @@ impl Parser<'_> {
 
     fn character(&self, token: Token) -> Parsed<Arg> {
         let body = token.text.get(1..token.text.len().saturating_sub(1)).unwrap_or("");
-        let value = quote::unescape(body);
+        let value = quote::unescape(body, '\'');
         let mut chars = value.as_deref().unwrap_or("").chars();
         match (chars.next(), chars.next()) {
             (Some(c), None) => Ok(Arg { at: token.at, term: Term::Int(i64::from(c as u32), token.text) }),

@@ -2,7 +2,7 @@
 
 use crate::TEXT_BYTES_MAX;
 use crate::value::Value;
-use kenning_query::text::{float, quote};
+use kenning_gotext::{float, quote};
 
 /// Greatest width and precision. The standard library's formatter panics beyond 65535.
 const SPEC_MAX: usize = 10_000;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use kenning_gotext::{duration, float};
 use kenning_model::Nanos;
-use kenning_query::text::{duration, float};
 
 use crate::layout;
 

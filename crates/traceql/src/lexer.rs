@@ -1,6 +1,6 @@
 //! Cuts a query into tokens. An attribute (`.http.status`, `resource."a b"`) is one token.
 
-use kenning_query::text::{duration, quote};
+use kenning_gotext::{duration, quote};
 use kenning_query::{Diagnostic, SourceSpan};
 
 /// What a token is.
@@ -127,7 +127,7 @@ impl<'a> Lexer<'a> {
         if quote == '`' {
             return Ok(Tok::Str(body.to_owned()));
         }
-        quote::unescape(body).map(Tok::Str).ok_or_else(|| self.error(start, "invalid syntax"))
+        quote::unescape(body, '"').map(Tok::Str).ok_or_else(|| self.error(start, "invalid syntax"))
     }
 
     fn number(&mut self) -> Result<Tok, Diagnostic> {

@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
+use kenning_gotext::{duration, float};
 use kenning_model::{Pattern, SpanKind, StatusCode, Value, ValueRef};
-use kenning_query::text::{duration, float};
 
 use crate::ast::Op;
 

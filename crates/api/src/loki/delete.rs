@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use chrono::DateTime;
+use kenning_gotext::duration;
 use kenning_model::{Delete, DeleteError, Nanos, Table, TenantId, TimeRange};
-use kenning_query::text::duration;
 
 use crate::asked::Asked;
 use crate::error::ApiError;

@@ -1,9 +1,9 @@
 //! `/api/prom`: what clients of Loki before 1.0 still send. Same data, older shapes.
 
 use chrono::DateTime;
+use kenning_gotext::quote::quote;
 use kenning_logql::Entry;
 use kenning_model::{DistinctOf, Field, LabelSet, Nanos};
-use kenning_query::text::quote::quote;
 
 use super::answer::Shape;
 use super::{meta, query};

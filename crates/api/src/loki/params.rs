@@ -1,7 +1,7 @@
 //! Parameters as Loki reads them, with its words for what it cannot read.
 
+use kenning_gotext::quote::quote;
 use kenning_model::Nanos;
-use kenning_query::text::quote::quote;
 
 use crate::asked::Asked;
 use crate::error::ApiError;

@@ -18,7 +18,7 @@ use crate::pipeline::{
     Category, Clock, CompiledFilter, ERROR, Hints, LineLabels, PRESERVE_ERROR, Pipeline, fault,
 };
 use crate::syntax::ast::{Conversion, Grouping, MatchOp, RangeAggregation, RangeOp, Unwrap};
-use kenning_query::text::{duration, float, quote::quote, size};
+use kenning_gotext::{duration, float, quote::quote, size};
 
 /// Lines between two looks at the cancel flag.
 const CANCEL_EVERY: u64 = 1024;

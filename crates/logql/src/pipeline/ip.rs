@@ -15,7 +15,7 @@ pub(crate) enum IpMatcher {
 impl IpMatcher {
     /// Reads `192.168.0.1`, `192.168.0.1-192.168.0.9` or `192.168.0.0/16`, and the same for IPv6.
     pub(crate) fn new(text: &str) -> Result<Self, String> {
-        let invalid = || format!("ip: invalid pattern: {}", kenning_query::text::quote::quote(text));
+        let invalid = || format!("ip: invalid pattern: {}", kenning_gotext::quote::quote(text));
         if let Ok(address) = text.parse() {
             return Ok(Self::One(address));
         }

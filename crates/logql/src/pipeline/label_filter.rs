@@ -2,7 +2,7 @@
 
 use super::{LineLabels, fault, ip::IpMatcher};
 use crate::syntax::ast::{CompareOp, LabelFilter, Matcher};
-use kenning_query::text::{duration, float, size};
+use kenning_gotext::{duration, float, size};
 
 /// A filter ready to run.
 #[derive(Debug)]

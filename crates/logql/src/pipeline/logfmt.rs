@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use super::labels::{sanitized, sanitized_part, without_replacement_char};
 use super::{Category, Hints, LineLabels, LineParser, fault};
 use crate::syntax::ast::Extraction;
+use kenning_gotext::quote::unescape_json;
 
 /// Extracts every pair.
 #[derive(Debug)]
@@ -258,7 +259,7 @@ impl<'l> Decoder<'l> {
         if !has_escape {
             return Item::Pair(key, Cow::Borrowed(raw));
         }
-        match super::json::unescape(raw) {
+        match unescape_json(raw) {
             Some(value) => Item::Pair(key, value),
             None => self.error("invalid quoted value"),
         }

@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 
-use super::json::{Kind, each_field, unescape};
+use super::json::{Kind, each_field};
 use super::labels::{sanitized, without_replacement_char};
 use super::{Category, Hints, LineLabels, fault};
+use kenning_gotext::quote::unescape_json;
 
 /// The field that holds the line.
 const ENTRY: &str = "_entry";
@@ -26,14 +27,14 @@ pub(super) fn run<'a>(line: Cow<'a, str>, labels: &mut LineLabels<'a>, hints: &H
             return Ok(true);
         }
         if key == ENTRY {
-            let text = unescape(raw).ok_or_else(|| "invalid escape sequence in a string".to_owned())?;
+            let text = unescape_json(raw).ok_or_else(|| "invalid escape sequence in a string".to_owned())?;
             entry = Some(text.into_owned());
             return Ok(true);
         }
         let suffix = if labels.is_taken(&key) { super::hints::EXTRACTED } else { "" };
         let name = format!("{key}{suffix}");
         if hints.wants(&name) && !labels.was_extracted(&name) {
-            let text = unescape(raw).unwrap_or_default();
+            let text = unescape_json(raw).unwrap_or_default();
             let text = without_replacement_char(&text).unwrap_or_else(|| text.into_owned());
             found.push((sanitized(&name).into_owned(), text));
         }

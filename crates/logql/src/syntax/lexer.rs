@@ -3,7 +3,7 @@
 //! Keywords are case-insensitive. Names of functions are keywords only in front of `(`, or of `by (` and
 //! `without (`, so that labels may be called `rate` or `count`.
 
-use kenning_query::text::{duration, quote, size};
+use kenning_gotext::{duration, quote, size};
 use kenning_query::{Diagnostic, SourceSpan};
 
 use super::number;
@@ -233,7 +233,7 @@ impl<'a> Lexer<'a> {
             Err(message) => return self.give_up(start, message, hint),
         };
         self.at += end + 2;
-        match quote::unescape(body.get(..end).unwrap_or("")) {
+        match quote::unescape(body.get(..end).unwrap_or(""), '"') {
             Some(text) => Tok::Str(text),
             None => self.give_up(start, "invalid char escape", hint),
         }
@@ -258,7 +258,7 @@ impl<'a> Lexer<'a> {
         };
         self.at += end + 2;
         let inner = body.get(..end).unwrap_or("");
-        if quote::unescape(inner).is_none_or(|text| text.chars().count() != 1) {
+        if quote::unescape(inner, '\'').is_none_or(|text| text.chars().count() != 1) {
             self.complain(start, "invalid char literal", "put texts into \" or `");
         }
         Tok::Ident(self.source.get(start..self.at).unwrap_or("").to_owned())

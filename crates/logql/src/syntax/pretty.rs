@@ -6,7 +6,7 @@ use super::ast::{
     BinaryExpr, Expr, Grouping, LabelReplace, LineFilter, LogExpr, LogRange, MetricExpr, RangeAggregation,
     Stage, StageKind, Unwrap, VectorAggregation,
 };
-use kenning_query::text::{duration, float, quote::quote};
+use kenning_gotext::{duration, float, quote::quote};
 
 /// Parts longer than this are split, in bytes.
 const LINE_BYTES_MAX: usize = 100;

@@ -7,7 +7,7 @@ use super::ast::{
     LabelSource, LineFilter, LineOp, LineOperand, LogExpr, LogRange, MatchOp, Matcher, Matching, MetricExpr,
     NamedMatcher, RangeAggregation, Stage, StageKind, Unwrap, VectorAggregation,
 };
-use kenning_query::text::{duration, float, quote::quote, size};
+use kenning_gotext::{duration, float, quote::quote, size};
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Scope, decimal};
-use kenning_query::text::{duration, quote, size};
+use kenning_gotext::{duration, quote, size};
 use kenning_template::{ANY, Count, Functions, TEXT_BYTES_MAX, Value, layout};
 
 /// Largest compiled regular expression, in bytes.

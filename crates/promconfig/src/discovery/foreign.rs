@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::check_http_url;
 use crate::fields::{Fields, Log};
 use crate::http::{HttpClient, read_client, read_tls, read_url};
-use crate::units::{self, quoted};
+use crate::units;
 use crate::yaml::Node;
+use kenning_gotext::quote::quote;
 
 /// What a field holds.
 #[derive(Clone, Copy)]
@@ -258,7 +259,7 @@ pub(super) const MECHANISMS: &[Mechanism] = &[
         check: |seen| match seen.text_or("role", "droplets") {
             "droplets" | "databases" => {}
             "" => seen.wrong("role missing (one of: droplets, databases)"),
-            role => seen.wrong(format!("unknown DigitalOcean SD role {}", quoted(role.as_bytes()))),
+            role => seen.wrong(format!("unknown DigitalOcean SD role {}", quote(role))),
         },
     },
     Mechanism {
@@ -318,7 +319,7 @@ pub(super) const MECHANISMS: &[Mechanism] = &[
         check: |seen| match seen.text("role") {
             "robot" | "hcloud" => {}
             "" if !seen.fields.has("role") => seen.wrong("role missing (one of: robot, hcloud)"),
-            role => seen.wrong(format!("unknown role {}", quoted(role.as_bytes()))),
+            role => seen.wrong(format!("unknown role {}", quote(role))),
         },
     },
     Mechanism {
@@ -528,10 +529,7 @@ pub(super) const MECHANISMS: &[Mechanism] = &[
             if endpoint.is_empty() && seen.text_or("region", "eu01").is_empty() {
                 seen.wrong("stackit_sd: endpoint and region missing");
             } else if let Err(message) = units::url(endpoint) {
-                seen.wrong(format!(
-                    "stackit_sd: invalid endpoint {}: {message}",
-                    quoted(endpoint.as_bytes())
-                ));
+                seen.wrong(format!("stackit_sd: invalid endpoint {}: {message}", quote(endpoint)));
             }
         },
     },
@@ -597,7 +595,7 @@ const fn zookeeper(key: &'static str, check: fn(&Seen<'_, '_>)) -> Mechanism {
 fn check_aws(seen: &Seen<'_, '_>) {
     let role = seen.text("role");
     if !matches!(role, "ec2" | "ecs" | "elasticache" | "lightsail" | "msk" | "rds") {
-        seen.wrong(format!("unknown AWS SD role {}", quoted(role.as_bytes())));
+        seen.wrong(format!("unknown AWS SD role {}", quote(role)));
     }
 }
 
@@ -621,7 +619,7 @@ fn check_azure(seen: &Seen<'_, '_>) {
         _ => seen.wrong(format!(
             "unknown authentication_type {}. Supported types are \"OAuth\", \"ManagedIdentity\", \"SDK\" or \
              \"WorkloadIdentity\"",
-            quoted(method.as_bytes())
+            quote(method)
         )),
     }
 }
@@ -670,7 +668,7 @@ fn check_kubernetes(seen: &Seen<'_, '_>) {
     if role.is_empty() && !seen.fields.has("role") {
         seen.wrong("role missing (one of: pod, service, endpoints, endpointslice, node, ingress)");
     } else if allowed.is_none() {
-        seen.wrong(format!("unknown Kubernetes SD role {}", quoted(role.as_bytes())));
+        seen.wrong(format!("unknown Kubernetes SD role {}", quote(role)));
     }
     let server = seen.fields.some("api_server").is_some();
     let file = !seen.text("kubeconfig_file").is_empty();
@@ -703,7 +701,7 @@ fn check_selectors(seen: &Seen<'_, '_>, role: &str, allowed: &[&str]) {
         }
         before.push(wanted);
         if !wanted.is_empty() && !KUBERNETES_SELECTORS.iter().any(|(known, _)| *known == wanted) {
-            return seen.wrong(format!("unknown Kubernetes SD role {}", quoted(wanted.as_bytes())));
+            return seen.wrong(format!("unknown Kubernetes SD role {}", quote(wanted)));
         }
         if !allowed.contains(&wanted) {
             return seen.wrong(format!("{role} role supports only {} selectors", allowed.join(", ")));
@@ -788,7 +786,7 @@ fn check_oci(seen: &Seen<'_, '_>) {
         }
         other => seen.wrong(format!(
             "oci_sd: unknown auth method {}, expected \"api_key\" or \"instance_principal\"",
-            quoted(other.as_bytes())
+            quote(other)
         )),
     }
     if let Some(place) = seen.texts("compartments").iter().position(String::is_empty) {
@@ -809,7 +807,7 @@ fn check_openstack(seen: &Seen<'_, '_>) {
         "" if !seen.fields.has("role") => {
             seen.wrong("role missing (one of: instance, hypervisor, loadbalancer)");
         }
-        role => seen.wrong(format!("unknown OpenStack SD role {}", quoted(role.as_bytes()))),
+        role => seen.wrong(format!("unknown OpenStack SD role {}", quote(role))),
     }
     seen.require(&[("region", "openstack SD configuration requires a region")]);
 }
@@ -845,7 +843,7 @@ fn check_scaleway(seen: &Seen<'_, '_>) {
     match seen.text("role") {
         "instance" | "baremetal" => {}
         "" if !seen.fields.has("role") => return seen.wrong("role missing (one of: instance, baremetal)"),
-        role => return seen.wrong(format!("unknown role {}", quoted(role.as_bytes()))),
+        role => return seen.wrong(format!("unknown role {}", quote(role))),
     }
     seen.require(&[("project_id", "project_id is mandatory")]);
     match (seen.text("secret_key").is_empty(), seen.text("secret_key_file").is_empty()) {

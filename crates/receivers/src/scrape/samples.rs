@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use kenning_gotext::quote::quote;
 use kenning_model::{LabelSet, METRIC_NAME, MetricBatch, Millis, Sample};
 use kenning_pipeline::relabel::{self, Labels};
-use kenning_promconfig::units::quoted;
 use kenning_wire::compression::{Encoding, decompress};
 use kenning_wire::prometheus::{STALE_NAN, ScrapeRules, Scraped};
 
@@ -218,7 +218,7 @@ fn check_limits(target: &Target, labels: &LabelSet) -> Result<(), String> {
                 "label_value_length_limit exceeded (metric: {}, label name: {}, value: {}, length: {}, limit: {})",
                 metric(),
                 short(name),
-                quoted(short(value).as_bytes()),
+                quote(&short(value)),
                 value.len(),
                 config.label_value_length_limit
             ));
@@ -228,7 +228,7 @@ fn check_limits(target: &Target, labels: &LabelSet) -> Result<(), String> {
 }
 
 fn shown<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let pairs: Vec<_> = pairs.map(|(name, value)| format!("{name}={}", quoted(value.as_bytes()))).collect();
+    let pairs: Vec<_> = pairs.map(|(name, value)| format!("{name}={}", quote(value))).collect();
     format!("{{{}}}", pairs.join(", "))
 }
 

@@ -1,6 +1,6 @@
 //! Prometheus's template functions.
 
-use kenning_query::text::{duration, float};
+use kenning_gotext::{duration, float};
 use kenning_template::{ANY, Count, Functions, TEXT_BYTES_MAX, Value};
 use regex::Regex;
 

@@ -11,9 +11,10 @@ use std::borrow::Cow;
 
 use super::labels::{sanitized_part, without_replacement_char};
 use super::{Hints, LineLabels, LineParser, fault};
+use kenning_gotext::quote::unescape_json;
 
 pub(super) use path::JsonPaths;
-pub(super) use scan::{Kind, each_field, unescape};
+pub(super) use scan::{Kind, each_field};
 
 /// Deepest nesting that is looked into.
 const DEPTH_MAX: usize = 128;
@@ -149,7 +150,7 @@ fn value_text<'l, 'a>(kind: Kind, raw: &'l str, keep: impl Fn(&'l str) -> Cow<'a
     if kind != Kind::String {
         return keep(raw);
     }
-    let text = unescape(raw).unwrap_or(Cow::Borrowed(""));
+    let text = unescape_json(raw).unwrap_or(Cow::Borrowed(""));
     match (without_replacement_char(&text), text) {
         (Some(cleaned), _) => Cow::Owned(cleaned),
         (None, Cow::Borrowed(text)) => keep(text),

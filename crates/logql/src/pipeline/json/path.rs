@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use super::scan::{Kind, each_element, each_field, skip_space};
-use super::{DEPTH_MAX, unescape, value_text};
+use super::{DEPTH_MAX, value_text};
 use crate::pipeline::{Category, Hints, LineLabels, LineParser, fault};
 use crate::syntax::ast::Extraction;
+use kenning_gotext::quote::unescape_json;
 
 /// A step into a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +135,7 @@ impl JsonPaths {
         let text = match kind {
             Kind::Null => Cow::Borrowed(""),
             // Loki unescapes everything but objects, so quotes inside arrays lose their backslashes.
-            Kind::Array => Cow::Owned(unescape(raw).unwrap_or_default().into_owned()),
+            Kind::Array => Cow::Owned(unescape_json(raw).unwrap_or_default().into_owned()),
             _ => value_text(kind, raw, keep),
         };
         labels.set(Category::Parsed, Cow::Owned(name), text);

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use kenning_gotext::quote::unescape_json;
+
 /// What a value is, by its first character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Kind {
@@ -50,8 +52,8 @@ pub(in super::super) fn each_field<'l>(
             return err(BAD_JSON);
         }
         let (kind, raw, after) = value(text, skip_space(text, at + 1))?;
-        let key =
-            unescape(key).ok_or_else(|| "Encountered an invalid escape sequence in a string".to_owned())?;
+        let key = unescape_json(key)
+            .ok_or_else(|| "Encountered an invalid escape sequence in a string".to_owned())?;
         if !found(key, kind, raw)? {
             return Ok(false);
         }
@@ -166,52 +168,6 @@ fn block(text: &str, at: usize, kind: Kind) -> Option<(Kind, &str, usize)> {
     Some((kind, text.get(at..end)?, end))
 }
 
-/// Replaces the escapes of a JSON string; `None` for one that JSON does not know.
-pub(in super::super) fn unescape(raw: &str) -> Option<Cow<'_, str>> {
-    if !raw.contains('\\') {
-        return Some(Cow::Borrowed(raw));
-    }
-    let mut out = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(rest.get(..at)?);
-        let escape = rest.get(at + 1..)?;
-        let kind = escape.chars().next()?;
-        rest = escape.get(kind.len_utf8()..)?;
-        match kind {
-            '"' | '\\' | '/' | '\'' => out.push(kind),
-            'b' => out.push('\x08'),
-            'f' => out.push('\x0c'),
-            'n' => out.push('\n'),
-            'r' => out.push('\r'),
-            't' => out.push('\t'),
-            'u' => rest = unicode(&mut out, rest)?,
-            _ => return None,
-        }
-    }
-    out.push_str(rest);
-    Some(Cow::Owned(out))
-}
-
-/// Four hexadecimal digits, or two times four for a surrogate pair; a lone surrogate becomes the replacement
-/// character.
-fn unicode<'l>(out: &mut String, text: &'l str) -> Option<&'l str> {
-    let unit = |text: &str| {
-        let digits = text.get(..4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
-        u32::from_str_radix(digits, 16).ok()
-    };
-    let (high, rest) = (unit(text)?, text.get(4..)?);
-    if (0xd800..0xdc00).contains(&high)
-        && let Some(low) =
-            rest.strip_prefix("\\u").and_then(unit).filter(|low| (0xdc00..0xe000).contains(low))
-    {
-        out.push(char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00))?);
-        return rest.get(6..);
-    }
-    out.push(char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER));
-    Some(rest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,13 +196,5 @@ mod tests {
         check(r#"{"a":1"#, &format!("a:Number:1 {BAD_ARRAY}"));
         check(r#"{"a":1,"b":x}"#, &format!("a:Number:1 {BAD_VALUE}"));
         check(r#"{"a":"open}"#, BAD_STRING);
-    }
-
-    #[test]
-    fn escapes() {
-        assert_eq!(unescape(r"a\u00e9\ud83d\udc4c\n").as_deref(), Some("aé👌\n"));
-        assert_eq!(unescape(r"\ud83d!").as_deref(), Some("\u{fffd}!"));
-        assert_eq!(unescape(r"\q"), None);
-        assert_eq!(unescape(r"\u12"), None);
     }
 }

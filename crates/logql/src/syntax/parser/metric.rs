@@ -8,7 +8,7 @@ use super::super::ast::{
 };
 use super::super::lexer::Tok;
 use super::{Parsed, Parser};
-use kenning_query::text::float;
+use kenning_gotext::float;
 
 impl Parser {
     /// An expression whose operators bind tighter than `floor`.

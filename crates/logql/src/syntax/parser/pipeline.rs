@@ -9,7 +9,7 @@ use super::super::ast::{
 use super::super::lexer::Tok;
 use super::{Parsed, Parser};
 use crate::pattern::Pattern;
-use kenning_query::text::float;
+use kenning_gotext::float;
 
 impl Parser {
     /// Stages up to the first token that starts none. `| unwrap` belongs to the range around the pipeline.

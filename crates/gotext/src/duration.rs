@@ -90,19 +90,15 @@ pub fn parse_prometheus(text: &str) -> Result<i64, String> {
     let invalid = || format!("not a valid duration string: {}", quote(text));
     let (mut rest, mut total, mut units) = (text, 0i64, PROMETHEUS_UNITS.iter());
     while !rest.is_empty() {
-        let digits =
-            rest.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits > 0).ok_or_else(invalid)?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(invalid)?;
         let (number, after) = rest.split_at(digits);
+        let number: i64 = number.parse().map_err(|_| invalid())?;
         let unit_end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_end);
         if !PROMETHEUS_UNITS.iter().any(|(name, _)| *name == unit) {
-            return match unit {
-                "" => Err(invalid()),
-                _ => Err(format!("unknown unit {} in duration {}", quote(unit), quote(text))),
-            };
+            return Err(format!("unknown unit {} in duration {}", quote(unit), quote(text)));
         }
         let (_, scale) = units.find(|(name, _)| *name == unit).ok_or_else(invalid)?;
-        let number: i64 = number.parse().map_err(|_| invalid())?;
         let sum = number.checked_mul(*scale).and_then(|ns| total.checked_add(ns));
         total = sum.ok_or_else(|| "duration out of range".to_owned())?;
         rest = after;
@@ -142,11 +138,16 @@ fn decimal(whole: u64, fraction: u64, scale: u64) -> String {
     format!("{whole}.{}", format!("{fraction:0width$}").trim_end_matches('0'))
 }
 
-/// Writes a duration as Prometheus' `model.Duration.String` does: whole milliseconds, years and weeks only when nothing
-/// is left over.
+/// Writes a duration as Prometheus's `model.Duration.String` does, cut to whole milliseconds.
 #[must_use]
 pub fn format_prometheus(nanos: i64) -> String {
-    let (sign, mut ms) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs() / 1_000_000);
+    format_prometheus_ms(nanos / 1_000_000)
+}
+
+/// The same for milliseconds: the largest units first, years and weeks only when nothing is left over.
+#[must_use]
+pub fn format_prometheus_ms(ms: i64) -> String {
+    let (sign, mut ms) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
     if ms == 0 {
         return "0s".to_owned();
     }
@@ -201,12 +202,15 @@ mod tests {
             ("12h", 12 * HOUR, "12h"),
             ("10y", 3650 * DAY, "10y"),
             ("25h", 25 * HOUR, "1d1h"),
+            ("8d", 8 * DAY, "8d"),
+            ("14d", 14 * DAY, "2w"),
+            ("1s1ms", SECOND + 1_000_000, "1s1ms"),
             ("0", 0, "0s"),
         ] {
             assert_eq!(parse_prometheus(text), Ok(nanos), "{text}");
             assert_eq!(format_prometheus(nanos), canonical);
         }
-        for bad in ["", "5", "1.5h", "5m1h", "m", "-5m", "5x", "99999999999999y"] {
+        for bad in ["", "5", "1.5h", "5m1h", "m", "-5m", "5x", "99999999999999y", "300y", "1m1m"] {
             assert!(parse_prometheus(bad).is_err(), "{bad}");
         }
     }
