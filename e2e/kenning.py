@@ -20,10 +20,11 @@ class Skip(Exception):
 
 
 class Server:
-    """A `kenning serve` (or `demo`) on free ports with a directory of its own."""
+    """A `kenning serve` (or `demo`) on free ports with a directory of its own, or with the one of another before it."""
 
-    def __init__(self, binary, command="serve", config=None, extra=()):
-        self.dir = tempfile.mkdtemp(prefix="kenning-e2e-")
+    def __init__(self, binary, command="serve", config=None, extra=(), dir=None):
+        self.owns_dir = dir is None
+        self.dir = dir or tempfile.mkdtemp(prefix="kenning-e2e-")
         arguments = [binary, command, "--data-dir", f"{self.dir}/data", "--listen", "127.0.0.1:0"]
         arguments += ["--otlp-grpc-listen", "127.0.0.1:0", "--otlp-http-listen", "127.0.0.1:0", *extra]
         if config:
@@ -53,7 +54,8 @@ class Server:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout=WAIT_SECONDS)
-        shutil.rmtree(self.dir, ignore_errors=True)
+        if self.owns_dir:
+            shutil.rmtree(self.dir, ignore_errors=True)
         assert code == 0, f"exit code {code} on SIGTERM"
 
     def __enter__(self):
@@ -88,6 +90,24 @@ def vector(server, query):
 def lines(server, query):
     streams = server.get("/loki/api/v1/query_range", query=query, since="1h")["data"]["result"]
     return [(stream["stream"], value[1]) for stream in streams for value in stream["values"]]
+
+
+def push(server, stream, values):
+    """Lines of one stream to Loki's push API: values are stamps in nanoseconds as text, lines and, perhaps, metadata."""
+    body = json.dumps({"streams": [{"stream": stream, "values": values}]}).encode()
+    request = urllib.request.Request(f"{server.url}/loki/api/v1/push", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=5) as reply:
+        assert reply.status == 204, reply.status
+
+
+def counter(server, name, **labels):
+    """The sum of the samples of our own metric that have these labels."""
+    total = 0.0
+    for line in server.get("/metrics").splitlines():
+        series, _, value = line.rpartition(" ")
+        if series.partition("{")[0] == name and all(f'{key}="{word}"' in series for key, word in labels.items()):
+            total += float(value)
+    return total
 
 
 def trace_of(server, trace_id):

@@ -7,7 +7,7 @@ import time
 import urllib.parse
 import urllib.request
 
-from kenning import Server, eventually, lines
+from kenning import Server, eventually, lines, push
 
 
 def check_loki_push(options):
@@ -18,13 +18,6 @@ def check_loki_push(options):
         assert line == "level=warn hello" and labels["detected_level"] == "warn", (labels, line)
         assert labels["trace_id"] == "ab" * 16, labels
         assert server.get("/loki/api/v1/label/app/values")["data"] == ["pushed"]
-
-
-def push(server, stream, values):
-    body = json.dumps({"streams": [{"stream": stream, "values": values}]}).encode()
-    request = urllib.request.Request(f"{server.url}/loki/api/v1/push", body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=5) as reply:
-        assert reply.status == 204, reply.status
 
 
 def check_patterns(options):

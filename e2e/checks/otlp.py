@@ -110,6 +110,41 @@ def delta_metrics(server):
     meters.shutdown()
 
 
+def check_instruments_by_their_own_names(options):
+    """The instruments of document L, asked for by their dotted names and by the translated ones."""
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.resources import Resource
+
+    with Server(options.kenning) as server:
+        reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{server.otlp_http}/v1/metrics"), 60_000)
+        meters = MeterProvider(resource=Resource.create({"service.name": "langfuse"}), metric_readers=[reader])
+        meter = meters.get_meter("e2e")
+        meter.create_counter("langfuse.ingestion.events_processed").add(5, {"queue": "ingestion"})
+        for name in ("langfuse.blob_export.table_duration_ms", "langfuse.blob_export.job_duration_ms"):
+            meter.create_histogram(name).record(1200.0)
+        query_time = meter.create_histogram("langfuse.clickhouse.query_duration_ms")
+        for service in ("ReadWrite", "ReadOnly", "EventsReadOnly"):
+            query_time.record(8.0, {"service": service, "feature": "tracing"})
+        assert meters.force_flush()
+        for query in ('{"langfuse.ingestion.events_processed", queue="ingestion"}',
+                      'langfuse_ingestion_events_processed_total{queue="ingestion"}',
+                      '{"langfuse.ingestion.events_processed"}'):
+            (found,) = vector(server, query)
+            assert found["value"][1] == "5" and found["metric"]["job"] == "langfuse", (query, found)
+        for name in ("blob_export.table_duration_ms", "blob_export.job_duration_ms"):
+            name = f"langfuse.{name}"
+            (count,) = vector(server, f'{{"{name}_count"}}')
+            (translated,) = vector(server, f"{name.replace('.', '_')}_count")
+            assert count["value"][1] == translated["value"][1] == "1", (name, count, translated)
+        bucket = '{"langfuse.clickhouse.query_duration_ms_bucket", service=~"Read.*"}'
+        found = vector(server, f"histogram_quantile(0.5, sum by (le, service) ({bucket}))")
+        assert {one["metric"]["service"] for one in found} == {"ReadWrite", "ReadOnly"}, found
+        assert all(5 <= float(one["value"][1]) <= 10 for one in found), found
+        meters.shutdown()
+
+
 def check_javascript_otlp(options):
     if not (options.js and shutil.which("node")):
         raise Skip("node and e2e/js/node_modules are needed")

@@ -97,6 +97,40 @@ action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" tcp_framing=
             process.wait(timeout=10)
 
 
+def check_syslog_ng(options):
+    """Debian's syslog-ng follows a file and forwards it: RFC 5424 with structured data over TCP, RFC 3164 over UDP."""
+    syslog_ng = shutil.which("syslog-ng") or shutil.which("syslog-ng", path="/usr/sbin")
+    if not syslog_ng:
+        raise Skip("Debian's syslog-ng-core is needed")
+    with Server(options.kenning, extra=SYSLOG) as server, tempfile.TemporaryDirectory() as dir:
+        tcp, udp = (server.addresses[f"syslog_{kind}_listen"].rpartition(":")[2] for kind in ("tcp", "udp"))
+        config = pathlib.Path(dir, "syslog-ng.conf")
+        config.write_text(f"""
+@version: 3.35
+options {{ stats-freq(0); time-reopen(1); }};
+source app {{ file("{dir}/app.log" flags(no-parse) program-override("ng-shop") default-facility(local3) default-priority(err)); }};
+rewrite order {{ set("7" value(".SDATA.order@32473.id")); }};
+destination tcp {{ syslog("127.0.0.1" transport("tcp") port({tcp})); }};
+destination udp {{ network("127.0.0.1" transport("udp") port({udp})); }};
+log {{ source(app); rewrite(order); destination(tcp); destination(udp); }};
+""")
+        log = pathlib.Path(dir, "app.log")
+        log.write_text("")
+        files = [f"--persist-file={dir}/persist", f"--control={dir}/control", f"--pidfile={dir}/pid"]
+        process = subprocess.Popen([syslog_ng, "--foreground", "--no-caps", f"--cfgfile={config}", *files])
+        try:
+            with log.open("a") as out:
+                out.writelines(f"order {n} failed\n" for n in range(20))
+            query = '{service_name="ng-shop"}'
+            found = eventually(lambda: len(got := lines(server, query)) == 40 and got, "each line comes both ways")
+            assert sorted(line for _, line in found) == sorted(2 * [f"order {n} failed" for n in range(20)]), found
+            assert all(labels["facility"] == "local3" and labels["detected_level"] == "error" for labels, _ in found), found
+            assert sum("7" in labels.values() for labels, _ in found) == 20, found[0]
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+
+
 def certificates(dir):
     """An authority, and a certificate of its for the server and one for a client."""
     openssl = shutil.which("openssl")
