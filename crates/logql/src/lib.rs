@@ -35,4 +35,4 @@ pub use eval::{
 pub use pipeline::decolorized;
 pub use syntax::ast::Expr;
 pub use syntax::{error_text, format, parse};
-pub use template::template_function;
+pub use template::{TEMPLATE_FUNCTIONS, template_function};

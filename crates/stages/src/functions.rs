@@ -4,95 +4,55 @@
 //! Lacking of sprig: dates and math beyond Loki's, cryptography beyond hashes, `env` (on purpose: secrets), dictionaries
 //! that are changed, and reflection.
 
-use kenning_logql::template_function;
+use kenning_logql::{TEMPLATE_FUNCTIONS, template_function};
 use kenning_model::Nanos;
-use kenning_template::{
-    ANY, Count, Functions, Missing, Options, Scope, TEXT_BYTES_MAX, Template, Value, print,
-};
+use kenning_template::{ANY, Functions, Missing, Options, Scope, TEXT_BYTES_MAX, Template, Value, print};
 use sha2::Digest as _;
 
-/// Every function beyond Go's own: those of `kenning_logql` and, marked by [`own`], those of this module.
-const TABLE: &[(&str, Count)] = &[
+/// Every function beyond Go's own: those of [`own`], and those of Loki's templates.
+const FUNCTIONS: Functions = Functions::new(&[
     ("Hash", (2, 2)),
-    ("Replace", (4, 4)),
     ("Sha2Hash", (2, 2)),
-    ("ToLower", (1, 1)),
-    ("ToUpper", (1, 1)),
-    ("Trim", (2, 2)),
-    ("TrimLeft", (2, 2)),
-    ("TrimPrefix", (2, 2)),
-    ("TrimRight", (2, 2)),
-    ("TrimSpace", (1, 1)),
-    ("TrimSuffix", (2, 2)),
-    ("add", (0, ANY)),
     ("add1", (1, 1)),
-    ("addf", (0, ANY)),
     ("atoi", (1, 1)),
-    ("b64dec", (1, 1)),
-    ("b64enc", (1, 1)),
     ("cat", (0, ANY)),
-    ("ceil", (1, 1)),
     ("coalesce", (0, ANY)),
-    ("contains", (2, 2)),
-    ("date", (2, 2)),
-    ("default", (1, ANY)),
-    ("div", (2, 2)),
-    ("divf", (1, ANY)),
-    ("duration", (1, 1)),
     ("empty", (1, 1)),
     ("first", (1, 1)),
-    ("float64", (1, 1)),
-    ("floor", (1, 1)),
-    ("fromJson", (1, 1)),
     ("has", (2, 2)),
-    ("hasPrefix", (2, 2)),
-    ("hasSuffix", (2, 2)),
-    ("indent", (2, 2)),
-    ("int", (1, 1)),
     ("int64", (1, 1)),
     ("join", (2, 2)),
     ("last", (1, 1)),
     ("list", (0, ANY)),
-    ("lower", (1, 1)),
-    ("max", (1, ANY)),
-    ("maxf", (1, ANY)),
-    ("min", (1, ANY)),
-    ("minf", (1, ANY)),
-    ("mod", (2, 2)),
-    ("mul", (1, ANY)),
-    ("mulf", (1, ANY)),
-    ("nindent", (2, 2)),
     ("nospace", (1, 1)),
-    ("now", (0, 0)),
     ("quote", (0, ANY)),
     ("regexFind", (2, 2)),
     ("regexMatch", (2, 2)),
-    ("regexReplaceAll", (3, 3)),
-    ("regexReplaceAllLiteral", (3, 3)),
-    ("repeat", (2, 2)),
-    ("replace", (3, 3)),
-    ("round", (2, ANY)),
     ("sha256sum", (1, 1)),
     ("splitList", (2, 2)),
     ("squote", (0, ANY)),
-    ("sub", (2, 2)),
-    ("subf", (1, ANY)),
-    ("substr", (3, 3)),
     ("ternary", (3, 3)),
-    ("title", (1, 1)),
-    ("toDate", (2, 2)),
     ("toString", (1, 1)),
-    ("trim", (1, 1)),
-    ("trimAll", (2, 2)),
-    ("trimPrefix", (2, 2)),
-    ("trimSuffix", (2, 2)),
-    ("trunc", (2, 2)),
-    ("unixEpoch", (1, 1)),
     ("untitle", (1, 1)),
-    ("upper", (1, 1)),
-];
+])
+.with(&TEMPLATE_FUNCTIONS, NOT_PROMTAILS);
 
-const FUNCTIONS: Functions = Functions::new(TABLE);
+/// What Loki's templates have and Promtail's do not.
+const NOT_PROMTAILS: &[&str] = &[
+    "__line__",
+    "__timestamp__",
+    "alignLeft",
+    "alignRight",
+    "bytes",
+    "count",
+    "duration_seconds",
+    "toDateInZone",
+    "unixEpochMillis",
+    "unixEpochNanos",
+    "unixToTime",
+    "urldecode",
+    "urlencode",
+];
 
 /// Reads a template; the message is Go's.
 pub(crate) fn parse(text: &str) -> Result<Template, String> {
@@ -194,11 +154,6 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_table_is_sorted() {
-        assert!(TABLE.is_sorted_by_key(|(name, _)| *name));
-    }
 
     fn check(template: &str, expect: &str) {
         let fields = [("Value", "Some Text"), ("n", "7")];

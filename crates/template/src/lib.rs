@@ -59,34 +59,73 @@ const BUILTINS: &[(&str, Count)] = &[
     ("urlquery", (0, ANY)),
 ];
 
-/// The functions that templates may call beyond Go's own: names, sorted, with their numbers of arguments. What they do
-/// is the [`Scope`]'s matter.
+/// The functions that templates may call beyond Go's own: names with their numbers of arguments. What they do is the
+/// [`Scope`]'s matter.
 #[derive(Clone, Copy, Debug)]
-pub struct Functions(&'static [(&'static str, Count)]);
+pub struct Functions {
+    own: &'static [(&'static str, Count)],
+    more: Option<&'static Self>,
+    hidden: &'static [&'static str],
+}
 
 impl Functions {
-    /// A set of functions. The table must be sorted by name.
+    /// A set of functions.
+    ///
+    /// # Panics
+    /// While the program is compiled, when the table is not sorted by name.
     #[must_use]
     pub const fn new(sorted: &'static [(&'static str, Count)]) -> Self {
-        Self(sorted)
+        let mut at = 1;
+        while at < sorted.len() {
+            assert!(is_before(sorted[at - 1].0, sorted[at].0), "the table must be sorted by name");
+            at += 1;
+        }
+        Self { own: sorted, more: None, hidden: &[] }
+    }
+
+    /// These, and those of another set but for the `hidden` ones.
+    #[must_use]
+    pub const fn with(self, more: &'static Self, hidden: &'static [&'static str]) -> Self {
+        Self { more: Some(more), hidden, ..self }
     }
 
     /// The number of arguments of a function; none when there is no such function.
     #[must_use]
     pub fn count(&self, name: &str) -> Option<Count> {
-        let find = |table: &[(&str, Count)]| {
-            let at = table.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
-            table.get(at).map(|(_, count)| *count)
-        };
-        find(self.0).or_else(|| find(BUILTINS))
+        self.beyond_builtins(name).or_else(|| find(BUILTINS, name))
+    }
+
+    fn beyond_builtins(&self, name: &str) -> Option<Count> {
+        find(self.own, name).or_else(|| {
+            let more = self.more.filter(|_| !self.hidden.contains(&name))?;
+            more.beyond_builtins(name)
+        })
     }
 
     fn call(&self, name: &str, args: Vec<Value>, scope: &dyn Scope) -> Result<Value, String> {
-        match self.0.binary_search_by(|(known, _)| (*known).cmp(name)) {
-            Ok(_) => scope.call(name, args),
-            Err(_) => builtins::call(name, &args, scope),
+        match self.beyond_builtins(name) {
+            Some(_) => scope.call(name, args),
+            None => builtins::call(name, &args, scope),
         }
     }
+}
+
+fn find(sorted: &[(&str, Count)], name: &str) -> Option<Count> {
+    let at = sorted.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
+    sorted.get(at).map(|(_, count)| *count)
+}
+
+/// `left < right` where code runs while the program is compiled.
+const fn is_before(left: &str, right: &str) -> bool {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    let mut at = 0;
+    while at < left.len() && at < right.len() {
+        if left[at] != right[at] {
+            return left[at] < right[at];
+        }
+        at += 1;
+    }
+    left.len() < right.len()
 }
 
 fn check_count(name: &str, got: usize, (least, most): Count) -> Result<(), String> {

@@ -133,3 +133,11 @@ proptest::proptest! {
         let _ = run(&words.concat(), Options::default());
     }
 }
+
+#[test]
+fn a_set_of_functions_may_lend_from_another() {
+    const MORE: Functions = Functions::new(&[("a", (1, 1)), ("b", (2, 2)), ("hidden", (0, 0))]);
+    const SET: Functions = Functions::new(&[("b", (3, 3))]).with(&MORE, &["hidden"]);
+    assert_eq!(["a", "b", "hidden"].map(|name| SET.count(name)), [Some((1, 1)), Some((3, 3)), None]);
+    assert_eq!(SET.count("printf"), Functions::new(&[]).count("printf"));
+}

@@ -63,6 +63,9 @@ impl Fields for Vec<(String, String)> {
     }
 }
 
+/// The functions of Loki's templates, for templates elsewhere that have most of them too.
+pub const TEMPLATE_FUNCTIONS: kenning_template::Functions = functions::FUNCTIONS;
+
 /// Calls a function of Loki's templates by name, for templates elsewhere that have it too. The caller has checked the number
 /// of arguments. `now` is what the time is said to be.
 pub fn template_function(name: &str, args: Vec<Value>, now: Nanos) -> Result<Value, String> {

@@ -1,7 +1,7 @@
 //! Prometheus's template functions.
 
 use kenning_gotext::{duration, float};
-use kenning_template::{ANY, Count, Functions, TEXT_BYTES_MAX, Value};
+use kenning_template::{ANY, Functions, TEXT_BYTES_MAX, Value};
 use regex::Regex;
 
 use super::{Expander, hosts, humanize};
@@ -9,12 +9,10 @@ use super::{Expander, hosts, humanize};
 /// Largest compiled regular expression, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
+/// Functions of pages: those of alerts and one more.
+pub(super) const HTML: Functions = Functions::new(&[("tmpl", (2, 2))]).with(&TEXT, &[]);
 /// Functions of alerts.
-pub(super) const TEXT: Functions = Functions::new(TEXT_TABLE);
-/// Functions of pages.
-pub(super) const HTML: Functions = Functions::new(HTML_TABLE);
-
-const TEXT_TABLE: &[(&str, Count)] = &[
+pub(super) const TEXT: Functions = Functions::new(&[
     ("args", (0, ANY)),
     ("externalURL", (0, 0)),
     ("first", (1, 1)),
@@ -44,23 +42,7 @@ const TEXT_TABLE: &[(&str, Count)] = &[
     ("toUpper", (1, 1)),
     ("urlQueryEscape", (1, 1)),
     ("value", (1, 1)),
-];
-
-const HTML_TABLE: &[(&str, Count)] = &{
-    let mut table = [("", (0, 0)); TEXT_TABLE.len() + 1];
-    let (mut from, mut to) = (0, 0);
-    while to < table.len() {
-        // `tmpl` stands between `title` and `toDuration`.
-        if to == 23 {
-            table[to] = ("tmpl", (2, 2));
-        } else {
-            table[to] = TEXT_TABLE[from];
-            from += 1;
-        }
-        to += 1;
-    }
-    table
-};
+]);
 
 type Called = Result<Value, String>;
 
@@ -228,15 +210,4 @@ fn title(source: &str) -> String {
         inside = if c.is_ascii() { c.is_ascii_alphanumeric() || c == '_' } else { !c.is_whitespace() };
     }
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tables_are_sorted() {
-        assert!(TEXT_TABLE.is_sorted_by_key(|(name, _)| *name));
-        assert!(HTML_TABLE.is_sorted_by_key(|(name, _)| *name));
-    }
 }
