@@ -104,6 +104,12 @@ impl<'a> Decoder<'a> {
         self.bytes.len()
     }
 
+    /// The bytes not read yet.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// A capacity for `count` claimed items of at least one byte each that the bytes at hand can justify.
     #[must_use]
     pub fn capacity(&self, count: usize) -> usize {

@@ -9,10 +9,9 @@ use crate::catalog::Catalog;
 use crate::engine::{Engine, Frozen, OpenError};
 use crate::heads::TenantHead;
 use crate::logs::scan::{LogView, scan_logs};
-use crate::metrics::head::Series;
 use crate::metrics::scan::{ExemplarView, SampleView, scan_exemplars, scan_metadata, scan_samples};
+use crate::metrics::view::HeadView;
 use crate::parts::PartTable;
-use crate::scan::ENTRY_BYTES;
 use crate::scan::work::Work;
 use crate::traces::scan::{SpanView, scan_spans};
 
@@ -51,14 +50,15 @@ pub(crate) fn answer(
     })?;
     match scan.table {
         Table::Samples => {
-            let snapshot = snapshot(engine, scan, |head| copy_series(head, &mut work))?;
+            let mut snapshot = snapshot(engine, scan, |head| HeadView::new(&head.metrics, &mut work))?;
+            snapshot.heads.iter_mut().for_each(HeadView::order_newcomers);
             let view = SampleView {
                 samples: select(&snapshot, scan, PartTable::Samples),
                 histograms: select(&snapshot, scan, PartTable::Histograms),
                 heads: snapshot.heads,
                 open: &engine.open_parts,
             };
-            scan_samples(&view, &mut work, sink)?;
+            scan_samples(view, &mut work, sink)?;
         }
         Table::Exemplars => {
             let snapshot = snapshot(engine, scan, |head| Ok(copy_exemplars(head, scan)))?;
@@ -106,16 +106,6 @@ fn snapshot<T>(
 
 fn select<T>(snapshot: &Snapshot<T>, scan: &Scan, table: PartTable) -> Vec<Arc<crate::parts::part::Part>> {
     snapshot.catalog.select(&scan.tenant, table, scan.time)
-}
-
-fn copy_series(head: &TenantHead, work: &mut Work<'_>) -> Result<Vec<Series>, ScanError> {
-    let scan = work.scan;
-    let mut copies = Vec::new();
-    for series in head.metrics.select(&scan.filter).filter(|series| series.may_overlap(scan.time)) {
-        work.charge(ENTRY_BYTES + size_of::<Series>() + series.sample_bytes())?;
-        copies.push(series.clone());
-    }
-    Ok(copies)
 }
 
 fn copy_exemplars(head: &TenantHead, scan: &Scan) -> Vec<(kenning_model::LabelSet, kenning_model::Exemplar)> {

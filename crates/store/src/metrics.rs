@@ -7,6 +7,7 @@ pub(crate) mod metadata;
 pub(crate) mod recent;
 pub(crate) mod samples;
 pub(crate) mod scan;
+pub(crate) mod view;
 
 use kenning_model::{LabelSet, Millis, Nanos, TimeRange};
 

@@ -1,15 +1,17 @@
 //! Recent samples in memory, one compact chunk per series.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kenning_codec::chunk::Chunk;
 use kenning_model::keyed::Prehashed;
 use kenning_model::{
-    Filter, Histogram, HistogramSample, LabelSet, MetricBatch, Millis, Nanos, Sample, TimeRange,
+    Filter, Histogram, HistogramSample, LabelSet, METRIC_NAME, MetricBatch, Millis, Nanos, Sample, TimeRange,
 };
 
 use super::recent::{RecentExemplars, RecentMetadata};
-use crate::scan::prune::required_metrics;
+use super::samples::millis_in;
+use crate::scan::prune::{SeriesFilter, required_metrics};
 
 /// Bytes that a series costs beside its labels and samples: the series itself, its entries in the maps (a hash table is
 /// half to seven eighths full), and what the allocator adds to its texts and its chunk. `tests/memory.rs` holds it
@@ -23,42 +25,85 @@ pub(crate) const ABSENT: u32 = u32::MAX;
 const UNLOGGED: u32 = 0;
 
 /// One series and its samples in the order of arrival.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) labels: LabelSet,
     pub(crate) floats: Chunk,
-    pub(crate) histograms: Vec<(Millis, Histogram)>,
+    /// Few series have any.
+    histograms: Option<Box<HistogramList>>,
+}
+
+/// Histograms in the order of arrival.
+#[derive(Debug, Default)]
+struct HistogramList {
+    list: Vec<(Millis, Histogram)>,
 }
 
 impl Series {
+    fn histograms(&self) -> &[(Millis, Histogram)] {
+        self.histograms.as_ref().map_or(&[], |histograms| &histograms.list)
+    }
+
     /// False when no sample can lie in the range.
     pub(crate) fn may_overlap(&self, range: TimeRange) -> bool {
-        let (min, max) = self.floats.time_range();
-        let floats = TimeRange::from_millis(Millis(min), Millis(max));
-        (!self.floats.is_empty() && floats.overlaps(range))
-            || self.histograms.iter().any(|(at, _)| range.contains(at.to_nanos()))
+        self.floats.may_have_any_in(millis_in(range)) || self.histograms_in(range).next().is_some()
     }
 
     /// True when a sample lies in the range.
     pub(crate) fn has_rows(&self, range: TimeRange) -> bool {
-        self.may_overlap(range)
-            && (self.floats_in(range).next().is_some() || self.histograms_in(range).next().is_some())
+        self.floats.has_any_in(millis_in(range)) || self.histograms_in(range).next().is_some()
     }
 
     /// The float samples in a range, in order of arrival.
     pub(crate) fn floats_in(&self, range: TimeRange) -> impl Iterator<Item = (Millis, f64)> {
-        let samples = self.floats.iter().map(|(time, value)| (Millis(time), value));
-        samples.filter(move |(time, _)| range.contains(time.to_nanos()))
+        self.floats.iter_in(millis_in(range)).map(|(time, value)| (Millis(time), value))
     }
 
     /// The histograms in a range, in order of arrival.
     pub(crate) fn histograms_in(&self, range: TimeRange) -> impl Iterator<Item = &(Millis, Histogram)> {
-        self.histograms.iter().filter(move |(time, _)| range.contains(time.to_nanos()))
+        self.histograms().iter().filter(move |(time, _)| range.contains(time.to_nanos()))
+    }
+}
+
+/// The series of some metrics in label order, as far as scans have asked for them and until others came. Putting two
+/// hundred thousand label sets in order takes longer than reading their samples, and most of the time none is new.
+#[derive(Debug, Default)]
+pub(crate) struct LabelOrder(Mutex<HashMap<Box<str>, Arc<[u32]>>>);
+
+impl LabelOrder {
+    /// Numbers of the first series of a metric, in label order.
+    fn of(&self, metric: &str) -> Arc<[u32]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(metric).cloned().unwrap_or_default()
     }
 
-    /// Bytes held by the samples.
-    pub(crate) fn sample_bytes(&self) -> usize {
-        self.floats.heap_bytes() + self.histograms.iter().map(|(_, h)| h.heap_bytes() + 16).sum::<usize>()
+    /// Keeps the order of the first series of a metric for later scans.
+    pub(crate) fn keep(&self, metric: Box<str>, order: Arc<[u32]>) {
+        let mut orders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = orders.entry(metric).or_default();
+        if known.len() < order.len() {
+            *known = order;
+        }
+    }
+}
+
+/// The series of a metric that a scan looks at.
+pub(crate) struct MetricSeries<'a> {
+    pub(crate) metric: &'a str,
+    /// Those whose order is known, in label order; the oldest ones.
+    ordered: Arc<[u32]>,
+    /// All of them, in order of arrival.
+    all: &'a [u32],
+}
+
+impl MetricSeries<'_> {
+    /// The numbers of all series, those whose order is known first.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.ordered.iter().chain(self.all.get(self.ordered.len()..).unwrap_or_default()).copied()
+    }
+
+    /// True when [`Self::numbers`] are in label order.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.ordered.len() == self.all.len()
     }
 }
 
@@ -71,6 +116,9 @@ pub(crate) struct MetricHead {
     ids: HashMap<LabelSet, u32, Prehashed>,
     /// Series by metric, so that a selector with a name looks at few.
     by_metric: HashMap<Box<str>, Vec<u32>>,
+    order: Arc<LabelOrder>,
+    /// Some label set does not begin with the metric's name: the order of metrics is not that of their series.
+    is_odd: bool,
     exemplars: RecentExemplars,
     metadata: RecentMetadata,
     samples: u64,
@@ -129,9 +177,10 @@ impl MetricHead {
             return *id;
         }
         let id = self.series.len() as u32;
-        self.series.push(Series { labels: labels.clone(), floats: Chunk::default(), histograms: Vec::new() });
+        self.series.push(Series { labels: labels.clone(), floats: Chunk::default(), histograms: None });
         self.logged.push(UNLOGGED);
         self.ids.insert(labels.clone(), id);
+        self.is_odd |= labels.iter().next().is_none_or(|(name, _)| name != METRIC_NAME);
         let metric = labels.metric_name();
         match self.by_metric.get_mut(metric) {
             Some(ids) => ids.push(id),
@@ -155,7 +204,8 @@ impl MetricHead {
             _ => {
                 let before = series.floats.heap_bytes();
                 series.floats.push(sample.time.0, sample.value);
-                self.bytes += series.floats.heap_bytes() - before;
+                // Less than before where a run was finished, which is stored at its length.
+                self.bytes = (self.bytes + series.floats.heap_bytes()).saturating_sub(before);
                 self.samples += 1;
             }
         }
@@ -165,21 +215,45 @@ impl MetricHead {
         let Some(series) = self.series.get_mut(id as usize) else { return };
         self.bytes += sample.histogram.heap_bytes() + size_of::<Millis>();
         self.samples += 1;
-        series.histograms.push((sample.time, sample.histogram.clone()));
+        series.histograms.get_or_insert_default().list.push((sample.time, sample.histogram.clone()));
     }
 
-    /// Series whose labels pass the filter.
-    pub(crate) fn select<'a>(&'a self, filter: &'a Filter) -> Box<dyn Iterator<Item = &'a Series> + 'a> {
-        let passes = |series: &&Series| filter.matches(&series.labels);
-        match required_metrics(filter) {
-            Some(mut metrics) => {
-                metrics.sort_unstable();
-                metrics.dedup();
-                let ids = metrics.into_iter().filter_map(|metric| self.by_metric.get(metric)).flatten();
-                Box::new(ids.filter_map(|id| self.series.get(*id as usize)).filter(passes))
+    /// The series of every metric that can have some that pass the filter, by name.
+    pub(crate) fn metrics(&self, filter: &Filter, split: &SeriesFilter<'_>) -> Vec<MetricSeries<'_>> {
+        let passes = |all: &&Vec<u32>| {
+            all.first()
+                .and_then(|number| self.get(*number))
+                .is_some_and(|series| split.passes_name(&series.labels))
+        };
+        let mut found: Vec<(&str, &Vec<u32>)> = match required_metrics(filter) {
+            Some(metrics) => {
+                let found = metrics.into_iter().filter_map(|metric| self.by_metric.get_key_value(metric));
+                found.map(|(metric, all)| (&**metric, all)).filter(|(_, all)| passes(all)).collect()
             }
-            None => Box::new(self.series.iter().filter(passes)),
-        }
+            None => {
+                let all = self.by_metric.iter().map(|(metric, all)| (&**metric, all));
+                all.filter(|(_, all)| passes(all)).collect()
+            }
+        };
+        found.sort_unstable_by_key(|(metric, _)| *metric);
+        found.dedup_by_key(|(metric, _)| *metric);
+        let series = found.into_iter();
+        series.map(|(metric, all)| MetricSeries { metric, ordered: self.order.of(metric), all }).collect()
+    }
+
+    /// The series of a number.
+    pub(crate) fn get(&self, number: u32) -> Option<&Series> {
+        self.series.get(number as usize)
+    }
+
+    /// Where the orders of series are kept.
+    pub(crate) fn order(&self) -> &Arc<LabelOrder> {
+        &self.order
+    }
+
+    /// True when the series of metrics by name are in label order if those of each metric are.
+    pub(crate) fn orders_by_metric(&self) -> bool {
+        !self.is_odd
     }
 
     /// Every series, in label order.
@@ -205,9 +279,8 @@ impl MetricHead {
     /// From the earliest to the latest time of samples and histograms.
     pub(crate) fn extent(&self) -> Option<TimeRange> {
         let ranges = self.series.iter().flat_map(|series| {
-            let (min, max) = series.floats.time_range();
-            let floats = (!series.floats.is_empty()).then_some((Millis(min), Millis(max)));
-            floats.into_iter().chain(series.histograms.iter().map(|(time, _)| (*time, *time)))
+            let floats = series.floats.time_range().map(|(min, max)| (Millis(min), Millis(max)));
+            floats.into_iter().chain(series.histograms().iter().map(|(time, _)| (*time, *time)))
         });
         let extent = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
         extent.map(|(min, max)| TimeRange::from_millis(min, max))
@@ -217,7 +290,7 @@ impl MetricHead {
     pub(crate) fn times(&self) -> impl Iterator<Item = Nanos> + Clone {
         self.series.iter().flat_map(|series| {
             let floats = series.floats.iter().map(|(time, _)| Millis(time));
-            let histograms = series.histograms.iter().map(|(time, _)| *time);
+            let histograms = series.histograms().iter().map(|(time, _)| *time);
             floats.chain(histograms).map(Millis::to_nanos)
         })
     }

@@ -8,9 +8,9 @@ use kenning_model::{
     ScanError, SeriesColumns, SeriesRows, Shape,
 };
 
-use super::head::Series;
 use super::metadata::MetadataKey;
 use super::samples::{Flat, SampleColumns};
+use super::view::{HeadRows, HeadView, Place};
 use super::{exemplars, histograms, metadata, samples};
 use crate::parts::PartError;
 use crate::parts::cache::{GroupSeries, Opened, PartCache};
@@ -28,38 +28,49 @@ const BLOCK_SAMPLES_MAX: usize = 16 << 10;
 
 type Sink<'a> = &'a mut dyn FnMut(Block) -> Flow;
 
-/// What a scan of samples looks at: parts in their order, then copies of the matching series of the heads, oldest head
+/// What a scan of samples looks at: parts in their order, then what the heads have of the matching series, oldest head
 /// first.
 pub(crate) struct SampleView<'a> {
     pub(crate) samples: Vec<Arc<Part>>,
     pub(crate) histograms: Vec<Arc<Part>>,
-    pub(crate) heads: Vec<Vec<Series>>,
+    pub(crate) heads: Vec<HeadView>,
     pub(crate) open: &'a PartCache,
 }
 
 /// What one part or head has of a series.
-enum Piece<'a> {
+enum Piece {
     /// A run of the source's row groups: the group, and the position among those of its runs that are wanted.
     Run {
         group: usize,
         at: usize,
     },
     Histograms(Vec<(Millis, Histogram)>),
-    Head(&'a Series),
+    Head(Place),
 }
 
 /// What one part or head has.
-struct Source<'a> {
+struct Source {
     /// In label order once [`Source::sort`] was called.
-    pieces: Vec<(LabelSet, Piece<'a>)>,
+    pieces: Vec<(LabelSet, Piece)>,
     is_sorted: bool,
-    /// Where the runs are.
-    runs: Option<Runs>,
+    rows: SourceRows,
 }
 
-impl<'a> Source<'a> {
-    fn new(pieces: Vec<(LabelSet, Piece<'a>)>, is_sorted: bool) -> Self {
-        Self { pieces, is_sorted, runs: None }
+/// Where the rows of pieces are that do not hold them.
+enum SourceRows {
+    InPieces,
+    Part(Runs),
+    Head(HeadRows),
+}
+
+impl Source {
+    fn new(pieces: Vec<(LabelSet, Piece)>, is_sorted: bool) -> Self {
+        Self { pieces, is_sorted, rows: SourceRows::InPieces }
+    }
+
+    fn of_head(view: HeadView) -> Self {
+        let pieces = view.series.into_iter().map(|(labels, place)| (labels, Piece::Head(place)));
+        Self { pieces: pieces.collect(), is_sorted: view.is_sorted, rows: SourceRows::Head(view.rows) }
     }
 
     fn sort(&mut self) {
@@ -71,27 +82,24 @@ impl<'a> Source<'a> {
 
 /// Answers a scan of samples.
 pub(crate) fn scan_samples(
-    view: &SampleView<'_>,
+    view: SampleView<'_>,
     work: &mut Work<'_>,
     sink: Sink<'_>,
 ) -> Result<(), ScanError> {
     match work.scan.shape.clone() {
         Shape::Distinct(of) => {
-            let sets = distinct_series(view, work)?;
+            let sets = distinct_series(&view, work)?;
             emit_distinct(&of, sets, work, sink)
         }
         Shape::Rows | Shape::Columns | Shape::Group(_) | Shape::Grid { .. } | Shape::Numbers { .. } => {
-            let mut sources: Vec<Source<'_>> = Vec::new();
+            let mut sources: Vec<Source> = Vec::new();
             for part in &view.samples {
                 sources.push(choose_runs(part, view.open, work)?);
             }
             for part in &view.histograms {
                 sources.push(gather_histograms_of(part, view.open, work)?);
             }
-            for head in &view.heads {
-                let pieces = head.iter().map(|series| (series.labels.clone(), Piece::Head(series)));
-                sources.push(Source::new(pieces.collect(), false));
-            }
+            sources.extend(view.heads.into_iter().map(Source::of_head));
             sources.iter_mut().for_each(Source::sort);
             emit_series(sources, work, sink)
         }
@@ -99,11 +107,7 @@ pub(crate) fn scan_samples(
 }
 
 /// The series of a part of samples that a scan asks for. Their rows are read when the scan gets to them.
-fn choose_runs(
-    part: &Arc<Part>,
-    cache: &PartCache,
-    work: &mut Work<'_>,
-) -> Result<Source<'static>, ScanError> {
+fn choose_runs(part: &Arc<Part>, cache: &PartCache, work: &mut Work<'_>) -> Result<Source, ScanError> {
     let mut source = Source::new(Vec::new(), true);
     let mut groups = Vec::new();
     let Some(open) = work.open(part, cache)? else { return Ok(source) };
@@ -127,7 +131,8 @@ fn choose_runs(
         // The file was set aside: nothing more can be read of it.
         return Ok(Source::new(Vec::new(), true));
     }
-    source.runs = Some(Runs { part: Arc::clone(part), open, groups, is_sorted: source.is_sorted });
+    source.rows =
+        SourceRows::Part(Runs { part: Arc::clone(part), open, groups, is_sorted: source.is_sorted });
     Ok(source)
 }
 
@@ -136,7 +141,7 @@ fn gather_histograms_of(
     part: &Arc<Part>,
     cache: &PartCache,
     work: &mut Work<'_>,
-) -> Result<Source<'static>, ScanError> {
+) -> Result<Source, ScanError> {
     let mut source = Source::new(Vec::new(), true);
     work.read_open(part, cache, |work, open| {
         for_series(open, work, |index, series, work| {
@@ -345,7 +350,7 @@ fn choose(series: &GroupSeries, work: &Work<'_>) -> Vec<usize> {
 fn gather_histograms(
     group: &GroupReader<'_>,
     runs: &[&SeriesRun],
-    source: &mut Source<'static>,
+    source: &mut Source,
     work: &mut Work<'_>,
 ) -> Result<(), PartError> {
     let space = open_group(group, work)?;
@@ -399,25 +404,28 @@ pub(crate) fn sort_histograms(histograms: &mut Vec<(Millis, Histogram)>) -> u64 
 }
 
 /// Joins the pieces of each series and hands the series out in label order.
-fn emit_series(sources: Vec<Source<'_>>, work: &mut Work<'_>, sink: Sink<'_>) -> Result<(), ScanError> {
+fn emit_series(sources: Vec<Source>, work: &mut Work<'_>, sink: Sink<'_>) -> Result<(), ScanError> {
     let mut left = work.scan.limit.unwrap_or(usize::MAX);
     let mut sources: Vec<_> =
-        sources.into_iter().map(|source| (source.pieces.into_iter().peekable(), source.runs)).collect();
+        sources.into_iter().map(|source| (source.pieces.into_iter().peekable(), source.rows)).collect();
     let mut out = Out { in_columns: work.scan.shape == Shape::Columns, is_ascending: true, ..Out::default() };
     while left > 0 {
         let first =
             sources.iter_mut().filter_map(|(pieces, _)| pieces.peek().map(|(labels, _)| labels)).min();
         let Some(labels) = first.cloned() else { break };
         let mut histograms = Vec::new();
-        for (pieces, runs) in &mut sources {
+        for (pieces, rows) in &mut sources {
             while let Some((_, piece)) = pieces.next_if(|(of, _)| *of == labels) {
-                match (piece, &mut *runs) {
-                    (Piece::Run { group, at }, Some(runs)) => {
+                match (piece, &mut *rows) {
+                    (Piece::Run { group, at }, SourceRows::Part(runs)) => {
                         out.add_floats(runs.samples((group, at), work)?);
                     }
-                    (Piece::Run { .. }, None) => {}
+                    (Piece::Head(place), SourceRows::Head(rows)) => {
+                        out.add_head(rows, &place, &mut histograms, work);
+                    }
                     (Piece::Histograms(list), _) => histograms.extend(list),
-                    (Piece::Head(series), _) => out.add_head(series, &mut histograms, work),
+                    // No source has both.
+                    (Piece::Run { .. } | Piece::Head(_), _) => {}
                 }
             }
         }
@@ -464,17 +472,22 @@ impl Out {
     }
 
     /// As [`Self::add_floats`], from a series of a head.
-    fn add_head(&mut self, series: &Series, histograms: &mut Vec<(Millis, Histogram)>, work: &mut Work<'_>) {
-        let range = work.scan.time;
-        let (start, end) = samples::millis_in(range);
-        work.summary.rows += (series.floats.len() + series.histograms.len()) as u64;
-        self.is_ascending = false;
-        let SeriesColumns { times, values, .. } = &mut self.columns;
-        for (time, value) in series.floats.iter().filter(|(time, _)| (start..=end).contains(time)) {
-            times.push(time);
-            values.push(value);
-        }
-        histograms.extend(series.histograms_in(range).cloned());
+    fn add_head(
+        &mut self,
+        rows: &HeadRows,
+        place: &Place,
+        histograms: &mut Vec<(Millis, Histogram)>,
+        work: &mut Work<'_>,
+    ) {
+        let columns = &mut self.columns;
+        let (start, before) = (columns.ends.last().copied().unwrap_or(0), columns.times.len());
+        let seen = rows.floats_in(place, samples::millis_in(work.scan.time), columns);
+        // What came before ends with a time that the new ones must follow.
+        let added = columns.times.get(before.saturating_sub(1).max(start)..).unwrap_or_default();
+        self.is_ascending &= added.is_sorted_by(|a, b| a < b);
+        let more = rows.histograms(place);
+        work.summary.rows += (seen + more.len()) as u64;
+        histograms.extend_from_slice(more);
     }
 
     /// Ends the series; false when it has no samples. A float and a histogram at one time are one sample too many: the
@@ -582,9 +595,8 @@ fn distinct_series(view: &SampleView<'_>, work: &mut Work<'_>) -> Result<Sets, S
             Ok(())
         })?;
     }
-    let range = work.scan.time;
-    for series in view.heads.iter().flatten().filter(|series| series.has_rows(range)) {
-        sets.add(&series.labels, work)?;
+    for (labels, _) in view.heads.iter().flat_map(|head| &head.series) {
+        sets.add(labels, work)?;
     }
     Ok(sets)
 }
