@@ -2,7 +2,7 @@
 //! error texts that Kenning takes over from Prometheus, Loki and Tempo are made of them, so every crate that speaks one
 //! of those reads and writes them here.
 //!
-//! Definitions: Go's `strconv`, `fmt` and `time`, Prometheus's `model.Duration`, go-humanize's sizes.
+//! Definitions: Go's `strconv`, `fmt`, `time` and `net/url`, Prometheus's `model.Duration`, go-humanize's sizes.
 //!
 //! Absent on purpose: any language's literals as a whole, formatting verbs (`kenning-template` has `printf`).
 
@@ -10,3 +10,4 @@ pub mod duration;
 pub mod float;
 pub mod quote;
 pub mod size;
+pub mod url;

@@ -1,6 +1,9 @@
 //! YAML documents as trees with lines, and scalars resolved as Go's `yaml.v2` resolves them: that is the reader that
 //! `prometheus.yml` has always been written for (`yes` is a boolean, `1_000` a number, any plain scalar can be a text).
 
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -174,33 +177,11 @@ fn float(text: &str) -> Option<f64> {
     text.parse().ok()
 }
 
-/// Standard alphabet with padding; line ends and blanks may stand anywhere.
+/// Standard base64 with padding; line ends may stand anywhere.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    let value = |byte: u8| match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    };
-    let clean: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
-    let padding = clean.iter().rev().take_while(|byte| **byte == b'=').count();
-    let digits = clean.get(..clean.len() - padding)?;
-    if !clean.len().is_multiple_of(4) || padding > 2 {
-        return None;
-    }
-    let mut out = Vec::with_capacity(digits.len() * 3 / 4);
-    for chunk in digits.chunks(4) {
-        let mut bits = 0u32;
-        for byte in chunk {
-            bits = bits << 6 | u32::from(value(*byte)?);
-        }
-        bits <<= 6 * (4 - chunk.len());
-        let [_, a, b, c] = bits.to_be_bytes();
-        out.extend([a, b, c].into_iter().take(chunk.len().saturating_sub(1)));
-    }
-    Some(out)
+    let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
+    let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
+    GeneralPurpose::new(&alphabet::STANDARD, config).decode(digits).ok()
 }
 
 /// The first document of a text; `None` when there is none. Bytes that are not UTF-8 are an error.

@@ -13,7 +13,6 @@
 //! Docker; other mechanisms, SOCKS proxies and OAuth 2 are refused by name ([`unsupported`]). Lacking: failure log
 //! files.
 
-mod base64;
 mod client;
 mod dial;
 mod discover;

@@ -1,5 +1,7 @@
 //! Go's built-in template functions.
 
+use kenning_gotext::url::query_escape;
+
 use crate::value::Value;
 use crate::{Scope, TEXT_BYTES_MAX, printf};
 
@@ -15,7 +17,7 @@ pub(crate) fn call(name: &str, args: &[Value], scope: &dyn Scope) -> Result<Valu
         },
         "html" => text(html(&print(args))),
         "js" => text(js(&print(args))),
-        "urlquery" => text(url_encode(&print(args))),
+        "urlquery" => text(query_escape(&print(args))),
         "not" => Ok(Value::Bool(!first.is_true())),
         "len" => len(first, scope),
         "index" => index(args, scope),
@@ -29,19 +31,6 @@ fn text(text: String) -> Result<Value, String> {
         return Err(format!("result longer than {TEXT_BYTES_MAX} bytes"));
     }
     Ok(Value::Str(text))
-}
-
-/// Query escaping: a space is a plus sign.
-pub(crate) fn url_encode(s: &str) -> String {
-    let mut out = String::with_capacity(s.len());
-    for byte in s.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte as char),
-            b' ' => out.push('+'),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 /// Values next to each other, with a space between two that are not texts.

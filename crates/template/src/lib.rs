@@ -10,6 +10,7 @@
 //! Absent: `call`, complex numbers, zones other than UTC. The HTML mode escapes every value as text between tags; it
 //! does not look whether the place is an attribute, a URL or a script, as Go's `html/template` does.
 
+mod args;
 mod builtins;
 mod exec;
 pub mod layout;
@@ -23,6 +24,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use args::{Args, wrong_type};
 pub use builtins::print;
 use parser::{Arg, Node, ParseError, Pipe, Term};
 pub use printf::printf;

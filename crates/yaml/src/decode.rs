@@ -2,6 +2,9 @@
 
 use crate::node::{Content, Node, Tag};
 use crate::resolve;
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 
 /// Most mistakes that are told.
 const ERRORS_MAX: usize = 100;
@@ -145,7 +148,7 @@ impl Decoder {
     pub fn string(&mut self, node: &Node) -> Option<String> {
         match &node.content {
             Content::Scalar(_) if node.is_null() => None,
-            Content::Scalar(text) if node.tag == Tag::Binary => match base64(text) {
+            Content::Scalar(text) if node.tag == Tag::Binary => match binary(text) {
                 Some(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
                 None => {
                     self.refuse("yaml: !!binary value contains invalid base64 data");
@@ -200,38 +203,12 @@ fn cut(text: &str, len: usize) -> &str {
     text.get(..end).unwrap_or("")
 }
 
-/// Standard base64 with padding; line ends are skipped.
-fn base64(text: &str) -> Option<Vec<u8>> {
+/// The bytes of a `!!binary`: standard base64 with padding, line ends skipped.
+#[must_use]
+pub fn binary(text: &str) -> Option<Vec<u8>> {
+    let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
     let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
-    if !digits.len().is_multiple_of(4) {
-        return None;
-    }
-    let mut out = Vec::with_capacity(digits.len() / 4 * 3);
-    let groups = digits.len() / 4;
-    for (index, group) in digits.chunks(4).enumerate() {
-        let padding = group.iter().rev().take_while(|byte| **byte == b'=').count();
-        if padding > 2 || (padding > 0 && index + 1 != groups) {
-            return None;
-        }
-        let mut word = 0u32;
-        for byte in group.iter().take(4 - padding) {
-            word = word << 6 | u32::from(sextet(*byte)?);
-        }
-        let bytes = (word << (6 * padding)).to_be_bytes();
-        out.extend_from_slice(bytes.get(1..4 - padding)?);
-    }
-    Some(out)
-}
-
-fn sextet(byte: u8) -> Option<u8> {
-    match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    }
+    GeneralPurpose::new(&alphabet::STANDARD, config).decode(digits).ok()
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! The functions templates may call: Go's, those of the sprig library that Loki allows, and Loki's own.
 
+use base64::alphabet;
+use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine as _};
 use std::borrow::Cow;
 
 use super::{Scope, decimal};
-use kenning_gotext::{duration, quote, size};
-use kenning_template::{ANY, Functions, TEXT_BYTES_MAX, Value, layout};
+use kenning_gotext::{duration, quote, size, url};
+use kenning_template::{ANY, Args, Functions, TEXT_BYTES_MAX, Value, layout};
 
 /// Largest compiled regular expression, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
@@ -82,36 +86,6 @@ pub(super) const FUNCTIONS: Functions = Functions::new(&[
 
 type Called = Result<Value, String>;
 
-/// The arguments of a call, read by type.
-struct Args(Vec<Value>);
-
-impl Args {
-    fn get(&self, index: usize) -> &Value {
-        self.0.get(index).unwrap_or(&Value::Nil)
-    }
-
-    fn text(&self, index: usize) -> Result<&str, String> {
-        match self.get(index) {
-            Value::Str(text) => Ok(text),
-            other => Err(format!("wrong type for value; expected string; got {}", other.type_name())),
-        }
-    }
-
-    fn int(&self, index: usize) -> Result<i64, String> {
-        match self.get(index) {
-            Value::Int(n) => Ok(*n),
-            other => Err(format!("wrong type for value; expected int; got {}", other.type_name())),
-        }
-    }
-
-    fn time(&self, index: usize) -> Result<kenning_model::Nanos, String> {
-        match self.get(index) {
-            Value::Time(time) => Ok(*time),
-            other => Err(format!("wrong type for value; expected time.Time; got {}", other.type_name())),
-        }
-    }
-}
-
 fn text(value: impl Into<String>) -> Called {
     let value = value.into();
     if value.len() > TEXT_BYTES_MAX {
@@ -163,9 +137,9 @@ fn string_function(name: &str, args: &Args) -> Option<Called> {
         "regexReplaceAll" => regex_replace(args, false),
         "regexReplaceAllLiteral" => regex_replace(args, true),
         "count" => (|| Ok(Value::Int(compile(args.text(0)?)?.find_iter(args.text(1)?).count() as i64)))(),
-        "urlencode" => args.text(0).and_then(|s| text(url_encode(s))),
-        "urldecode" => args.text(0).and_then(|s| url_decode(s).and_then(text)),
-        "b64enc" => args.text(0).and_then(|s| text(base64_encode(s.as_bytes()))),
+        "urlencode" => args.text(0).and_then(|s| text(url::query_escape(s))),
+        "urldecode" => args.text(0).and_then(|s| url::query_unescape(s).and_then(text)),
+        "b64enc" => args.text(0).and_then(|s| text(STANDARD.encode(s))),
         "b64dec" => args.text(0).and_then(|s| text(base64_decode(s))),
         "default" => Ok(args.0.get(1).filter(|given| given.is_true()).unwrap_or(args.get(0)).clone()),
         "fromJson" => args.text(0).map(|s| serde_json::from_str(s).map_or(Value::Nil, from_json)),
@@ -296,77 +270,17 @@ fn regex_replace(args: &Args, literal: bool) -> Called {
     text(replaced)
 }
 
-/// Query escaping: a space is a plus sign.
-fn url_encode(s: &str) -> String {
-    let mut out = String::with_capacity(s.len());
-    for byte in s.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte as char),
-            b' ' => out.push('+'),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-fn url_decode(s: &str) -> Result<String, String> {
-    let (mut out, mut rest) = (Vec::with_capacity(s.len()), s.as_bytes());
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        match byte {
-            b'+' => out.push(b' '),
-            b'%' => {
-                let digits = after.get(..2).and_then(|d| std::str::from_utf8(d).ok());
-                let digits = digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
-                let code = digits.and_then(|d| u8::from_str_radix(d, 16).ok());
-                let Some(code) = code else {
-                    let bad =
-                        String::from_utf8_lossy(after.get(..after.len().min(2)).unwrap_or(&[])).into_owned();
-                    return Err(format!("invalid URL escape \"%{bad}\""));
-                };
-                out.push(code);
-                rest = after.get(2..).unwrap_or(&[]);
-            }
-            byte => out.push(*byte),
-        }
-    }
-    Ok(String::from_utf8_lossy(&out).into_owned())
-}
-
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn base64_encode(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let word = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
-            let digit = BASE64.get((word >> (18 - 6 * place) & 63) as usize).copied().unwrap_or(b'=');
-            out.push(if place <= chunk.len() { digit as char } else { '=' });
-        }
-    }
-    out
-}
-
 /// Decodes; missing padding is forgiven. As in Loki, the text of the error is the result when it fails.
-fn base64_decode(s: &str) -> String {
-    let digits = s.trim_end_matches('=');
-    let mut out = Vec::with_capacity(digits.len() * 3 / 4);
-    for (index, chunk) in digits.as_bytes().chunks(4).enumerate() {
-        let mut word = 0u32;
-        for (place, digit) in chunk.iter().enumerate() {
-            let Some(value) = BASE64.iter().position(|known| known == digit) else {
-                return format!("illegal base64 data at input byte {}", index * 4 + place);
-            };
-            word |= (value as u32) << (18 - 6 * place);
-        }
-        if chunk.len() == 1 {
-            return format!("illegal base64 data at input byte {}", index * 4);
-        }
-        let bytes = word.to_be_bytes();
-        out.extend_from_slice(bytes.get(1..chunk.len()).unwrap_or(&[]));
-    }
-    String::from_utf8_lossy(&out).into_owned()
+fn base64_decode(text: &str) -> String {
+    const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let place = match GeneralPurpose::new(&alphabet::STANDARD, LENIENT).decode(text) {
+        Ok(bytes) => return String::from_utf8_lossy(&bytes).into_owned(),
+        Err(DecodeError::InvalidByte(place, _)) => place,
+        Err(_) => text.trim_end_matches('=').len() / 4 * 4,
+    };
+    format!("illegal base64 data at input byte {place}")
 }
 
 fn number_function(name: &str, args: &Args) -> Option<Called> {

@@ -19,6 +19,7 @@
 mod info;
 mod registry;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -364,17 +365,6 @@ fn warn(reply: &mut Reply, text: &'static str) {
 
 /// Decodes `%xx`, and `+` as a blank in queries; bytes that are not UTF-8 become the replacement character.
 fn percent_decoded(text: &str, is_query: bool) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let escape = (first == b'%').then(|| tail.get(..2)).flatten();
-        let decoded = escape.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        bytes.push(match decoded {
-            Some(byte) => byte,
-            None if first == b'+' && is_query => b' ',
-            None => first,
-        });
-        rest = if decoded.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    let text = if is_query { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
+    percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }

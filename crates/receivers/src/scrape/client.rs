@@ -1,5 +1,7 @@
 //! Fetches documents over a connection that is kept between calls: authentication, headers, redirects.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,6 @@ use kenning_stdx::net::UNIX;
 use kenning_wire::compression::Encoding;
 use kenning_wire::prometheus::Exposition;
 
-use super::base64;
 use super::dial::{Body, Dialer, Sender};
 use super::target::Target;
 use crate::body::{self, BodyError, BodyLimits, Budget, Received};
@@ -284,7 +285,7 @@ fn read_headers(client: &HttpClient, files: &dyn Files) -> Result<OwnHeaders, St
     let mut authorization = None;
     if let Some(basic) = &client.basic_auth {
         let pair = format!("{}:{}", or_empty(&basic.username)?, or_empty(&basic.password)?);
-        authorization = Some(format!("Basic {}", base64::encoded(pair.as_bytes())));
+        authorization = Some(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
     } else if let Some(token) = &client.authorization {
         authorization = Some(format!("{} {}", token.scheme, or_empty(&token.credentials)?));
     }

@@ -5,12 +5,13 @@
 //! always asked directly. Proxies are spoken to over HTTP or HTTPS. Lacking: SOCKS (refused by name), host names outside
 //! ASCII in `no_proxy`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use kenning_promconfig::Proxy;
 
-use super::base64;
 use super::client::Place;
 
 /// What the environment says of proxies.
@@ -62,7 +63,7 @@ impl ProxyServer {
         let authorization = user.map(|user| {
             let (name, password) = user.split_once(':').unwrap_or((user, ""));
             let pair = [unescaped(name), b":".to_vec(), unescaped(password)].concat();
-            format!("Basic {}", base64::encoded(&pair))
+            format!("Basic {}", STANDARD.encode(&pair))
         });
         Ok(Self { place, authorization })
     }

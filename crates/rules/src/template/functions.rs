@@ -1,7 +1,7 @@
 //! Prometheus's template functions.
 
-use kenning_gotext::{duration, float};
-use kenning_template::{ANY, Functions, TEXT_BYTES_MAX, Value};
+use kenning_gotext::{duration, float, url};
+use kenning_template::{ANY, Args, Functions, TEXT_BYTES_MAX, Value, wrong_type};
 use regex::Regex;
 
 use super::{Expander, hosts, humanize};
@@ -46,21 +46,14 @@ pub(super) const TEXT: Functions = Functions::new(&[
 
 type Called = Result<Value, String>;
 
-/// The arguments of a call, read by type.
-struct Args(Vec<Value>);
+/// What arguments of alerts' functions may be beyond texts.
+trait Samples {
+    fn number(&self, index: usize) -> Result<f64, String>;
+    fn samples(&self, index: usize) -> Result<&[Value], String>;
+    fn sample(&self, index: usize) -> Result<&kenning_template::Struct, String>;
+}
 
-impl Args {
-    fn get(&self, index: usize) -> &Value {
-        self.0.get(index).unwrap_or(&Value::Nil)
-    }
-
-    fn text(&self, index: usize) -> Result<&str, String> {
-        match self.get(index) {
-            Value::Str(text) | Value::Html(text) => Ok(text),
-            other => Err(wrong("string", other)),
-        }
-    }
-
+impl Samples for Args {
     /// A number, or a text that is one.
     fn number(&self, index: usize) -> Result<f64, String> {
         match self.get(index) {
@@ -77,20 +70,16 @@ impl Args {
         match self.get(index) {
             Value::List(samples) => Ok(samples),
             Value::Nil => Ok(&[]),
-            other => Err(wrong("template.queryResult", other)),
+            other => Err(wrong_type("template.queryResult", other)),
         }
     }
 
     fn sample(&self, index: usize) -> Result<&kenning_template::Struct, String> {
         match self.get(index) {
             Value::Struct(sample) => Ok(sample),
-            other => Err(wrong("*template.sample", other)),
+            other => Err(wrong_type("*template.sample", other)),
         }
     }
-}
-
-fn wrong(expected: &str, got: &Value) -> String {
-    format!("wrong type for value; expected {expected}; got {}", got.type_name())
 }
 
 fn text(value: impl Into<String>) -> Called {
@@ -167,9 +156,9 @@ fn text_function(name: &str, args: &Args) -> Called {
         "safeHtml" => Ok(Value::Html(args.text(0)?.to_owned())),
         "match" => Ok(Value::Bool(compile(args.text(0)?)?.is_match(args.text(1)?))),
         "reReplaceAll" => replace(args.text(0)?, args.text(1)?, args.text(2)?),
-        "graphLink" => text(format!("/graph?g0.expr={}&g0.tab=0", hosts::query_escape(args.text(0)?))),
-        "tableLink" => text(format!("/graph?g0.expr={}&g0.tab=1", hosts::query_escape(args.text(0)?))),
-        "urlQueryEscape" => text(hosts::query_escape(args.text(0)?)),
+        "graphLink" => text(format!("/graph?g0.expr={}&g0.tab=0", url::query_escape(args.text(0)?))),
+        "tableLink" => text(format!("/graph?g0.expr={}&g0.tab=1", url::query_escape(args.text(0)?))),
+        "urlQueryEscape" => text(url::query_escape(args.text(0)?)),
         "stripPort" => text(hosts::strip_port(args.text(0)?)),
         "stripDomain" => text(hosts::strip_domain(args.text(0)?)),
         _ => Err(format!("{name} cannot be called here")),

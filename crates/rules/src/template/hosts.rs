@@ -39,19 +39,6 @@ pub(super) fn path(url: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or("")
 }
 
-/// Query escaping: a space is a plus sign.
-pub(super) fn query_escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte as char),
-            b' ' => out.push('+'),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +52,5 @@ mod tests {
         assert_eq!(strip_domain("a.b.c"), "a");
         assert_eq!(path("http://host:1/a/b?c"), "/a/b");
         assert_eq!(path("http://host"), "");
-        assert_eq!(query_escape("a b{c=\"d\"}"), "a+b%7Bc%3D%22d%22%7D");
     }
 }

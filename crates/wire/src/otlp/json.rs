@@ -4,6 +4,9 @@
 //!
 //! One bad span, record or point is left out and counted; broken JSON fails the request.
 
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use std::borrow::Cow;
 
 use kenning_model::{Reason, Rejected, Signal};
@@ -569,27 +572,12 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 
 /// RFC 4648, standard or URL alphabet, padded or not.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=');
-    let mut out = Vec::with_capacity(digits.len() / 4 * 3 + 2);
-    let (mut bits, mut held) = (0u32, 0u8);
-    for c in digits.bytes() {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.push((bits >> held) as u8);
-        }
-    }
-    // A lone digit holds less than a byte.
-    (digits.len() % 4 != 1).then_some(out)
+    const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let is_url = text.contains(['-', '_']);
+    let alphabet = if is_url { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
+    GeneralPurpose::new(alphabet, LENIENT).decode(text).ok()
 }
 
 #[cfg(test)]
