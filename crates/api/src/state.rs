@@ -55,6 +55,8 @@ pub struct WebOptions {
     pub admin_api: bool,
     /// Origins whose scripts may read answers (`web.cors.origin`), a pattern for the whole origin; `None`: nobody's.
     pub cors_origin: Option<kenning_model::Pattern>,
+    /// Start times become samples of zero (`prometheus.created_timestamp_zero_ingestion`).
+    pub start_zeros: bool,
     /// Labels that tell this server's series from other servers' (federation, remote read).
     pub external_labels: Vec<(String, String)>,
 }

@@ -39,6 +39,8 @@ pub struct PipelineOptions {
     pub taps: Vec<Arc<dyn Tap>>,
     /// What every batch goes through before limits are looked at.
     pub processors: Chain,
+    /// Puts zeros where counters began ([`crate::start_zero`]).
+    pub start_zeros: bool,
 }
 
 impl Default for PipelineOptions {
@@ -51,6 +53,7 @@ impl Default for PipelineOptions {
             group_bytes: 32 * MIB,
             taps: Vec::new(),
             processors: Chain::default(),
+            start_zeros: false,
         }
     }
 }
@@ -104,7 +107,9 @@ impl Pipeline {
         let (limits, processors) = (options.limits, options.processors);
         let room = Arc::new(Room::new(options.series_bytes));
         stats.series_limit_bytes.set(room.max() as u64);
-        let intake = Intake::new(queue.clone(), clock.clone(), limits, processors, stats.clone(), room);
+        let start_zeros = options.start_zeros;
+        let intake =
+            Intake::new(queue.clone(), clock.clone(), limits, processors, stats.clone(), room, start_zeros);
         let max = GroupMax { items: options.group_batches.max(1), bytes: options.group_bytes };
         let (done, finished) = oneshot::channel();
         let next_id = store.last_batch_id().0.saturating_add(1);

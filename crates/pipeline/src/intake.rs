@@ -21,6 +21,7 @@ use crate::process::{Aftermath, Chain, Origin, Processed, Processor};
 use crate::queue::{PushError, Queue};
 use crate::room::Room;
 use crate::screen::Screen;
+use crate::start_zero::{Put, StartZeros};
 use crate::stats::{ByCause, ByCulprit, ByDrop, ByReason, ByTenant, Cause, OfTenant, Stats};
 use crate::telemetry::{Counter, Gauge, OTHER};
 
@@ -241,6 +242,8 @@ struct Shared {
     processors: Chain,
     stats: Stats,
     room: Arc<Room>,
+    /// Puts zeros where counters began, when that is wanted.
+    zeros: Option<StartZeros>,
     accounts: RwLock<HashMap<TenantId, Arc<Account>>>,
     other: Arc<Account>,
 }
@@ -255,6 +258,8 @@ pub struct Ticket {
     receipt: Receipt,
     /// Totals that go back when the batch is not written.
     undo: Undo,
+    /// Series that need their zeros again then.
+    zeros: Put,
     /// What processors want done when it is.
     aftermath: Aftermath,
 }
@@ -287,10 +292,12 @@ impl Intake {
         processors: Chain,
         stats: Stats,
         room: Arc<Room>,
+        start_zeros: bool,
     ) -> Self {
         let other = Arc::new(Account::new(OTHER, limits.default.clone(), &stats, &room, clock.steady()));
         let accounts = RwLock::default();
-        let shared = Shared { queue, clock, limits, processors, stats, room, accounts, other };
+        let zeros = start_zeros.then(StartZeros::new);
+        let shared = Shared { queue, clock, limits, processors, stats, room, zeros, accounts, other };
         Self { shared: Arc::new(shared), receiver: "", own: Chain::default() }
     }
 
@@ -417,21 +424,23 @@ impl Intake {
             let mut rejected = already_rejected;
             let (batch, rows, aftermath) = self.process(tenant, batch).map_err(refund)?.into_parts();
             let taken = Taken { batch, rows };
-            let (batch, undo) = shared.screen(&account, taken, &mut rejected, apply);
+            let (mut batch, undo) = shared.screen(&account, taken, &mut rejected, apply);
             let metrics = MetricCounts::of(&batch);
             let receipt = Receipt { stored: batch.len() as u64, metrics, rejected };
+            let zeros = shared.put_zeros(tenant, &account, &mut batch);
             match shared.enqueue(tenant, batch, beside, patient) {
-                Ok(state) => Ok((state, receipt, undo, aftermath)),
+                Ok(state) => Ok((state, receipt, undo, zeros, aftermath)),
                 Err(refusal) => {
                     account.take_back(undo);
+                    shared.take_back_zeros(&zeros);
                     Err(refund(refusal))
                 }
             }
         });
         match result {
-            Ok((state, receipt, undo, aftermath)) => {
+            Ok((state, receipt, undo, zeros, aftermath)) => {
                 let shared = self.shared.clone();
-                Ok(Ticket { state, account, shared, signal, receipt, undo, aftermath })
+                Ok(Ticket { state, account, shared, signal, receipt, undo, zeros, aftermath })
             }
             Err(refusal) => {
                 shared.count_refusal(&account, signal, &refusal);
@@ -499,6 +508,7 @@ impl Ticket {
             }
             Err(refusal) => {
                 self.account.take_back(self.undo);
+                self.shared.take_back_zeros(&self.zeros);
                 self.shared.count_refusal(&self.account, self.signal, &refusal);
                 Err(refusal)
             }
@@ -548,6 +558,22 @@ impl Shared {
         account.count_active(signal, lock(active).len());
         self.stats.series_bytes.set(self.room.taken() as u64);
         (batch, undo)
+    }
+
+    fn put_zeros(&self, tenant: &TenantId, account: &Account, batch: &mut Batch) -> Put {
+        let (Some(zeros), Batch::Metrics(batch)) = (&self.zeros, batch) else { return Put::new() };
+        let oldest = account.limits.past.map(|past| {
+            let past = i64::try_from(past.as_nanos()).unwrap_or(i64::MAX);
+            Nanos(self.clock.unix_nanos().saturating_sub(past))
+        });
+        let in_window = |time: Millis| oldest.is_none_or(|oldest| time.to_nanos() >= oldest);
+        zeros.put(tenant, batch, self.clock.steady(), in_window, &self.stats)
+    }
+
+    fn take_back_zeros(&self, put: &Put) {
+        if let Some(zeros) = &self.zeros {
+            zeros.take_back(put);
+        }
     }
 
     fn enqueue(

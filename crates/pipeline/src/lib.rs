@@ -30,6 +30,7 @@ pub mod redact;
 pub mod relabel;
 mod room;
 mod screen;
+pub mod start_zero;
 pub mod stats;
 mod tap;
 pub mod telemetry;

@@ -154,6 +154,10 @@ pub struct Stats {
     pub active: Arc<Metric<ByTenant, Gauge>>,
     /// Streams of delta temporality that are being added up.
     pub delta_streams: Arc<Metric<OfTenant, Gauge>>,
+    /// Samples of zero put where counters began.
+    pub start_zeros: Arc<Counter>,
+    /// Zeros left out because too many series tell starts.
+    pub start_zeros_without_room: Arc<Counter>,
     /// Memory of active series and streams, as estimated when they came.
     pub series_bytes: Arc<Gauge>,
     /// Bound of the above.
@@ -186,6 +190,8 @@ impl Stats {
             refused: registry.counter(REFUSED),
             active: registry.gauge(ACTIVE),
             delta_streams: registry.gauge(DELTA_STREAMS),
+            start_zeros: registry.counter(START_ZEROS).with(&()),
+            start_zeros_without_room: registry.counter(START_ZEROS_WITHOUT_ROOM).with(&()),
             series_bytes: gauge(SERIES_BYTES),
             series_limit_bytes: gauge(SERIES_LIMIT_BYTES),
             queue_bytes: gauge(QUEUE_BYTES),
@@ -211,6 +217,16 @@ const REJECTED: Declaration = Declaration {
 const DROPPED: Declaration = Declaration {
     name: "kenning_ingest_dropped_items_total",
     help: "Samples, log records and spans left out by processors as configured, by reason",
+    unit: "",
+};
+const START_ZEROS: Declaration = Declaration {
+    name: "kenning_ingest_start_zeros_total",
+    help: "Samples of zero put where counters began (prometheus.created_timestamp_zero_ingestion)",
+    unit: "",
+};
+const START_ZEROS_WITHOUT_ROOM: Declaration = Declaration {
+    name: "kenning_ingest_start_zeros_left_out_total",
+    help: "Samples of zero left out because more series tell starts than are followed",
     unit: "",
 };
 const REFUSED: Declaration = Declaration {

@@ -217,6 +217,7 @@ impl ScrapeConfig {
     pub fn set_directory(&mut self, directory: &str) {
         let join = |path: &mut String| *path = joined(directory, path);
         self.client.files_mut().into_iter().for_each(join);
+        join(&mut self.scrape_failure_log_file);
         for one in &mut self.discovery {
             match one {
                 Discovery::File(file) => file.files.iter_mut().for_each(join),

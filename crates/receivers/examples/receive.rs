@@ -63,7 +63,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let (net, tenant, budget) = (Arc::new(TcpNet), TenantId::default_tenant(), Budget::default());
     let proxies = ProxyVariables::of(&|name| std::env::var(name).ok());
-    let context = ScrapeContext { net, files: Arc::new(RealFiles), intake, tenant, proxies, budget, stats };
+    let context = ScrapeContext {
+        net,
+        files: Arc::new(RealFiles),
+        intake,
+        tenant,
+        proxies,
+        start_zeros: false,
+        budget,
+        stats,
+    };
     let scraper = Scraper::new(vec![job], context).map_err(|errors| format!("{errors:?}"))?;
     let scraped = scraper.targets();
     tokio::spawn(scraper.run(stop));

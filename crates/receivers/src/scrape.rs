@@ -10,14 +10,14 @@
 //!
 //! Promises: a body is bounded while it is read and while it is unpacked; a target that hangs costs its timeout and
 //! nothing else; what is known of each target can be read at any time ([`Targets`]). Discovery: static, files, HTTP, DNS,
-//! Docker; other mechanisms, SOCKS proxies and OAuth 2 are refused by name ([`unsupported`]). Lacking: failure log
-//! files.
+//! Docker; other mechanisms, SOCKS proxies and OAuth 2 are refused by name ([`unsupported`]).
 
 mod client;
 mod dial;
 mod discover;
 mod dns;
 mod docker;
+mod failures;
 mod pool;
 mod proxy;
 mod samples;
@@ -55,6 +55,9 @@ pub struct ScrapeContext {
     pub tenant: TenantId,
     /// Proxies that the environment tells of, for jobs that want them.
     pub proxies: ProxyVariables,
+    /// Start times become samples of zero, so that `_created` series are not stored beside them
+    /// ([`kenning_pipeline::start_zero`]).
+    pub start_zeros: bool,
     /// Memory for documents. Best one of its own: a flood of pushes must not take targets down.
     pub budget: Budget,
     /// Counters.

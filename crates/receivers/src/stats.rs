@@ -113,6 +113,8 @@ pub struct Stats {
     pub oddities: Arc<Metric<ByEnd, Counter>>,
     /// Scrapes that failed.
     pub scrapes_failed: Arc<Metric<ByJob, Counter>>,
+    /// Lines that a failure log did not take.
+    pub failure_lines_lost: Arc<Counter>,
     /// Time a scrape took.
     pub scrape_seconds: Arc<Metric<ByJob, Histogram>>,
 }
@@ -173,6 +175,13 @@ impl Stats {
                 "Scrapes after which the target counted as down",
                 "",
             )),
+            failure_lines_lost: registry
+                .counter(declare(
+                    "kenning_scrape_failure_log_lost_lines_total",
+                    "Lines that could not be written to a scrape_failure_log_file, which may hold 1 GiB",
+                    "",
+                ))
+                .with(&()),
             scrape_seconds: registry
                 .histogram(declare("kenning_scrape_seconds", "Time a scrape took", "seconds"), SECONDS),
         }

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use kenning_model::LabelSet;
 use kenning_promconfig::{Discovery, ScrapeConfig, ScrapeProtocol, Secret};
 use kenning_receivers::scrape::Health;
-use kenning_stdx::files::MemFiles;
+use kenning_stdx::files::{Files, MemFiles};
 use scraping::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,6 +112,21 @@ async fn failures_take_the_target_down_and_its_series_stale() {
         "too large",
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_logged_where_the_job_says() {
+    let node = Node::start_default().await;
+    let files = Arc::new(MemFiles::default());
+    let job = ScrapeConfig { scrape_failure_log_file: "/failed.log".to_owned(), ..job("127.0.0.1:1") };
+    let (control, stopper) = start_with(&node, vec![job], files.clone());
+    until(control.targets(), Health::Down).await;
+    stopper.stop();
+    let text = String::from_utf8(files.read("/failed.log", 1 << 20).unwrap()).unwrap();
+    let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!((&line["level"], &line["job_name"]), (&"ERROR".into(), &"j".into()));
+    assert_eq!(line["target"], "http://127.0.0.1:1/metrics");
+    assert!(line["msg"].as_str().unwrap().contains("cannot connect"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kenning_api::{LoadedConfig, ScrapeTarget, Scraping, TargetMetadata};
 use kenning_model::LabelSet;
-use kenning_promconfig::{ScrapeConfig, units};
+use kenning_promconfig::{ScrapeConfig, ScrapeProtocol, units};
 use kenning_receivers::scrape::{Control, Health};
 use kenning_receivers::serve::Stop;
 use kenning_stdx::clock::Clock;
@@ -20,7 +20,7 @@ const FILE_BYTES_MAX: usize = 16 << 20;
 
 /// Every job of the settings; the error names each mistake.
 pub(crate) fn jobs(settings: &Settings) -> Result<Vec<ScrapeConfig>, String> {
-    read(&settings.scrape, &settings.prometheus_config).map(|read| read.jobs)
+    read(&settings.scrape, &settings.prometheus_config, settings.start_zeros).map(|read| read.jobs)
 }
 
 /// What the settings and their `prometheus.yml` say together.
@@ -32,7 +32,7 @@ struct Read {
     shown: Option<String>,
 }
 
-fn read(own: &[ScrapeConfig], path: &str) -> Result<Read, String> {
+fn read(own: &[ScrapeConfig], path: &str, start_zeros: bool) -> Result<Read, String> {
     let mut read = Read { jobs: own.to_vec(), ..Read::default() };
     if !path.is_empty() {
         let file = prometheus_yml(path, &RealFiles);
@@ -43,6 +43,12 @@ fn read(own: &[ScrapeConfig], path: &str) -> Result<Read, String> {
         read.jobs.extend(file.jobs);
         read.external_labels = file.external_labels;
         read.shown = Some(file.shown);
+    }
+    // The format that tells starts best comes first where the job has no wishes of its own.
+    for job in read.jobs.iter_mut().filter(|_| start_zeros) {
+        if job.scrape_protocols == ScrapeProtocol::DEFAULT {
+            job.scrape_protocols = ScrapeProtocol::PROTO_FIRST.to_vec();
+        }
     }
     for (place, job) in read.jobs.iter().enumerate() {
         if read.jobs.iter().take(place).any(|known| known.job_name == job.job_name) {
@@ -56,6 +62,7 @@ fn read(own: &[ScrapeConfig], path: &str) -> Result<Read, String> {
 pub(crate) struct ScrapeControl {
     own: Vec<ScrapeConfig>,
     path: String,
+    start_zeros: bool,
     control: Control,
     clock: Arc<dyn Clock>,
     /// The file as it was read last.
@@ -67,9 +74,10 @@ impl ScrapeControl {
     pub fn new(settings: &Settings, control: Control, clock: Arc<dyn Clock>) -> Self {
         let (own, path) = (settings.scrape.clone(), settings.prometheus_config.clone());
         let text = Mutex::new(RealFiles.read(&path, FILE_BYTES_MAX).unwrap_or_default());
-        let control = Self { own, path, control, clock, text, loaded: Mutex::default() };
+        let start_zeros = settings.start_zeros;
+        let control = Self { own, path, start_zeros, control, clock, text, loaded: Mutex::default() };
         // What is scraped from the start was read a moment ago by the same rules.
-        let found = read(&control.own, &control.path);
+        let found = read(&control.own, &control.path, start_zeros);
         control.note(found.unwrap_or_default());
         control
     }
@@ -188,7 +196,7 @@ impl Scraping for ScrapeControl {
     }
 
     fn reload(&self) -> Result<(), String> {
-        let used = read(&self.own, &self.path).and_then(|mut read| {
+        let used = read(&self.own, &self.path, self.start_zeros).and_then(|mut read| {
             let jobs = std::mem::take(&mut read.jobs);
             self.control.reload(jobs).map_err(|problems| problems.join("; "))?;
             Ok(read)

@@ -349,6 +349,7 @@ fn web_of(settings: &Settings) -> WebOptions {
         cors_origin: Pattern::whole(&settings.web_cors_origin)
             .ok()
             .filter(|_| !settings.web_cors_origin.is_empty()),
+        start_zeros: settings.start_zeros,
         external_labels: Vec::new(),
     }
 }
@@ -466,6 +467,7 @@ fn pipeline_options(settings: &Settings, shares: &Shares) -> PipelineOptions {
         limits: settings.ingest_limits(),
         queue_bytes: shares.queue,
         series_bytes: shares.series,
+        start_zeros: settings.start_zeros,
         group_bytes: defaults.group_bytes.min(segment),
         ..defaults
     }
@@ -512,6 +514,7 @@ impl Rim {
             files: Arc::new(RealFiles),
             intake: intake.clone(),
             tenant,
+            start_zeros: settings.start_zeros,
             proxies: ProxyVariables::of(&|name| std::env::var(name).ok()),
             // Of its own, so that a flood of pushes cannot take targets down.
             budget: Budget::new(shares.bodies, DECODED_AT_ONCE),

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Most files one pattern may find.
 const FOUND_MAX: usize = 10_000;
 
-/// Reads files by path. Blocking.
+/// Files by path. Blocking.
 pub trait Files: Send + Sync {
     /// The whole file; an error when it holds more than `max` bytes.
     fn read(&self, path: &str, max: usize) -> io::Result<Vec<u8>>;
+    /// Adds bytes at the end of a file, which is made when it is not there; an error when it would hold more than `max`
+    /// bytes. Nothing is synced.
+    fn append(&self, path: &str, bytes: &[u8], max: u64) -> io::Result<()>;
     /// True when a file is there.
     fn exists(&self, path: &str) -> bool;
     /// The paths that match `pattern`, sorted, at most 10 000. `*` and `?` match within a name, `[a-z]` one of a set, as
@@ -30,6 +33,12 @@ impl Files for RealFiles {
         let mut bytes = Vec::new();
         file.take((max as u64).saturating_add(1)).read_to_end(&mut bytes)?;
         checked(bytes, max)
+    }
+
+    fn append(&self, path: &str, bytes: &[u8], max: u64) -> io::Result<()> {
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(path)?;
+        within(file.metadata()?.len(), bytes, max)?;
+        file.write_all(bytes)
     }
 
     fn exists(&self, path: &str) -> bool {
@@ -91,6 +100,14 @@ impl Files for MemFiles {
         checked(found.ok_or(io::ErrorKind::NotFound)?, max)
     }
 
+    fn append(&self, path: &str, bytes: &[u8], max: u64) -> io::Result<()> {
+        let mut files = self.files();
+        let file = files.entry(path.to_owned()).or_default();
+        within(file.len() as u64, bytes, max)?;
+        file.extend_from_slice(bytes);
+        Ok(())
+    }
+
     fn exists(&self, path: &str) -> bool {
         self.files().contains_key(path)
     }
@@ -100,6 +117,14 @@ impl Files for MemFiles {
         let parts_match = |path: &str| path.split('/').zip(pattern.split('/')).all(|(n, p)| matches(p, n));
         self.files().keys().filter(|path| same_depth(path) && parts_match(path)).cloned().collect()
     }
+}
+
+fn within(len: u64, more: &[u8], max: u64) -> io::Result<()> {
+    if len.saturating_add(more.len() as u64) > max {
+        let problem = format!("holds {len} bytes and may hold {max}");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+    }
+    Ok(())
 }
 
 fn checked(bytes: Vec<u8>, max: usize) -> io::Result<Vec<u8>> {

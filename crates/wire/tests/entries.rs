@@ -19,6 +19,7 @@ fn scrape(cache: &mut SeriesCache, body: &[u8], format: Exposition) -> Scraped {
         honor_timestamps: true,
         track_timestamps: false,
         sample_limit: 0,
+        skip_created: false,
         histograms: HistogramRules { native: true, ..HistogramRules::default() },
     };
     let mut finish = |pairs: &[(&str, &str)]| Ok(Some(LabelSet::from_pairs(pairs.iter().copied())));

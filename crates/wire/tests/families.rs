@@ -137,6 +137,7 @@ fn scrape(cache: &mut SeriesCache, body: &[u8], histograms: HistogramRules) -> S
         honor_timestamps: true,
         track_timestamps: false,
         sample_limit: 0,
+        skip_created: false,
         histograms,
     };
     let mut finish = |pairs: &[(&str, &str)]| Ok(Some(LabelSet::from_pairs(pairs.iter().copied())));
@@ -325,6 +326,7 @@ fn a_real_scrape_is_the_same_in_both_forms() {
         honor_timestamps: true,
         track_timestamps: false,
         sample_limit: 0,
+        skip_created: false,
         histograms: HistogramRules::default(),
     };
     let from_text = cache.scrape(&read(text), Exposition::Text, &rules, &mut finish);

@@ -4,7 +4,7 @@ mod corpus;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kenning_model::{LabelSet, MetricBatch, MetricKind, MetricMetadata, Millis, Reason, Rejected};
+use kenning_model::{LabelSet, MetricBatch, MetricKind, MetricMetadata, Millis, Reason, Rejected, start_at};
 use kenning_wire::DecodeLimits;
 use kenning_wire::prometheus::{
     Exposition, HistogramRules, STALE_NAN, ScrapeOptions, ScrapeRules, Scraped, SeriesCache, decode,
@@ -21,6 +21,7 @@ fn rules(time: i64) -> ScrapeRules {
         honor_timestamps: true,
         track_timestamps: false,
         sample_limit: 0,
+        skip_created: false,
         histograms: HistogramRules { native: true, ..HistogramRules::default() },
     }
 }
@@ -275,4 +276,56 @@ fn classic_histograms_become_native_ones() {
     }
     let kept = scrape(&mut cache, body, HistogramRules { classic_too: true, ..rules });
     assert_eq!((kept.batch.samples.len(), kept.batch.histograms.len()), (8, 2));
+}
+
+/// Samples of two scrapes of one document: `name{labels} value start`, stale markers apart.
+fn with_starts(body: &str, skip_created: bool, to_custom_buckets: bool) -> (Vec<String>, u64) {
+    let histograms = HistogramRules { to_custom_buckets, ..HistogramRules::default() };
+    let mut cache = SeriesCache::default();
+    let mut last = (Vec::new(), 0);
+    for time in [9_000, 19_000, 29_000] {
+        let rules = ScrapeRules { skip_created, histograms, ..rules(time) };
+        let scraped = cache.scrape(body.as_bytes(), Exposition::OpenMetrics, &rules, &mut finish);
+        assert_eq!(scraped.error, None, "{body}");
+        let batch = &scraped.batch;
+        let name = |series: u32| {
+            let labels = &batch.series[series as usize];
+            format!("{}{}", labels.metric_name(), labels.get("x"))
+        };
+        let samples = batch.samples.iter().zip(0..).map(|(sample, at)| {
+            format!("{} {} {}", name(sample.series), sample.value, start_at(&batch.starts, at).0)
+        });
+        let histograms = batch.histograms.iter().zip(0..).map(|(sample, at)| {
+            format!(
+                "{} {} {}",
+                name(sample.series),
+                sample.histogram.count,
+                start_at(&batch.histogram_starts, at).0
+            )
+        });
+        let now = (samples.chain(histograms).collect(), scraped.total);
+        if time > 9_000 {
+            assert_eq!(now, last, "the next scrape of the same document says the same");
+        }
+        last = now;
+    }
+    last
+}
+
+#[test]
+fn created_series_tell_starts_and_need_not_be_series() {
+    let counter = "# TYPE a counter\na_total{x=\"1\"} 5\na_created{x=\"1\"} 7.5\na_total{x=\"2\"} 6\n# EOF\n";
+    let stored = ["a_total1 5 7500", "a_total2 6 0"].map(str::to_owned);
+    assert_eq!(with_starts(counter, true, false), (stored.to_vec(), 2));
+    let (all, total) = with_starts(counter, false, false);
+    assert_eq!((all.len(), total), (3, 3));
+    // A gauge's name may end so and mean nothing.
+    let (gauge, _) = with_starts("# TYPE a_created gauge\na_created 1\n# EOF\n", true, false);
+    assert_eq!(gauge, ["a_created 1 0"]);
+    let classic = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_count 2\nh_sum 3\nh_created 4\n# EOF\n";
+    let (lines, total) = with_starts(classic, true, false);
+    assert_eq!((lines.len(), total), (4, 4));
+    assert!(lines.iter().all(|line| line.ends_with(" 4000")), "{lines:?}");
+    let (lines, _) = with_starts(classic, true, true);
+    assert_eq!(lines, ["h 2 4000"]);
 }

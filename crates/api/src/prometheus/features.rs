@@ -69,6 +69,8 @@ pub(super) async fn features(asked: Asked) -> Result<Data, ApiError> {
     operators.extend(Aggregator::ALL.iter().map(|op| (op.as_str(), true)));
     all.insert("promql_operators", operators);
     all.insert("prometheus", [("agent_mode", false), ("server_mode", true)].into_iter().collect());
+    let zeros = ("start_timestamp_zero_ingestion", asked.api.web.start_zeros);
+    all.insert("scrape", [zeros].into_iter().collect());
     all.insert("tsdb", [("exemplar_storage", true), ("native_histograms", true)].into_iter().collect());
     Ok(Data::new(|json| {
         json.object(|json| {

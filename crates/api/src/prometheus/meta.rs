@@ -7,6 +7,7 @@ use kenning_query::operators;
 
 use super::{Data, params};
 use crate::asked::Asked;
+use crate::dotted;
 use crate::error::ApiError;
 
 /// A scan of the series that any `match[]` selects in the range asked for; of all without `match[]`.
@@ -108,16 +109,22 @@ pub(super) async fn metadata(asked: Asked) -> Result<Data, ApiError> {
     let found = asked.api.run(asked.tenant, "", move |store, context| {
         let mut scan = Scan::rows(context.tenant.clone(), Table::Metadata, TimeRange::ALL, Filter::All);
         scan.cancel = context.cancel.clone();
+        // An instrument's own name stands for what its series may be called.
+        let names: Option<Vec<String>> = only.as_ref().map(|name| dotted::names_of(name));
+        let asked_for =
+            |metric: &str| names.as_ref().is_none_or(|names| names.iter().any(|name| name == metric));
         let mut by_metric: BTreeMap<String, Vec<kenning_model::MetricMetadata>> = BTreeMap::new();
         store.scan(&scan, &mut |block| {
             if let Block::Metadata(list) = block {
-                for one in list.into_iter().filter(|one| only.as_ref().is_none_or(|name| *name == one.metric))
-                {
+                for one in list.into_iter().filter(|one| asked_for(&one.metric)) {
                     by_metric.entry(one.metric.clone()).or_default().push(one);
                 }
             }
             Flow::More
         })?;
+        if let Some(name) = &only {
+            dotted::only_stored(name, &mut by_metric);
+        }
         Ok(by_metric)
     });
     let by_metric = found.await?;

@@ -12,10 +12,14 @@ use crate::eval::is_stale;
 /// became finer.
 pub(crate) fn is_reset(current: &Histogram, previous: &Histogram) -> bool {
     match current.reset {
-        CounterReset::Yes => return true,
-        CounterReset::No => return false,
-        CounterReset::Unknown | CounterReset::Gauge => {}
+        CounterReset::Yes => true,
+        CounterReset::No => false,
+        CounterReset::Unknown | CounterReset::Gauge => counts_show_reset(current, previous),
     }
+}
+
+/// As [`is_reset`], whatever the hint says.
+fn counts_show_reset(current: &Histogram, previous: &Histogram) -> bool {
     if current.count < previous.count {
         return true;
     }
@@ -79,30 +83,53 @@ fn is_custom_reset(current: &Histogram, previous: &Histogram) -> bool {
     now.iter().zip(before).any(|(now, before)| *now < before)
 }
 
-/// Marks the histograms of one series, in order of time, that continue the count of the one before, as Prometheus's
-/// storage does on the way in. Where a reset shows, the hint stays unknown: a sample in between may be missing here. A
-/// stale marker or a float in between (`follows(i)` false) breaks the chain.
+/// Gives the histograms of one series, in order of time, the hints that they would have when Prometheus's storage gave
+/// them back. It keeps a run of histograms of one layout without a reset together, so those that continue one are known to;
+/// the first of a run is not known to be anything, whatever its sender said, since a sample in between may be missing. A
+/// stale marker or a float in between (`follows(i)` false), another layout, an explicit hint and counts that drop end a run.
+/// Gauges stay gauges. The first of the list may stand amid a run, so that it stays what it is told to continue.
 pub fn annotate_resets(histograms: &mut [Arc<Histogram>], follows: impl Fn(usize) -> bool) {
-    annotate(histograms, follows, CounterReset::Unknown);
+    annotate(histograms, follows, false);
 }
 
-/// As [`annotate_resets`], but resets that show are marked too.
+/// As [`annotate_resets`], but resets that show are marked too, and a change of the layout is looked through.
 pub(crate) fn mark_resets(histograms: &mut [Arc<Histogram>], follows: impl Fn(usize) -> bool) {
-    annotate(histograms, follows, CounterReset::Yes);
+    annotate(histograms, follows, true);
 }
 
-fn annotate(histograms: &mut [Arc<Histogram>], follows: impl Fn(usize) -> bool, at_reset: CounterReset) {
-    for i in 1..histograms.len() {
-        let (Some(previous), Some(current)) = (histograms.get(i - 1), histograms.get(i)) else { return };
-        let known = current.reset != CounterReset::Unknown || previous.reset == CounterReset::Gauge;
-        if known || is_stale(previous.sum) || is_stale(current.sum) || !follows(i) {
+fn annotate(histograms: &mut [Arc<Histogram>], follows: impl Fn(usize) -> bool, mark: bool) {
+    for i in 0..histograms.len() {
+        let Some(current) = histograms.get(i).filter(|one| one.reset != CounterReset::Gauge) else {
             continue;
-        }
-        let hint = if is_reset(current, previous) { at_reset } else { CounterReset::No };
-        if let Some(current) = histograms.get_mut(i).filter(|_| hint != CounterReset::Unknown) {
+        };
+        let hint = match i.checked_sub(1).and_then(|before| histograms.get(before)) {
+            None if current.reset == CounterReset::No => CounterReset::No,
+            Some(previous) if follows(i) => hint_of(current, previous, mark),
+            _ => CounterReset::Unknown,
+        };
+        if let Some(current) = histograms.get_mut(i).filter(|one| one.reset != hint) {
             Arc::make_mut(current).reset = hint;
         }
     }
+}
+
+fn hint_of(current: &Histogram, previous: &Histogram, mark: bool) -> CounterReset {
+    let ended = previous.reset == CounterReset::Gauge || is_stale(previous.sum) || is_stale(current.sum);
+    let told = current.reset == CounterReset::Yes;
+    if ended || (!mark && (told || !same_layout(current, previous))) {
+        return CounterReset::Unknown;
+    }
+    match (counts_show_reset(current, previous), mark) {
+        (false, _) => CounterReset::No,
+        (true, true) => CounterReset::Yes,
+        (true, false) => CounterReset::Unknown,
+    }
+}
+
+fn same_layout(current: &Histogram, previous: &Histogram) -> bool {
+    current.schema == previous.schema
+        && current.zero_threshold.to_bits() == previous.zero_threshold.to_bits()
+        && current.custom_bounds == previous.custom_bounds
 }
 
 #[cfg(test)]
@@ -123,5 +150,37 @@ mod tests {
         check("count:1 z_bucket_w:0.001 buckets:[1]", "count:1 z_bucket:1 z_bucket_w:1", false);
         check("count:1 z_bucket_w:0.001 buckets:[1]", "count:1 z_bucket:1 z_bucket_w:0.7", true);
         check("count:2 buckets:[1]", "count:3 counter_reset_hint:reset", true);
+    }
+
+    /// Hints of one series, as `?`, `y`, `n` and `g`, before and after.
+    #[track_caller]
+    fn check_hints(series: &[&str], mark: bool, expect: &str) {
+        let mut histograms: Vec<_> = series.iter().map(|text| Arc::new(histogram(text))).collect();
+        annotate(&mut histograms, |_| true, mark);
+        let word = |one: &Arc<Histogram>| match one.reset {
+            CounterReset::Unknown => '?',
+            CounterReset::Yes => 'y',
+            CounterReset::No => 'n',
+            CounterReset::Gauge => 'g',
+        };
+        assert_eq!(histograms.iter().map(word).collect::<String>(), expect, "{series:?}");
+    }
+
+    #[test]
+    fn hints_are_those_of_the_storage() {
+        let (one, two, three) = ("count:1 buckets:[1]", "count:2 buckets:[2]", "count:3 buckets:[3]");
+        check_hints(&[one, two, three], false, "?nn");
+        check_hints(&[one, three, two, three], false, "?n?n");
+        check_hints(&[one, three, two, three], true, "?nyn");
+        // What a sender says of a reset is not believed, nor that there is none.
+        check_hints(&["count:1 counter_reset_hint:reset buckets:[1]", two], false, "?n");
+        check_hints(&[one, "count:2 counter_reset_hint:reset buckets:[2]", three], false, "??n");
+        check_hints(&[one, "count:2 counter_reset_hint:reset buckets:[2]", three], true, "?nn");
+        check_hints(&[three, "count:2 counter_reset_hint:not_reset buckets:[2]"], false, "??");
+        check_hints(&["count:1 counter_reset_hint:not_reset buckets:[1]", two], false, "nn");
+        // Another layout may or may not be a reset.
+        check_hints(&["count:2 schema:1 buckets:[0 1 1]", "count:2 buckets:[0 2]"], false, "??");
+        check_hints(&["count:2 schema:1 buckets:[0 1 1]", "count:2 buckets:[0 2]"], true, "?n");
+        check_hints(&[one, "count:2 counter_reset_hint:gauge buckets:[2]", three], false, "?g?");
     }
 }

@@ -16,6 +16,7 @@ use super::ScrapeContext;
 use super::client::{Client, Fetched};
 use super::dial::Dialer;
 use super::discover::{self, Found};
+use super::failures;
 use super::samples::{self, Report, ReportSeries};
 use super::schedule::Schedule;
 use super::target::{DroppedTarget, Target, Targets};
@@ -151,19 +152,23 @@ struct TargetLoop {
     client: Client,
     state: Option<Box<State>>,
     standing: Standing,
+    /// The failure log could not be written the last time.
+    log_failed: bool,
 }
 
 /// What a target's scrapes hand on; away only while a parse is under way.
 pub(super) struct State {
     pub cache: SeriesCache,
     pub report: ReportSeries,
+    /// `_created` series are not stored.
+    pub skip_created: bool,
 }
 
 impl TargetLoop {
     fn new(target: Arc<Target>, context: ScrapeContext, dialer: Dialer) -> Self {
         let client = Client::new(dialer, context.budget.clone());
-        let state = Some(Box::new(State::new(&target)));
-        Self { target, context, client, state, standing: Standing::default() }
+        let state = Some(Box::new(State::new(&target, context.start_zeros)));
+        Self { target, context, client, state, standing: Standing::default(), log_failed: false }
     }
 
     async fn run(mut self, mut stop: Stop) {
@@ -222,7 +227,8 @@ impl TargetLoop {
         took: Duration,
     ) -> Result<(), String> {
         // Should a parse panic, the series start anew.
-        let state = self.state.take().unwrap_or_else(|| Box::new(State::new(&self.target)));
+        let state =
+            self.state.take().unwrap_or_else(|| Box::new(State::new(&self.target, self.context.start_zeros)));
         let report = Report { stamp: stamp.to_millis(), took };
         let small = fetched.as_ref().is_ok_and(|fetched| fetched.received.bytes.len() <= INLINE_BYTES_MAX);
         let parsed = if small && !state.cache.is_empty() {
@@ -250,13 +256,44 @@ impl TargetLoop {
         let submitted =
             self.context.intake.submit_standing(tenant, parsed.batch, none_rejected, &mut self.standing);
         let submitted = submitted.await;
+        if let Err(error) = &parsed.outcome {
+            self.log_failure(error).await;
+        }
         parsed.outcome?;
         submitted.map(|_| ()).map_err(|refusal| format!("the samples were not stored: {refusal}"))
+    }
+
+    async fn log_failure(&mut self, error: &str) {
+        let path = &self.target.config.scrape_failure_log_file;
+        if path.is_empty() {
+            return;
+        }
+        let url = self.target.place.url();
+        let line = failures::line(self.context.intake.now(), error, &self.target.config.job_name, &url);
+        let (files, file) = (self.context.files.clone(), path.clone());
+        let append = move || files.append(&file, line.as_bytes(), failures::FILE_BYTES_MAX);
+        let appended = tokio::task::spawn_blocking(append).await;
+        let told = match appended {
+            Ok(Ok(())) => {
+                self.log_failed = false;
+                return;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.context.stats.failure_lines_lost.increment();
+        if !std::mem::replace(&mut self.log_failed, true) {
+            tracing::warn!(
+                file = path,
+                error = told,
+                "a scrape's failure cannot be logged (scrape_failure_log_file)"
+            );
+        }
     }
 }
 
 impl State {
-    pub fn new(target: &Target) -> Self {
-        Self { cache: SeriesCache::default(), report: ReportSeries::new(target) }
+    pub fn new(target: &Target, skip_created: bool) -> Self {
+        Self { cache: SeriesCache::default(), report: ReportSeries::new(target), skip_created }
     }
 }

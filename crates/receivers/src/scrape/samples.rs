@@ -128,6 +128,7 @@ fn read(state: &mut State, target: &Target, document: &Document, stamp: Millis) 
         track_timestamps: config.track_timestamps_staleness,
         sample_limit: config.sample_limit,
         histograms: target.histograms,
+        skip_created: state.skip_created,
     };
     let mut finish = |pairs: &[(&str, &str)]| labels_of(target, pairs);
     state.cache.scrape(&document.body, document.format, &rules, &mut finish)
@@ -257,7 +258,7 @@ mod tests {
     }
 
     fn state(target: &Target) -> Box<State> {
-        Box::new(State::new(target))
+        Box::new(State::new(target, false))
     }
 
     fn scrape(state: Box<State>, target: &Target, document: Result<&str, &str>, stamp: Millis) -> Parsed {

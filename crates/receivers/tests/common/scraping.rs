@@ -69,6 +69,7 @@ pub fn start_with(node: &Node, jobs: Vec<ScrapeConfig>, files: Arc<MemFiles>) ->
         intake: node.pipeline.intake(),
         tenant: TenantId::default_tenant(),
         proxies: ProxyVariables::default(),
+        start_zeros: false,
         budget: Budget::default(),
         stats: node.stats.clone(),
     };

@@ -143,6 +143,8 @@ pub struct Settings {
     pub geo_databases: GeoDatabases,
     /// A `prometheus.yml` whose jobs are scraped; empty for none.
     pub prometheus_config: String,
+    /// Start times of counters and histograms become samples of zero.
+    pub start_zeros: bool,
 }
 
 impl Default for Settings {
@@ -201,6 +203,7 @@ impl Default for Settings {
             log_metrics: LogMetrics::default(),
             geo_databases: GeoDatabases::default(),
             prometheus_config: String::new(),
+            start_zeros: false,
         }
     }
 }

@@ -200,6 +200,14 @@ pub const TABLE: &[Setting] = &[
         "A prometheus.yml whose jobs are scraped; read again on POST /-/reload and when it changes; empty for none"
     ),
     setting!(
+        "prometheus.created_timestamp_zero_ingestion",
+        Flag,
+        start_zeros,
+        "Where counters and histograms tell when they began, a sample of zero is stored there, so that rate and increase see the \
+         first increment; scrapes then ask for protobuf first and store no _created series. Prometheus: the feature \
+         created-timestamp-zero-ingestion"
+    ),
+    setting!(
         "promtail.config_file",
         Text,
         promtail_config_file,

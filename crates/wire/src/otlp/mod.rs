@@ -26,7 +26,7 @@ use crate::limits::DecodeLimits;
 
 pub use encode::{encode_logs, encode_traces};
 pub use metrics::DeltaTemporality;
-pub use naming::{LabelNaming, TranslationStrategy, translations};
+pub use naming::{LabelNaming, TranslationStrategy, label_translation, translations};
 pub use reply::{encode_response, encode_status};
 
 /// The two forms of OTLP over HTTP; gRPC carries the first.

@@ -140,6 +140,16 @@ pub fn translations(instrument: &str) -> Vec<String> {
     names
 }
 
+/// The label that an attribute becomes by default; `None` when nothing of its name is left.
+///
+/// ```
+/// assert_eq!(kenning_wire::otlp::label_translation("http.route").as_deref(), Some("http_route"));
+/// ```
+#[must_use]
+pub fn label_translation(attribute: &str) -> Option<String> {
+    label_name(attribute, TranslationStrategy::UnderscoreEscapingWithSuffixes).map(Cow::into_owned)
+}
+
 /// The label's name with the default treatment of underscores; `None` when nothing of it is left.
 pub(super) fn label_name(name: &str, strategy: TranslationStrategy) -> Option<Cow<'_, str>> {
     label_name_with(name, strategy, LabelNaming::default())

@@ -50,6 +50,8 @@ pub struct ScrapeRules {
     pub sample_limit: u64,
     /// What becomes of histograms.
     pub histograms: HistogramRules,
+    /// `_created` series of OpenMetrics tell start times and nothing else: they are not stored and do not count.
+    pub skip_created: bool,
 }
 
 /// What came of a scrape. `batch` holds stale markers even when it failed.
@@ -203,6 +205,7 @@ impl SeriesCache {
             plain: true,
             open_metrics: format == Exposition::OpenMetrics,
             counting: Vec::new(),
+            counting_histograms: Vec::new(),
             began: HashMap::new(),
             stored: 0,
             out: Scraped::default(),
@@ -233,7 +236,7 @@ impl SeriesCache {
         if !failed && !body.is_empty() {
             if missed || next != self.order.len() {
                 self.settle(order, missed, next);
-            } else if plain && format != Exposition::Protobuf {
+            } else if plain && format != Exposition::Protobuf && !rules.skip_created {
                 self.template = self.make_template();
             }
         }
@@ -425,6 +428,8 @@ struct Reading<'r, 'f> {
     open_metrics: bool,
     /// Samples that count from a start, with the key of their metric.
     counting: Vec<(u32, u64)>,
+    /// The same of histograms that were put together.
+    counting_histograms: Vec<(u32, u64)>,
     /// Starts by the key of their metric.
     began: HashMap<u64, Millis>,
     stored: u64,
@@ -514,13 +519,18 @@ impl Reading<'_, '_> {
             return;
         }
         let batch = &mut self.out.batch;
-        batch.starts.resize(batch.samples.len(), UNKNOWN_START);
-        for (sample, key) in &self.counting {
-            if let (Some(began), Some(start)) = (self.began.get(key), batch.starts.get_mut(*sample as usize))
-            {
-                *start = *began;
+        let began = &self.began;
+        let put = |counting: &[(u32, u64)], starts: &mut Vec<Millis>, len: usize| {
+            let known = counting.iter().filter_map(|(item, key)| Some((*item, *began.get(key)?)));
+            for (item, start) in known {
+                starts.resize(len, UNKNOWN_START);
+                if let Some(slot) = starts.get_mut(item as usize) {
+                    *slot = start;
+                }
             }
-        }
+        };
+        put(&self.counting, &mut batch.starts, batch.samples.len());
+        put(&self.counting_histograms, &mut batch.histogram_starts, batch.histograms.len());
     }
 
     /// What a series that was not known has to do with start times.
@@ -582,7 +592,8 @@ impl Reading<'_, '_> {
             return Ok((place, false));
         }
         let start = self.start_role(&series);
-        let labels = self.labels_of(series, at)?;
+        let silent = self.rules.skip_created && matches!(start, StartRole::Tells(_));
+        let labels = if silent { None } else { self.labels_of(series, at)? };
         let place = self.cache.known.len() as u32;
         let text: Arc<[u8]> = text.into();
         let owner = match &labels {
@@ -795,7 +806,12 @@ impl Reading<'_, '_> {
         }
         let labels =
             collected.labels.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into()));
-        let series = Series { name: Some(collected.name.as_str().into()), labels: labels.collect() };
+        let mut series =
+            Series { name: Some(format!("{}_count", collected.name).into()), labels: labels.collect() };
+        // A family's own series say nothing of starts; its count is one of those that do.
+        let role = if collected.start == UNKNOWN_START { self.start_role(&series) } else { StartRole::None };
+        series.name = Some(collected.name.as_str().into());
+        let place = self.out.batch.histograms.len() as u32;
         let stored = self.put_histogram(
             Some(series),
             &key,
@@ -807,6 +823,9 @@ impl Reading<'_, '_> {
             Err(fault) => self.failure = Some(self.failure.take().unwrap_or_else(|| fault.to_string())),
             Ok(None) => {}
             Ok(Some((series, _))) => {
+                if let StartRole::Counts(key) = role {
+                    self.counting_histograms.push((place, key));
+                }
                 let exemplars = collected.exemplars.into_iter();
                 self.out.batch.exemplars.extend(exemplars.map(|(labels, value, time)| Exemplar {
                     series,
@@ -996,10 +1015,15 @@ impl Sink for Reading<'_, '_> {
         self.out.total += 1;
         let time = point.time.filter(|_| self.rules.honor_timestamps);
         let (place, new) = self.step(series, text, at)?;
+        let role = self.cache.known.get(place as usize).map_or(StartRole::None, |known| known.start);
         let stored = self.place(place, time);
+        if self.rules.skip_created && matches!(role, StartRole::Tells(_)) {
+            self.out.total -= 1;
+            note_start(role, 0, point.value, &mut self.counting, &mut self.began);
+            return Ok(());
+        }
         self.count(new, stored.is_some());
         if let Some((series, time)) = stored {
-            let role = self.cache.known.get(place as usize).map_or(StartRole::None, |known| known.start);
             let sample = self.out.batch.samples.len() as u32;
             note_start(role, sample, point.value, &mut self.counting, &mut self.began);
             self.out.batch.push_sample(Sample { series, time, value: point.value }, point.start);

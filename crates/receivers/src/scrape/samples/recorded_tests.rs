@@ -74,7 +74,7 @@ fn difference(document: &Value, golden: &Value) -> Option<String> {
     let fetched = Fetched { received: Received::of(body(document)), encoding: Encoding::Identity, format };
     let target = target();
     let report = Report { stamp: STAMP, took: Duration::from_millis(5) };
-    let parsed = batch_of(Box::new(State::new(&target)), &target, Ok(fetched), report);
+    let parsed = batch_of(Box::new(State::new(&target, false)), &target, Ok(fetched), report);
     let (series, report) = stored(&parsed.batch);
     for (name, told) in [("up", "up"), ("scrape_samples_scraped", "scraped")] {
         let theirs: f64 = golden[told].as_str().expect("a number").parse().expect("a number");
