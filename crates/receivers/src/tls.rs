@@ -194,10 +194,6 @@ mod tests {
             self.0.get(path).map(|bytes| bytes.to_vec()).ok_or_else(|| io::ErrorKind::NotFound.into())
         }
 
-        fn append(&self, _: &str, _: &[u8], _: u64) -> io::Result<()> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-
         fn exists(&self, path: &str) -> bool {
             self.0.contains_key(path)
         }

@@ -14,8 +14,11 @@ pub trait Files: Send + Sync {
     /// The whole file; an error when it holds more than `max` bytes.
     fn read(&self, path: &str, max: usize) -> io::Result<Vec<u8>>;
     /// Adds bytes at the end of a file, which is made when it is not there; an error when it would hold more than `max`
-    /// bytes. Nothing is synced.
-    fn append(&self, path: &str, bytes: &[u8], max: u64) -> io::Result<()>;
+    /// bytes. Nothing is synced. Files that can only be read refuse it.
+    fn append(&self, path: &str, bytes: &[u8], max: u64) -> io::Result<()> {
+        let _ = (path, bytes, max);
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// True when a file is there.
     fn exists(&self, path: &str) -> bool;
     /// The paths that match `pattern`, sorted, at most 10 000. `*` and `?` match within a name, `[a-z]` one of a set, as
