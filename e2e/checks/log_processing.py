@@ -155,6 +155,56 @@ def check_drop_sample_and_count(options):
         assert found[0]["value"][1] == "3", found
 
 
+PROMTAIL = """
+server: {http_listen_port: 9080}
+positions: {filename: /tmp/positions.yaml}
+clients: [{url: http://loki:3100/loki/api/v1/push}]
+scrape_configs:
+- job_name: app
+  static_configs:
+  - targets: [localhost]
+    labels: {job: app, host: "${E2E_HOST:-nowhere}", __path__: "${E2E_LOGS}/app.log"}
+  pipeline_stages:
+  - regex: {expression: '^(?P<level>\\\\w+) (?P<msg>.*)$$'}
+  - labels: {level: }
+  - output: {source: msg}
+- job_name: named
+  file_sd_configs: [{files: ["${E2E_LOGS}/sd/*.json"], refresh_interval: 1m}]
+  relabel_configs:
+  - {source_labels: [__meta_filepath], regex: '.*/(.*)[.]json', target_label: from}
+"""
+
+
+def check_promtail_configuration(options):
+    """A promtail.yml as it is: variables of the environment, stages, and targets that files name, come and go."""
+    import os
+    from unittest import mock
+
+    with tempfile.TemporaryDirectory() as dir:
+        dir = pathlib.Path(dir)
+        (dir / "sd").mkdir()
+        (dir / "promtail.yml").write_text(PROMTAIL)
+        (dir / "app.log").write_text("warn it is late\n")
+        (dir / "other.log").write_text("one\n")
+        config = f"promtail: {{config_file: {dir}/promtail.yml, expand_env: true}}\n"
+        with mock.patch.dict(os.environ, E2E_LOGS=str(dir)), Server(options.kenning, config=config) as server:
+            (labels, line), = eventually(lambda: lines(server, '{job="app"}'), "the file is tailed")
+            assert (line, labels["level"], labels["host"]) == ("it is late", "warn", "nowhere"), labels
+            group = [{"targets": ["localhost"], "labels": {"job": "named", "__path__": f"{dir}/other.log"}}]
+            (dir / "sd/a.json").write_text(json.dumps(group))
+            texts = lambda: [line for _, line in lines(server, '{job="named", from="a"}')][::-1]
+            eventually(lambda: texts() == ["one"], "what the file names is tailed")
+            (dir / "sd/a.json").unlink()
+            ended = lambda: "not named any more" in pathlib.Path(server.log.name).read_text()
+            eventually(ended, "what no file names is left alone")
+            with (dir / "other.log").open("a") as out:
+                out.write("two\n")
+            time.sleep(1)
+            assert texts() == ["one"], texts()
+            (dir / "sd/a.json").write_text(json.dumps(group))
+            eventually(lambda: texts() == ["one", "two"], "named again, it goes on where it was left")
+
+
 def check_retention_of_streams(options):
     """Each stream is kept for its own time: rules with selectors, periods and priorities."""
     now, hour = time.time_ns(), 3600 * 10**9

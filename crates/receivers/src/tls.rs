@@ -2,7 +2,7 @@
 //!
 //! Promises: TLS 1.2 and 1.3 only; a handshake has [`HANDSHAKE_TIME`]; with a file of client authorities, whoever has no
 //! certificate of theirs is turned away. Renewed certificates are taken up within [`CHECK_EVERY`] by new connections; while
-//! the files cannot be used, the last good ones stay in use. Lacking: revocation lists, names picked by SNI.
+//! the files cannot be used, the last good ones stay in use and a warning says why. Lacking: revocation lists, names picked by SNI.
 
 use std::fmt;
 use std::sync::Arc;
@@ -74,6 +74,31 @@ struct Current {
     material: Material,
     config: Arc<ServerConfig>,
     checked: Duration,
+    /// Why the files could not be used when they were last looked at; told once.
+    refused: Option<String>,
+}
+
+impl Current {
+    fn renew(&mut self, paths: &TlsFiles, looked: Result<Material, TlsError>) {
+        let renewed = looked.and_then(|material| {
+            let is_new = material != self.material;
+            is_new.then(|| configured(paths, &material).map(|config| (material, config))).transpose()
+        });
+        let refused = match renewed {
+            Ok(renewed) => {
+                if let Some((material, config)) = renewed {
+                    (self.material, self.config) = (material, config);
+                    tracing::info!(cert = paths.cert, "a renewed certificate is in use");
+                }
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = refused.as_ref().filter(|why| self.refused.as_ref() != Some(why)) {
+            tracing::warn!(error = why, "certificates cannot be renewed; those of before stay in use");
+        }
+        self.refused = refused;
+    }
 }
 
 struct Inner {
@@ -96,7 +121,7 @@ impl Tls {
     pub fn new(paths: TlsFiles, files: Arc<dyn Files>, clock: Arc<dyn Clock>) -> Result<Self, TlsError> {
         let material = read(&paths, &*files)?;
         let config = configured(&paths, &material)?;
-        let current = Mutex::new(Current { material, config, checked: clock.steady() });
+        let current = Mutex::new(Current { material, config, checked: clock.steady(), refused: None });
         Ok(Self(Arc::new(Inner { paths, files, clock, current })))
     }
 
@@ -119,12 +144,8 @@ impl Tls {
         }
         current.checked = now;
         let this = Arc::clone(inner);
-        let material = tokio::task::spawn_blocking(move || read(&this.paths, &*this.files)).await;
-        if let Ok(Ok(material)) = material
-            && material != current.material
-            && let Ok(config) = configured(&inner.paths, &material)
-        {
-            (current.material, current.config) = (material, config);
+        if let Ok(looked) = tokio::task::spawn_blocking(move || read(&this.paths, &*this.files)).await {
+            current.renew(&inner.paths, looked);
         }
         current.config.clone()
     }
@@ -183,7 +204,8 @@ mod tests {
     use std::collections::BTreeMap;
     use std::io;
 
-    use kenning_stdx::clock::SystemClock;
+    use kenning_stdx::clock::{SimClock, SystemClock};
+    use kenning_stdx::files::MemFiles;
 
     use super::*;
 
@@ -215,5 +237,56 @@ mod tests {
         check("empty", "none", "", "none: ");
         check("empty", "empty", "", "empty: no certificate in PEM");
         check("empty", "text", "text", "text: no certificate in PEM");
+    }
+
+    /// A certificate that signed itself, and its key.
+    fn pair() -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// Whether who trusts only `cert` can connect.
+    async fn trusts(tls: &Tls, cert: &str) -> bool {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(cert.as_bytes()).unwrap()).unwrap();
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let config = builder.with_root_certificates(roots).with_no_client_auth();
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        let (client, _) = tokio::join!(connector.connect(name, near), tls.accept(Box::new(far)));
+        client.is_ok()
+    }
+
+    #[tokio::test]
+    async fn renewed_certificates_are_taken_up_without_a_restart() {
+        let (files, clock) = (Arc::new(MemFiles::default()), Arc::new(SimClock::new(0)));
+        let put = |(cert, key): &(String, String)| {
+            files.put("/cert", cert.as_str());
+            files.put("/key", key.as_str());
+        };
+        let (first, second, third) = (pair(), pair(), pair());
+        put(&first);
+        let paths = TlsFiles { cert: "/cert".to_owned(), key: "/key".to_owned(), ..TlsFiles::default() };
+        let tls = Tls::new(paths, files.clone(), clock.clone()).unwrap();
+        assert!(trusts(&tls, &first.0).await && !trusts(&tls, &second.0).await);
+        put(&second);
+        assert!(trusts(&tls, &first.0).await, "files are looked at every {CHECK_EVERY:?}");
+        clock.advance(CHECK_EVERY);
+        assert!(trusts(&tls, &second.0).await && !trusts(&tls, &first.0).await);
+        // Half a renewal: the key is not the certificate's. Then the file is cut off, then gone.
+        for broken in [Some(third.0.as_str()), Some("-----BEGIN"), None] {
+            match broken {
+                Some(text) => files.put("/cert", text),
+                None => files.remove("/cert"),
+            }
+            clock.advance(CHECK_EVERY);
+            assert!(trusts(&tls, &second.0).await, "{broken:?}");
+        }
+        put(&third);
+        clock.advance(CHECK_EVERY);
+        assert!(trusts(&tls, &third.0).await && !trusts(&tls, &second.0).await);
     }
 }

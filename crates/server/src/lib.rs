@@ -10,6 +10,7 @@ mod memory;
 pub mod offline;
 mod own;
 mod processors;
+mod promtail_targets;
 mod push;
 mod scrapes;
 mod server;

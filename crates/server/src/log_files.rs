@@ -35,7 +35,8 @@ pub(crate) fn serve(sources: &[FileSource], context: &TailContext, tasks: &mut J
     }
 }
 
-async fn run(source: FileSource, context: TailContext, stop: Stop) {
+/// Tails one source until `stop`.
+pub(crate) async fn run(source: FileSource, context: TailContext, stop: Stop) {
     match tokio::task::spawn_blocking(move || Tail::open(source, context)).await {
         Ok(Ok(tail)) => tail.run(stop).await,
         Ok(Err(error)) => tracing::error!(error = chain(&error), "files are not tailed until the next start"),

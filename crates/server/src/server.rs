@@ -40,7 +40,7 @@ use crate::own::{self, StoreMetrics, UpkeepMetrics};
 use crate::push::MainPortPush;
 use crate::scrapes::{self, ScrapeControl};
 use crate::settings::Settings;
-use crate::{log_files, processors, tails, upkeep};
+use crate::{log_files, processors, promtail_targets, tails, upkeep};
 
 /// How often metrics of log lines are stored when the server does not store its own.
 const LOG_METRICS_EVERY: Duration = Duration::from_secs(10);
@@ -279,6 +279,9 @@ impl Running {
             );
         }
         log_files::serve(&settings.log_files, &tailing, &mut rim_tasks, &rim_stop);
+        for targets in settings.promtail_discovered.iter().cloned() {
+            rim_tasks.spawn(promtail_targets::follow(targets, tailing.clone(), rim_stop.clone()));
+        }
         start_replay(&engine, &readiness);
         Ok(Self {
             addresses,

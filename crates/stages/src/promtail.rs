@@ -1,25 +1,31 @@
 //! Promtail's configuration file, read as it is: which files it would tail, with which labels and stages.
 //!
-//! Read: `scrape_configs` with `static_configs` (`__path__`, `__path_exclude__`), `docker_sd_configs` (the containers'
-//! `json-file` logs are read where Docker writes them, not over its API), `relabel_configs`, `pipeline_stages` and
-//! `encoding`. Left aside with a note: where Promtail would send and what it would remember. Refused by name, with what
+//! Read: `scrape_configs` with `static_configs` (`__path__`, `__path_exclude__`), `file_sd_configs`, `docker_sd_configs` (the
+//! containers' `json-file` logs are read where Docker writes them, not over its API), `relabel_configs`,
+//! `pipeline_stages` and `encoding`; variables of the environment where the settings want them ([`expand`]). Left aside with a note: where Promtail would send and what it would remember. Refused by name, with what
 //! works: every other source.
 
+mod expand;
+mod targets;
+
+use std::sync::Arc;
+
 use kenning_model::LabelSet;
-use kenning_pipeline::relabel::{self, Action, Labels, NameScheme, Pattern, Rule, Written};
+use kenning_pipeline::relabel::{Action, NameScheme, Pattern, Rule, Written};
 use kenning_yaml::{Content, Node};
 
 use crate::config::{Fields, pairs};
 use crate::{Context, Front, Pipeline, Report, Wrapping};
 
+pub use expand::{ExpandError, expand};
+pub use targets::{FileTargets, NamedByFiles};
+
+use targets::{Job, targets, unique};
+
 /// Where Docker keeps the logs of its containers.
 const DOCKER_LOGS: &str = "/var/lib/docker/containers/*/*-json.log";
 /// Most sources of one file.
 const SOURCES_MAX: usize = 64;
-/// The label with the pattern of paths.
-const PATH: &str = "__path__";
-/// The label with the pattern of paths that are left out.
-const PATH_EXCLUDE: &str = "__path_exclude__";
 
 /// Sections that say where Promtail sends, listens or keeps its own state.
 const ASIDE: [(&str, &str); 9] = [
@@ -35,13 +41,12 @@ const ASIDE: [(&str, &str); 9] = [
 ];
 
 /// Sources that are not read, and what to use instead.
-const REFUSED: [(&str, &str); 16] = [
+const REFUSED: [(&str, &str); 15] = [
     ("azure_event_hubs", ""),
     ("cloudflare", ""),
     ("consul_sd_configs", ""),
     ("consulagent_sd_configs", ""),
     ("decompression", "unpack the files first; "),
-    ("file_sd_configs", "write the targets as static_configs; "),
     ("gcplog", ""),
     ("gelf", ""),
     ("heroku_drain", ""),
@@ -53,10 +58,10 @@ const REFUSED: [(&str, &str); 16] = [
     ("syslog", "set syslog.tcp_listen or syslog.udp_listen of this server; "),
     ("windows_events", ""),
 ];
-const WORKING: &str = "what works is static_configs with __path__, and docker_sd_configs";
+const WORKING: &str = "what works is static_configs with __path__, file_sd_configs and docker_sd_configs";
 
 /// Files to tail.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PromtailSource {
     /// The job, unique within the file.
     pub name: String,
@@ -72,28 +77,37 @@ pub struct PromtailSource {
     pub encoding: String,
     /// Stages that are done while lines are read.
     pub front: Front,
-    /// All others.
-    pub pipeline: Pipeline,
+    /// All others. Targets of one job share them, as what they remember is the job's.
+    pub pipeline: Arc<Pipeline>,
+}
+
+/// A configuration.
+#[derive(Debug, Default)]
+pub struct Promtail {
+    /// Files to tail that it names itself.
+    pub sources: Vec<PromtailSource>,
+    /// Those that other files name.
+    pub discovered: Vec<FileTargets>,
 }
 
 /// Reads a configuration file. Mistakes and what is left aside are told in `report`.
-pub fn read(text: &[u8], context: Context<'_>, report: &mut Report) -> Vec<PromtailSource> {
+pub fn read(text: &[u8], context: Context<'_>, report: &mut Report) -> Promtail {
     report.lenient = true;
     let document = match kenning_yaml::read(text) {
         Ok(document) => document,
         Err(error) => {
             report.problems.push(format!("is not YAML: {error}"));
-            return Vec::new();
+            return Promtail::default();
         }
     };
-    let mut sources = Vec::new();
+    let mut found = Promtail::default();
     let Some(root) = document.root else {
         report.problems.push("is empty; scrape_configs is needed".to_owned());
-        return sources;
+        return found;
     };
     for (section, node) in pairs(&root) {
         match ASIDE.iter().find(|(known, _)| *known == section) {
-            _ if section == "scrape_configs" => jobs(node, context, report, &mut sources),
+            _ if section == "scrape_configs" => jobs(node, context, report, &mut found),
             Some((_, why)) => report.note(section, node, format!("is left aside: {why}")),
             None => report.wrong(section, node, "is not a section of Promtail's configuration"),
         }
@@ -101,33 +115,31 @@ pub fn read(text: &[u8], context: Context<'_>, report: &mut Report) -> Vec<Promt
     if root.get("scrape_configs").is_none() {
         report.wrong("scrape_configs", &root, format!("is missing; {WORKING}"));
     }
-    if sources.len() > SOURCES_MAX {
-        report.problems.push(format!("has {} targets; at most {SOURCES_MAX} work", sources.len()));
+    if found.sources.len() > SOURCES_MAX {
+        report.problems.push(format!("has {} targets; at most {SOURCES_MAX} work", found.sources.len()));
     }
-    sources
+    found
 }
 
-fn jobs(node: &Node, context: Context<'_>, report: &mut Report, sources: &mut Vec<PromtailSource>) {
+fn jobs(node: &Node, context: Context<'_>, report: &mut Report, found: &mut Promtail) {
     let Content::Sequence(jobs) = &node.content else {
         return report.wrong("scrape_configs", node, "must be a list of jobs");
     };
+    let mut names: Vec<String> = Vec::new();
     for (index, job) in jobs.iter().enumerate() {
         let at = format!("scrape_configs[{index}]");
-        for mut source in self::job(&at, job, context, report) {
-            let base = source.name.clone();
-            let taken = |name: &str| sources.iter().any(|other| other.name == name);
-            for number in 2.. {
-                if !taken(&source.name) {
-                    break;
-                }
-                source.name = format!("{base}#{number}");
-            }
-            sources.push(source);
+        let read = self::job(&at, job, &names, context, report);
+        for mut source in read.sources {
+            source.name = unique(&source.name, |name| found.sources.iter().any(|other| other.name == name));
+            found.sources.push(source);
         }
+        names.extend(read.discovered.iter().map(|targets| targets.job().to_owned()));
+        found.discovered.extend(read.discovered);
     }
 }
 
-fn job(at: &str, node: &Node, context: Context<'_>, report: &mut Report) -> Vec<PromtailSource> {
+/// Reads one job; `names` are those of jobs before it whose targets other files name.
+fn job(at: &str, node: &Node, names: &[String], context: Context<'_>, report: &mut Report) -> Promtail {
     for (name, node) in pairs(node) {
         if let Some((_, fix)) = REFUSED.iter().find(|(known, _)| *known == name) {
             report.wrong(&format!("{at}.{name}"), node, format!("does not work: {fix}{WORKING}"));
@@ -137,65 +149,58 @@ fn job(at: &str, node: &Node, context: Context<'_>, report: &mut Report) -> Vec<
     for (name, _) in REFUSED {
         fields.get(name);
     }
-    let job = fields.text("job_name").unwrap_or_default();
+    let name = fields.text("job_name").unwrap_or_default();
     let encoding = fields.text("encoding").unwrap_or_default();
     let (relabel, stages) = (fields.get("relabel_configs"), fields.get("pipeline_stages"));
-    let (files, docker) = (fields.get("static_configs"), fields.get("docker_sd_configs"));
+    let (files, named) = (fields.get("static_configs"), fields.get("file_sd_configs"));
+    let docker = fields.get("docker_sd_configs");
     fields.get("entry_parser");
     fields.finish();
     let rules = relabel.map(|node| rules(&format!("{at}.relabel_configs"), node, report)).unwrap_or_default();
-    let stages_at = format!("{at}.pipeline_stages");
     let null =
         Node { mark: node.mark, tag: kenning_yaml::Tag::Null, content: Content::Scalar(String::new()) };
-    let pipeline =
-        |report: &mut Report| Pipeline::read_for_files(&stages_at, stages.unwrap_or(&null), context, report);
-    let mut sources = Vec::new();
-    for target in
-        files.map(|node| targets(&format!("{at}.static_configs"), node, &rules, report)).unwrap_or_default()
-    {
-        // Mistakes of stages are the same for every target, so they are told for the first.
-        let mut quiet = Report { lenient: true, ..Report::default() };
-        let (front, pipeline) = pipeline(if sources.is_empty() { report } else { &mut quiet });
-        let name = format!("promtail/{job}/{}", target.include.join(","));
-        let (encoding, labels) = (encoding.clone(), target.labels);
-        let (include, exclude) = (target.include, target.exclude);
-        sources.push(PromtailSource {
-            name,
-            include,
-            exclude,
-            labels,
-            containers: None,
-            encoding,
-            front,
-            pipeline,
-        });
+    let stages_at = format!("{at}.pipeline_stages");
+    let (front, pipeline) = Pipeline::read_for_files(&stages_at, stages.unwrap_or(&null), context, report);
+    let job = Job { name, encoding, rules: rules.into(), front, pipeline: Arc::new(pipeline) };
+    let mut found = Promtail::default();
+    if let Some(node) = files {
+        let targets = targets(&format!("{at}.static_configs"), node, &[], &job.rules, report);
+        found.sources.extend(targets.into_iter().map(|target| job.source("", target)));
+    }
+    if let Some(node) = named {
+        let mut job = job.clone();
+        job.name = unique(&job.name, |name| names.iter().any(|known| known == name));
+        found.discovered.extend(FileTargets::read(&format!("{at}.file_sd_configs"), node, job, report));
     }
     if let Some(node) = docker {
         containers(&format!("{at}.docker_sd_configs"), node, report);
-        let (mut front, pipeline) = pipeline(report);
-        // Docker's API hands out lines without their wrapping.
-        front.wrapping = Some(Wrapping::Docker);
-        let name = format!("promtail/{job}/docker");
-        let (include, exclude, labels) = (vec![DOCKER_LOGS.to_owned()], Vec::new(), LabelSet::empty());
-        let containers = Some(rules);
-        sources.push(PromtailSource {
-            name,
-            include,
-            exclude,
-            labels,
-            containers,
-            encoding,
-            front,
-            pipeline,
-        });
+        found.sources.push(docker_source(job));
     }
     if files.is_none()
+        && named.is_none()
         && docker.is_none()
         && !pairs(node).iter().any(|(name, _)| REFUSED.iter().any(|(r, _)| r == name))
     {
         report.wrong(at, node, format!("has no source; {WORKING}"));
     }
-    sources
+    found
+}
+
+/// The logs of all containers, as the job wants them.
+fn docker_source(job: Job) -> PromtailSource {
+    let mut front = job.front;
+    // Docker's API hands out lines without their wrapping.
+    front.wrapping = Some(Wrapping::Docker);
+    PromtailSource {
+        name: format!("promtail/{}/docker", job.name),
+        include: vec![DOCKER_LOGS.to_owned()],
+        exclude: Vec::new(),
+        labels: LabelSet::empty(),
+        containers: Some(job.rules.to_vec()),
+        encoding: job.encoding,
+        front,
+        pipeline: job.pipeline,
+    }
 }
 
 /// What of Docker's discovery cannot be kept.
@@ -224,53 +229,6 @@ fn containers(at: &str, node: &Node, report: &mut Report) {
             }
         }
     }
-}
-
-struct Target {
-    include: Vec<String>,
-    exclude: Vec<String>,
-    labels: LabelSet,
-}
-
-fn targets(at: &str, node: &Node, rules: &[Rule], report: &mut Report) -> Vec<Target> {
-    let Content::Sequence(groups) = &node.content else {
-        report.wrong(at, node, "must be a list of targets with labels");
-        return Vec::new();
-    };
-    let mut found: Vec<Target> = Vec::new();
-    for (index, group) in groups.iter().enumerate() {
-        let at = format!("{at}[{index}]");
-        let mut fields = Fields::open(at.as_str(), group, report);
-        let addresses = fields.texts("targets").unwrap_or_else(|| vec!["localhost".to_owned()]);
-        let labels = fields.get("labels").map(pairs).unwrap_or_default();
-        fields.finish();
-        for address in addresses {
-            let mut target = Labels::default();
-            target.set("__address__", &address);
-            labels.iter().for_each(|(name, value)| target.set(name, value.text()));
-            if !relabel::apply(rules, &mut target) {
-                report.note(&at, group, "is dropped by relabel_configs");
-                continue;
-            }
-            let path = target.get(PATH).to_owned();
-            if !path.starts_with('/') {
-                let told = format!("{PATH} is {path:?}; it must be an absolute path or pattern");
-                report.wrong(&at, group, told);
-                continue;
-            }
-            let exclude = Some(target.get(PATH_EXCLUDE).to_owned()).filter(|path| !path.is_empty());
-            target.retain(|name| !name.starts_with("__"));
-            let target = Target {
-                include: vec![path],
-                exclude: exclude.into_iter().collect(),
-                labels: target.build(),
-            };
-            if !found.iter().any(|known| known.include == target.include && known.labels == target.labels) {
-                found.push(target);
-            }
-        }
-    }
-    found
 }
 
 fn rules(at: &str, node: &Node, report: &mut Report) -> Vec<Rule> {
@@ -321,7 +279,7 @@ mod tests {
         let (metrics, files, mut report) = (LogMetrics::default(), MemFiles::default(), Report::default());
         let databases = GeoDatabases::default();
         let context = Context { metrics: &metrics, databases: &databases, files: &files };
-        let sources = read(text.as_bytes(), context, &mut report);
+        let sources = read(text.as_bytes(), context, &mut report).sources;
         (sources, report)
     }
 

@@ -7,7 +7,7 @@ mod kind;
 mod layer;
 mod log_files;
 mod log_pipelines;
-mod promtail;
+pub(crate) mod promtail;
 mod redact;
 mod scrape;
 mod streams;
@@ -25,6 +25,7 @@ use kenning_query::Limits as QueryLimits;
 use kenning_receivers::push::OtlpOptions;
 use kenning_receivers::tail::source::FileSource;
 use kenning_receivers::tls::TlsFiles;
+use kenning_stages::promtail::FileTargets;
 use kenning_stages::{Context, LogMetrics};
 use kenning_stdx::bytesize::{ByteSize, TimeSpan};
 use kenning_stdx::files::RealFiles;
@@ -133,6 +134,10 @@ pub struct Settings {
     pub log_files: Vec<FileSource>,
     /// A Promtail configuration whose files are tailed; empty for none.
     pub promtail_config_file: String,
+    /// `promtail.expand_env`
+    pub promtail_expand_env: bool,
+    /// Sources that files named by it name.
+    pub promtail_discovered: Vec<FileTargets>,
     /// What of that file is left aside, for the log.
     pub promtail_notes: Vec<String>,
     /// Stages for the records of receivers.
@@ -198,6 +203,8 @@ impl Default for Settings {
             scrape: Vec::new(),
             log_files: Vec::new(),
             promtail_config_file: String::new(),
+            promtail_expand_env: false,
+            promtail_discovered: Vec::new(),
             promtail_notes: Vec::new(),
             log_pipelines: LogPipelines::default(),
             log_metrics: LogMetrics::default(),
@@ -252,8 +259,11 @@ impl Settings {
             }
         }
         if !settings.promtail_config_file.is_empty() {
-            match promtail::sources(&settings.promtail_config_file, context) {
+            let lookup = |name: &str| std::env::var(name).ok();
+            let variables = settings.promtail_expand_env.then_some(&lookup as _);
+            match promtail::sources(&settings.promtail_config_file, context, variables) {
                 Ok(read) => {
+                    settings.promtail_discovered = read.discovered;
                     settings.log_files.extend(read.sources);
                     settings.promtail_notes = read.notes;
                 }

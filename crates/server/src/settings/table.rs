@@ -213,6 +213,12 @@ pub const TABLE: &[Setting] = &[
         promtail_config_file,
         "A Promtail configuration whose files are tailed with its labels and stages; empty for none (docs/processors.md)"
     ),
+    setting!(
+        "promtail.expand_env",
+        Flag,
+        promtail_expand_env,
+        "Whether ${NAME} and ${NAME:-text} in that file are variables of the environment, as with -config.expand-env"
+    ),
     setting!("retention.metrics", SpanLimit, retention_metrics, "How long metrics are kept"),
     setting!("retention.logs", SpanLimit, retention_logs, "How long logs are kept"),
     setting!(
