@@ -222,14 +222,16 @@ export async function promMetadata(signal?: AbortSignal): Promise<Map<string, Me
 export const nanos = (ms: number): string => `${Math.floor(ms)}000000`;
 
 /** Names of stream labels. */
-export async function lokiLabels(startNs: string, endNs: string, signal?: AbortSignal): Promise<string[]> {
-  return strings(data(await get("loki/api/v1/labels", { start: startNs, end: endNs }, { signal })));
+export async function lokiLabels(startNs: string, endNs: string, signal?: AbortSignal, selector = ""): Promise<string[]> {
+  return strings(data(await get("loki/api/v1/labels", { start: startNs, end: endNs, ...narrowed(selector) }, { signal })));
 }
 
+const narrowed = (selector: string): { query?: string } => (selector ? { query: selector } : {});
+
 /** Values of a stream label. */
-export async function lokiLabelValues(label: string, startNs: string, endNs: string, signal?: AbortSignal): Promise<string[]> {
+export async function lokiLabelValues(label: string, startNs: string, endNs: string, signal?: AbortSignal, selector = ""): Promise<string[]> {
   const path = `loki/api/v1/label/${encodeURIComponent(label)}/values`;
-  return strings(data(await get(path, { start: startNs, end: endNs }, { signal })));
+  return strings(data(await get(path, { start: startNs, end: endNs, ...narrowed(selector) }, { signal })));
 }
 
 // ---------------------------------------------------------------------------------------------- Kenning

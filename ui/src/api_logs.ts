@@ -159,7 +159,7 @@ export async function lokiPatterns(query: string, start: string, end: string, st
   }));
 }
 
-// ------------------------------------------------------------------------------------------- live, check
+// ------------------------------------------------------------------------------------------- live
 
 /** One message of the live tail: new lines, newest first, and how many the server left out for us. */
 export interface TailMessage {
@@ -167,7 +167,7 @@ export interface TailMessage {
   dropped: number;
 }
 
-/** Address of the live tail. Browsers cannot set headers on a WebSocket, so it serves the default tenant only. */
+/** Address of the live tail of the tenant that is looked at. */
 export function tailUrl(query: string, startNs: string, limit: number): URL {
   const url = new URL("../loki/api/v1/tail", document.baseURI);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
@@ -190,9 +190,4 @@ export function tailMessage(text: string, streamLabels: ReadonlySet<string>): Ta
   const lines = list(body["streams"]).filter(isRecord).flatMap((s) => streamLines(s, streamLabels));
   lines.sort((a, b) => compareNanos(b.ns, a.ns));
   return { lines, dropped: list(body["dropped_entries"]).length };
-}
-
-/** The query written nicely; rejects with an `ApiError` that says where it is wrong. */
-export async function formatLogQl(query: string, signal?: AbortSignal): Promise<string> {
-  return String(data(await get("loki/api/v1/format_query", { query }, { signal, postable: true })) ?? "");
 }

@@ -164,46 +164,6 @@ const counts = (v: unknown): Count[] =>
     .filter(isRecord)
     .map((c) => ({ name: String(c["name"] ?? ""), value: Number(c["value"] ?? 0) }));
 
-/** What may stand at the cursor, as our parser sees it. Places count UTF-16 units. */
-export type Expect =
-  | { kind: "functions" | "metrics" | "durations" }
-  | { kind: "labels"; selector: string }
-  | { kind: "values"; label: string; selector: string }
-  | { kind: "words"; words: string[] };
-
-/** The stretch a choice replaces, and what it may be replaced by. */
-export interface Expected {
-  from: number;
-  to: number;
-  expects: Expect[];
-}
-
-/** What may stand at `at`. */
-export async function completeAt(query: string, at: number, signal?: AbortSignal): Promise<Expected> {
-  return (await get("api/ui/v1/promql/complete", { query, at }, { signal, postable: true })) as Expected;
-}
-
-/** Something the parser has to say about a stretch of the query. */
-export interface Problem {
-  level: "error" | "warning" | "info";
-  from: number;
-  to: number;
-  message: string;
-  hint: string;
-}
-
-/** The parser's verdict; `formatted` when there is nothing wrong. */
-export interface Verdict {
-  diagnostics: Problem[];
-  formatted?: string;
-  type?: string;
-}
-
-/** Judges a query without running it. */
-export async function checkQuery(query: string, signal?: AbortSignal): Promise<Verdict> {
-  return (await get("api/ui/v1/promql/check", { query }, { signal, postable: true })) as Verdict;
-}
-
 /** A function or aggregation. */
 export interface FunctionHelp {
   name: string;

@@ -28,6 +28,36 @@ export function logSteps({ page, ui, params, mock, foreign }) {
     await page.keyboard.press("Escape");
   }
 
+  /** Labels, values and stages offered by the server's parser; complaints with their place; formatted on request. */
+  async function editor() {
+    await open("from=now-15m");
+    const box = page.getByLabel("LogQL query");
+    const offered = (text) => page.locator(".complete [role=option]", { hasText: text }).first();
+    const wrong = page.locator(".editor pre .wrong");
+    await box.fill("");
+    await box.pressSequentially("{service_");
+    await offered("service_name").waitFor();
+    await page.keyboard.press("Tab");
+    await box.pressSequentially('="wotr-');
+    await offered("wotr-api").waitFor();
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("Tab");
+    assert.match(await box.inputValue(), /^\{service_name="wotr-[a-z]+"$/);
+    await page.locator(".editor-line", { hasText: /unexpected|expected/i }).waitFor();
+    await wrong.first().waitFor();
+    await box.pressSequentially("} |   logf");
+    await offered("logfmt").waitFor();
+    await page.locator(".complete .detail", { hasText: "key=value" }).waitFor();
+    await page.keyboard.press("Tab");
+    await page.waitForFunction(() => document.querySelector(".editor-line").textContent === "");
+    assert.equal(await wrong.count(), 0);
+    await page.getByTitle("Format the query").click();
+    await page.waitForFunction(() => /"\} \| logfmt$/.test(document.querySelector('[aria-label="LogQL query"]').value));
+    await page.getByTitle("Run  Enter").click();
+    await page.waitForFunction(() => new URL(location.href).searchParams.get("q")?.endsWith("| logfmt"));
+    await rows.first().waitFor();
+  }
+
   async function fields() {
     await open("from=now-15m");
     const service = page.locator(".field-list details", { has: page.locator("summary", { hasText: /^service_name/ }) });
@@ -195,6 +225,7 @@ export function logSteps({ page, ui, params, mock, foreign }) {
 
   const always = [
     ["logs: keys step, open, close and reach the query", keys],
+    ["logs: the editor completes, complains and formats", editor],
     ["logs: fields become columns and filters", fields],
     ["logs: the context of a line, opened in the list and by link", context],
     ["logs: searches are saved", saved],

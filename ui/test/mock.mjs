@@ -7,7 +7,7 @@ import { createServer } from "node:http";
 import { dirname, extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { bucketSeries, cardinality, check, complete, exemplars, familyOf, functions, nativeAt } from "./mock_metrics.mjs";
-import { bulkLines, bulkVolume, hostileLines } from "./mock_logs.mjs";
+import { bulkLines, bulkVolume, checkLog, completeLog, hostileLines } from "./mock_logs.mjs";
 import { inIncident, linesOf, METRICS, requestOf, requestsOf, SERVICES, traceOf } from "./mock_data.mjs";
 
 const DIST = join(dirname(fileURLToPath(import.meta.url)), "..", "dist");
@@ -238,8 +238,6 @@ function checkedLog(query) {
   return query;
 }
 
-const formatQuery = (q) => ok(checkedLog(q.get("query")).trim());
-
 /** Sample of the lines of a range: the newest thousand. */
 function sampleOf(q, tenant) {
   const [start, end] = [Number(q.get("start")), Number(q.get("end"))];
@@ -454,7 +452,6 @@ const ROUTES = [
   [/^\/api\/v1\/metadata$/, () => ok(Object.fromEntries(METRICS.map((m) => [m.name, [{ type: m.type.replace("native_", ""), help: m.help, unit: m.unit }]])))],
   [/^\/loki\/api\/v1\/query_range$/, lokiRange],
   [/^\/loki\/api\/v1\/query$/, lokiInstant],
-  [/^\/loki\/api\/v1\/format_query$/, formatQuery],
   [/^\/loki\/api\/v1\/detected_fields$/, detectedFields],
   [/^\/loki\/api\/v1\/detected_labels$/, detectedLabels],
   [/^\/loki\/api\/v1\/patterns$/, patterns],
@@ -469,6 +466,8 @@ const ROUTES = [
   [/^\/api\/ui\/v1\/promql\/complete$/, complete],
   [/^\/api\/ui\/v1\/promql\/check$/, check],
   [/^\/api\/ui\/v1\/promql\/functions$/, functions],
+  [/^\/api\/ui\/v1\/logql\/complete$/, completeLog],
+  [/^\/api\/ui\/v1\/logql\/check$/, checkLog],
   [/^\/api\/ui\/v1\/home$/, (q, _m, tenant) => home(q, tenant)],
 ];
 

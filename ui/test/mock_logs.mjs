@@ -73,3 +73,34 @@ export function hostileLines(startUs, endUs) {
   }
   return out;
 }
+
+const STAGES = ["json", "logfmt", "pattern", "regexp", "unpack", "line_format", "label_format", "decolorize", "drop", "keep", "unwrap"];
+
+/** What may stand at the caret of a LogQL query. */
+export function completeLog(q) {
+  const text = q.get("query") ?? "";
+  const at = Number(q.get("at") ?? text.length);
+  const before = text.slice(0, at);
+  const answer = (from, ...expects) => ({ from, to: at, expects });
+  const value = /([\w.]+)\s*(?:=~|!~|!=|=)\s*"([^"]*)$/.exec(before);
+  const word = /\w*$/.exec(before)[0];
+  const from = at - word.length;
+  const inside = before.lastIndexOf("{") > before.lastIndexOf("}");
+  if (value && inside) return answer(at - value[2].length, { kind: "values", label: value[1], selector: "" });
+  if (inside) return answer(from, { kind: "labels", selector: "" });
+  if (/\[[^\]]*$/.test(before)) return answer(from, { kind: "durations" });
+  if (/\|\s*\w*$/.test(before)) return answer(from, { kind: "words", words: STAGES }, { kind: "fields", query: before.slice(0, before.lastIndexOf("|")).trim() });
+  if (/\}\s*$/.test(before)) return answer(from, { kind: "words", words: ["|=", "!=", "|~", "!~", "|>", "!>", "|"] });
+  return answer(from, { kind: "functions", words: ["rate", "count_over_time", "bytes_rate", "sum", "topk"] });
+}
+
+/** The mistakes that the tests make, with their places; a query without any with single blanks. */
+export function checkLog(q) {
+  const text = q.get("query") ?? "";
+  const wrong = (from, to, message, hint) => ({ diagnostics: [{ level: "error", from, to, message, hint }] });
+  const open = text.lastIndexOf("{");
+  if (open > text.lastIndexOf("}")) return wrong(open, text.length, "syntax error: unexpected end, expecting } or ,", "close the selector");
+  const stage = /\|\s*(jsn|logfmtt)\b/.exec(text);
+  if (stage) return wrong(stage.index + stage[0].length - stage[1].length, stage.index + stage[0].length, "syntax error: unexpected IDENTIFIER", "");
+  return { diagnostics: [], type: "log", formatted: text.replaceAll(/\s+/g, " ").trim() };
+}

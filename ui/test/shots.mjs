@@ -53,6 +53,8 @@ const PAGES = {
   logcontext: ["logs?from=now-1h&detail=context", async (p) => (await p.locator(".log-row").nth(12).click(), await p.locator(".context li").first().waitFor())],
   loghostile: ["logs?tenant=hostile&from=now-5m", async (p) => p.locator(".log-row").nth(12).click()],
   logview: ["logs?from=now-1h", async (p) => p.locator("button[title='How lines are shown']").click()],
+  logcomplete: ["logs?from=now-1h", async (p) => { const box = p.getByLabel("LogQL query"); await box.fill(""); await box.pressSequentially('{service_name="wotr-api"} | l'); await p.locator(".complete [role=option]").first().waitFor(); }],
+  logwrong: ["logs?from=now-1h", async (p) => { await p.getByLabel("LogQL query").fill('{service_name="wotr-api"} | jsn'); await p.locator(".editor pre .wrong").first().waitFor(); }],
   logsaved: ["logs?from=now-1h", async (p) => p.locator("button[title='Saved and recent searches']").click()],
   loglive: ["logs?live=1&from=now-5m", async (p) => p.waitForTimeout(2500)],
   logpartial: ["logs?tenant=partial&from=now-1h"],

@@ -1,7 +1,7 @@
 /** The queries of the page: one box each, lettered, switched on and off, formatted, recalled. */
 import "../core.ts";
 import { useMemo, useRef, useState } from "preact/hooks";
-import { checkQuery } from "../api_metrics.ts";
+import { checkQuery } from "../api_editor.ts";
 import { useKeys } from "../keys.ts";
 import { link, go, param, paramAll, patch } from "../router.ts";
 import { history, remember } from "../query/history.ts";
@@ -97,7 +97,7 @@ function Row(p: RowProps) {
   const draft = useRef(p.value);
   const [replace, setReplace] = useState<{ text: string }>();
   const format = async (): Promise<void> => {
-    const verdict = await checkQuery(standIn(draft.current)).catch(() => undefined);
+    const verdict = await checkQuery("promql", standIn(draft.current)).catch(() => undefined);
     if (verdict?.formatted) setReplace({ text: restored(verdict.formatted) });
   };
   return (

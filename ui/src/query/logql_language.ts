@@ -1,10 +1,11 @@
-/** What the editor knows of LogQL: names and values from the data, complaints of the server's parser, a line on each word. */
-import { ApiError, lokiLabels, lokiLabelValues, nanos } from "../api.ts";
-import { formatLogQl } from "../api_logs.ts";
+/** LogQL for the editor: what the server's parser expects at the caret, filled with names and values from the data. */
+import { lokiLabels, lokiLabelValues, nanos } from "../api.ts";
+import { completeAt, type Expect } from "../api_editor.ts";
+import { detectedFields } from "../api_logs.ts";
 import { cached } from "../load.ts";
 import { range, tenant } from "../state.ts";
-import type { Help, Language, Problem, Proposal, Suggestion } from "../widgets/editor.tsx";
-import { contextAt, LOGQL_WORDS, type Completion } from "./lex.ts";
+import type { Help, Language, Proposal, Suggestion } from "../widgets/editor.tsx";
+import { durations, isEager, problemsOf } from "./language.ts";
 
 /** One line on each word; the words are those of Loki's language. */
 export const LOGQL_HELP: Readonly<Record<string, string>> = {
@@ -21,6 +22,7 @@ export const LOGQL_HELP: Readonly<Record<string, string>> = {
   unwrap: "makes the value of a label the number that is aggregated",
   ip: "matches addresses and networks, e.g. addr = ip(\"10.0.0.0/8\")",
   rate: "lines per second over the range",
+  rate_counter: "increase per second of the unwrapped counter over the range",
   count_over_time: "number of lines over the range",
   bytes_rate: "bytes of lines per second over the range",
   bytes_over_time: "bytes of lines over the range",
@@ -31,49 +33,81 @@ export const LOGQL_HELP: Readonly<Record<string, string>> = {
   first_over_time: "first of the unwrapped values over the range",
   last_over_time: "last of the unwrapped values over the range",
   quantile_over_time: "quantile of the unwrapped values over the range: quantile_over_time(0.95, … | unwrap d [5m])",
+  stddev_over_time: "standard deviation of the unwrapped values over the range",
+  stdvar_over_time: "variance of the unwrapped values over the range",
   absent_over_time: "1 when no line was found over the range",
+  avg: "mean, by or without labels",
+  min: "smallest, by or without labels",
+  max: "largest, by or without labels",
+  count: "number of series, by or without labels",
+  stddev: "standard deviation, by or without labels",
+  stdvar: "variance, by or without labels",
   topk: "the k largest",
+  approx_topk: "the k largest; here as exact as topk",
+  sort: "sorted by value, smallest first",
+  sort_desc: "sorted by value, largest first",
+  label_replace: "a label written anew from another: label_replace(v, \"to\", \"$1\", \"from\", \"(.*)\")",
+  vector: "a number as a series without labels",
+  bool: "0 or 1 instead of leaving out what does not compare",
+  offset: "looks back from that long ago",
+  on: "matches series by these labels only",
+  ignoring: "matches series by all but these labels",
+  duration: "unwrap duration(l): the seconds of a text such as 1m30s",
+  duration_seconds: "unwrap duration_seconds(l): the seconds of a text such as 1m30s",
+  bytes: "unwrap bytes(l): the bytes of a text such as 4KiB",
   bottomk: "the k smallest",
   sum: "adds up, by or without labels",
   by: "keeps only these labels when aggregating",
   without: "takes these labels away when aggregating",
 };
 
-async function offered(context: Completion): Promise<Suggestion[]> {
+async function complete(text: string, caret: number): Promise<Proposal | null> {
+  const found = await completeAt("logql", text, caret);
+  if (found.expects.length === 0) return null;
+  const lists = await Promise.all(found.expects.map((e) => offered(e, text.slice(found.from, caret))));
+  return {
+    from: found.from,
+    to: found.to,
+    items: lists.flat(),
+    quoted: found.expects.some((e) => e.kind === "values"),
+    eager: isEager(found.expects),
+  };
+}
+
+async function offered(e: Expect, prefix: string): Promise<Suggestion[]> {
   const { from, to } = range.peek();
   const [start, end] = [nanos(from), nanos(to)];
-  if (context.want === "name") return LOGQL_WORDS.map((text) => ({ text, detail: LOGQL_HELP[text] ?? "" }));
-  if (context.want === "label") {
-    const names = await cached(`log-labels ${tenant.peek()}`, () => lokiLabels(start, end));
-    return names.map((text) => ({ text, hint: "label" }));
+  const named = (text: string): Suggestion => ({ text, hint: "label" });
+  switch (e.kind) {
+    case "functions":
+      return (e.words ?? []).map((word) => ({ text: word, hint: "function", insert: `${word}(`, ...detail(word) }));
+    case "durations":
+      return durations(prefix, []);
+    case "words":
+      return e.words.map((word) => ({ text: word, ...(/^\w/.test(word) ? { hint: "keyword" } : {}), insert: written(word), ...detail(word) }));
+    case "labels":
+      return (await cached(`log-labels ${tenant.peek()} ${e.selector}`, () => lokiLabels(start, end, undefined, e.selector))).map(named);
+    case "values": {
+      const key = `log-values ${tenant.peek()} ${e.selector} ${e.label}`;
+      return (await cached(key, () => lokiLabelValues(e.label, start, end, undefined, e.selector))).map((text) => ({ text }));
+    }
+    case "fields": {
+      const labels = cached(`log-labels ${tenant.peek()} `, () => lokiLabels(start, end));
+      const fields = e.query ? cached(`log-fields ${tenant.peek()} ${e.query}`, () => detectedFields(e.query, start, end)) : Promise.resolve([]);
+      const [names, found] = await Promise.all([labels.catch(() => []), fields.catch(() => [])]);
+      return [...found.map((f) => ({ text: f.name, hint: f.type })), ...names.filter((n) => !found.some((f) => f.name === n)).map(named)];
+    }
+    case "metrics":
+      return [];
   }
-  const { label } = context;
-  const values = await cached(`log-values ${tenant.peek()} ${label}`, () => lokiLabelValues(label, start, end));
-  return values.map((text) => ({ text }));
 }
 
-async function complete(text: string, caret: number): Promise<Proposal | null> {
-  const context = contextAt(text, caret);
-  if (!context) return null;
-  return { from: context.from, to: caret, items: await offered(context), quoted: context.want === "value", eager: context.want !== "name" };
-}
+const detail = (word: string): { detail?: string } => (Object.hasOwn(LOGQL_HELP, word) ? { detail: LOGQL_HELP[word] ?? "" } : {});
 
-/** Where line and column of a message point in a text. */
-export function offsetIn(text: string, at: { line: number; column: number }): number {
-  const before = text.split("\n").slice(0, at.line - 1);
-  return Math.min(text.length, before.reduce((n, l) => n + l.length + 1, 0) + at.column - 1);
-}
-
-async function check(text: string): Promise<Problem[]> {
-  try {
-    await formatLogQl(text);
-    return [];
-  } catch (e) {
-    // Another failure than "this is no query" says nothing about the text.
-    if (!(e instanceof ApiError) || e.status !== 400) return [];
-    const from = e.at ? offsetIn(text, e.at) : 0;
-    return [{ from, to: e.at ? from + 1 : text.length, message: e.message }];
-  }
+/** What is written for a word: with the bracket or the blank that must follow. */
+function written(word: string): string {
+  if (/^(by|without|on|ignoring|group_left|group_right)$/.test(word)) return `${word} (`;
+  return /^(\||\|=|!=|\|~|!~|\|>|!>|unwrap|line_format|label_format|drop|keep|pattern|regexp|offset)$/.test(word) ? `${word} ` : word;
 }
 
 async function help(word: string): Promise<Help | null> {
@@ -82,4 +116,4 @@ async function help(word: string): Promise<Help | null> {
 }
 
 /** LogQL. */
-export const LOGQL: Language = { complete, check, help };
+export const LOGQL: Language = { complete, check: (text) => problemsOf("logql", text), help };

@@ -1,11 +1,13 @@
 /** PromQL for the editor: what the server's parser expects at the caret, filled with the names that the data has. */
 import { promLabels, promLabelValues } from "../api.ts";
-import { checkQuery, completeAt, functions, type Expect, type FunctionHelp } from "../api_metrics.ts";
+import { completeAt, type Expect } from "../api_editor.ts";
+import { functions, type FunctionHelp } from "../api_metrics.ts";
 import { cached } from "../load.ts";
 import { range, tenant } from "../state.ts";
-import type { Help, Language, Problem, Suggestion } from "../widgets/editor.tsx";
+import type { Help, Language, Suggestion } from "../widgets/editor.tsx";
+import { durations, isEager, problemsOf } from "./language.ts";
 import { metricIn, type Family } from "./promql.ts";
-import { masked } from "./variables.ts";
+import { masked, VARIABLES } from "./variables.ts";
 
 let known: Promise<FunctionHelp[]> | undefined;
 
@@ -22,21 +24,17 @@ function allFunctions(): Promise<FunctionHelp[]> {
 export function promqlLanguage(families: () => readonly Family[]): Language {
   return {
     async complete(text, caret) {
-      const found = await completeAt(masked(text), caret);
+      const found = await completeAt("promql", masked(text), caret);
       const lists = await Promise.all(found.expects.map((e) => offered(e, text, caret, found.from, families())));
-      const kinds = new Set(found.expects.map((e) => e.kind));
       return {
         from: variableStart(text, found.from),
         to: found.to,
         items: lists.flat(),
-        quoted: kinds.has("values"),
-        eager: kinds.has("labels") || kinds.has("values") || kinds.has("durations"),
+        quoted: found.expects.some((e) => e.kind === "values"),
+        eager: isEager(found.expects),
       };
     },
-    async check(text): Promise<Problem[]> {
-      const verdict = await checkQuery(masked(text));
-      return verdict.diagnostics.map((d) => ({ from: d.from, to: d.to, message: d.message, hint: d.hint }));
-    },
+    check: (text) => problemsOf("promql", masked(text)),
     help: (word) => helpOn(word, families()),
   };
 }
@@ -52,7 +50,7 @@ async function offered(e: Expect, text: string, caret: number, from: number, fam
     case "metrics":
       return families.flatMap(namesOf);
     case "durations":
-      return durations(text.slice(from, caret));
+      return durations(text.slice(from, caret), VARIABLES);
     case "words":
       return e.words.map((word) => ({ text: word, hint: "keyword", insert: /^(by|without|on|ignoring)$/.test(word) ? `${word} (` : word }));
     case "labels": {
@@ -65,6 +63,8 @@ async function offered(e: Expect, text: string, caret: number, from: number, fam
       const found = await cached(`values ${tenant.value} ${e.selector} ${e.label}`, () => promLabelValues(e.label, match, start / 1000, end / 1000));
       return found.map((v) => ({ text: v }));
     }
+    case "fields":
+      return [];
   }
 }
 
@@ -81,13 +81,6 @@ function namesOf(f: Family): Suggestion[] {
   return (SUFFIXES[f.kind] ?? [""]).map((s) => ({ text: f.name + s, hint: f.kind.replace("_", " "), ...detail }));
 }
 
-const WINDOWS = ["$__rate_interval", "$__interval", "$__range", "1m", "5m", "15m", "30m", "1h", "6h", "1d", "7d"];
-
-function durations(prefix: string): Suggestion[] {
-  const digits = /^\d+/.exec(prefix)?.[0];
-  if (!digits) return WINDOWS.map((text) => ({ text, hint: text.startsWith("$") ? "follows the step" : "duration" }));
-  return ["s", "m", "h", "d"].map((unit) => ({ text: digits + unit, hint: "duration" }));
-}
 
 async function helpOn(word: string, families: readonly Family[]): Promise<Help | null> {
   const f = (await allFunctions()).find((x) => x.name === word);

@@ -4,7 +4,8 @@
  * nobody writes, which are turned back afterwards.
  */
 
-const VARIABLES = ["$__rate_interval", "$__interval", "$__range"] as const;
+/** The variables. */
+export const VARIABLES = ["$__rate_interval", "$__interval", "$__range"] as const;
 
 /** The text with each variable as a duration of the same length. */
 export function masked(text: string): string {

@@ -3,12 +3,12 @@
  * help on the word under the pointer or the caret. Enter runs, Shift-Enter breaks the line, Tab or Enter takes a
  * suggestion, Ctrl-Space asks for some.
  *
- * A language plugs in as `Language`; a box that only has names to offer gives `suggest`, and the tokenizer says when.
+ * A language plugs in as `Language`.
  */
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError } from "../api.ts";
 import { px } from "../load.ts";
-import { contextAt, lex, type Completion, type Token } from "../query/lex.ts";
+import { lex, type Token } from "../query/lex.ts";
 
 /** One suggestion. */
 export interface Suggestion {
@@ -19,9 +19,6 @@ export interface Suggestion {
   /** What is written instead of `text`. */
   insert?: string;
 }
-
-/** Where suggestions of a box without a language come from. */
-export type Suggest = (context: Completion) => Promise<Suggestion[]>;
 
 /** Suggestions for a stretch of the text. */
 export interface Proposal {
@@ -63,8 +60,7 @@ interface Props {
   value: string;
   placeholder: string;
   label: string;
-  suggest?: Suggest;
-  language?: Language;
+  language: Language;
   error?: Error | undefined;
   onRun: (text: string) => void;
   /** Told of every change of the text, run or not. */
@@ -115,7 +111,7 @@ export function Editor(props: Props) {
   };
   const ask = async (text: string, caret: number, forced: boolean): Promise<void> => {
     const turn = ++asked.current;
-    const proposal = await propose(props, text, caret).catch(() => null);
+    const proposal = await props.language.complete(text, caret).catch(() => null);
     if (turn !== asked.current) return;
     if (!proposal) return setPopup(null);
     const prefix = text.slice(proposal.from, caret);
@@ -186,17 +182,9 @@ export function Editor(props: Props) {
           </div>
         )}
       </div>
-      {props.language && <Line problems={popup ? [] : problems} />}
+      <Line problems={popup ? [] : problems} />
     </div>
   );
-}
-
-async function propose(props: Props, text: string, caret: number): Promise<Proposal | null> {
-  if (props.language) return props.language.complete(text, caret);
-  const context = contextAt(text, caret);
-  if (!context || !props.suggest) return null;
-  const items = await props.suggest(context);
-  return { from: context.from, to: caret, items, quoted: context.want === "value", eager: context.want !== "name" };
 }
 
 /** What is wrong, in one line that is there only when there is something to say. */
@@ -217,10 +205,10 @@ function Line({ problems }: { problems: readonly Problem[] }) {
 }
 
 /** Complaints about the draft, asked for when typing pauses. */
-function useProblems(draft: string, language: Language | undefined): Problem[] {
+function useProblems(draft: string, language: Language): Problem[] {
   const [found, setFound] = useState<{ text: string; problems: Problem[] }>({ text: "", problems: [] });
   useEffect(() => {
-    if (!language || draft.trim() === "") return setFound({ text: draft, problems: [] });
+    if (draft.trim() === "") return setFound({ text: draft, problems: [] });
     let dropped = false;
     const timer = window.setTimeout(() => {
       language.check(draft).then(
@@ -232,7 +220,7 @@ function useProblems(draft: string, language: Language | undefined): Problem[] {
       dropped = true;
       window.clearTimeout(timer);
     };
-  }, [draft, language !== undefined]);
+  }, [draft]);
   // Underlines of an older text would stand at the wrong words.
   return found.text === draft ? found.problems : [];
 }
@@ -244,7 +232,7 @@ interface Shown {
 }
 
 /** Help on the word under the pointer, after it has rested. */
-function useHelp(language: Language | undefined, area: { current: HTMLTextAreaElement | null }) {
+function useHelp(language: Language, area: { current: HTMLTextAreaElement | null }) {
   const [help, setHelp] = useState<Shown | null>(null);
   const timer = useRef(0);
   const word = useRef("");
@@ -254,7 +242,7 @@ function useHelp(language: Language | undefined, area: { current: HTMLTextAreaEl
     setHelp(null);
   };
   const onPointerMove = (e: PointerEvent): void => {
-    if (!language || e.pointerType === "touch") return;
+    if (e.pointerType === "touch") return;
     const host = area.current?.parentElement;
     const span = host ? spanUnder(host, e.clientX, e.clientY) : undefined;
     const text = span && /^[\w:]+$/.test(span.text) ? span.text : "";
@@ -344,8 +332,9 @@ export function completed(text: string, proposal: Proposal, item: Suggestion, ca
   let piece = item.insert ?? item.text;
   if (piece.endsWith("(") && after.startsWith("(")) piece = piece.slice(0, -1);
   if (!proposal.quoted) return { text: before + piece + after, caret: before.length + piece.length };
-  piece = JSON.stringify(piece).slice(1, -1);
   const quote = text[proposal.from - 1] ?? '"';
+  // Backticks know no escapes.
+  if (quote !== "`") piece = JSON.stringify(piece).slice(1, -1);
   const closed = after.startsWith(quote);
   const all = before + piece + (closed ? "" : quote) + after;
   return { text: all, caret: before.length + piece.length + 1 };

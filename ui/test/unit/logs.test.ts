@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { durations, isEager } from "../../src/query/language.ts";
 import { ansiParts, withoutAnsi } from "../../src/ansi.ts";
 import { compareNanos, tailMessage, type LogLine } from "../../src/api_logs.ts";
 import { jsonTokens, prettyJson } from "../../src/json_text.ts";
@@ -11,7 +12,6 @@ import { cut } from "../../src/pages/logs_text.tsx";
 import { EMPTY, justAfter, loadedRows, missing, pageAt, refilled, rowAt, total, trimmed, withNewer, withOlder, type Window } from "../../src/pages/logs_window.ts";
 import { asCurl, asKenning, asLogcli, shellQuote } from "../../src/query/copy_as.ts";
 import { addFilter, addPattern, selectorOf, streamSelector, topValuesQuery } from "../../src/query/logql.ts";
-import { offsetIn } from "../../src/query/logql_language.ts";
 import { withRecent, withSaved } from "../../src/query/saved.ts";
 import { escapeParts, markParts } from "../../src/widgets/basics.tsx";
 
@@ -206,7 +206,12 @@ test("saved and recent searches", () => {
   assert.equal(withRecent(Array.from({ length: 40 }, (_, i) => `q${i}`), "x").length, 30);
 });
 
-test("where a complaint points", () => {
-  assert.equal(offsetIn("ab\ncd", { line: 2, column: 2 }), 4);
-  assert.equal(offsetIn("ab", { line: 1, column: 9 }), 2);
+test("the editor offers durations and opens by itself where only names can stand", () => {
+  assert.deepEqual(durations("1", []).map((s) => s.text), ["1s", "1m", "1h", "1d"]);
+  assert.equal(durations("", ["$__interval"])[0]?.text, "$__interval");
+  assert.equal(durations("", [])[0]?.text, "1m");
+  assert.equal(isEager([{ kind: "labels", selector: "" }]), true);
+  assert.equal(isEager([{ kind: "fields", query: "" }]), true);
+  assert.equal(isEager([{ kind: "words", words: [] }, { kind: "fields", query: "" }]), false);
+  assert.equal(isEager([]), false);
 });

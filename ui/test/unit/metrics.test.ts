@@ -109,5 +109,6 @@ test("suggestions are written where they belong", () => {
   const value = { from: 8, to: 8, items: [], quoted: true, eager: true };
   assert.deepEqual(completed('up{job="', value, { text: 'a"b' }, 8), { text: 'up{job="a\\"b"', caret: 13 });
   assert.deepEqual(completed('up{job=""}', value, { text: "a" }, 8), { text: 'up{job="a"}', caret: 10 });
+  assert.deepEqual(completed("{job=`", { ...value, from: 6, to: 6 }, { text: 'a"b' }, 6), { text: '{job=`a"b`', caret: 10 });
   assert.deepEqual(rank([{ text: "xrate" }, { text: "rate" }, { text: "sum" }], "ra").map((s) => s.text), ["rate", "xrate"]);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { contextAt, lex } from "../../src/query/lex.ts";
+import { lex } from "../../src/query/lex.ts";
 import { addFilter, addNeedle, needles, parseLogQuery, printLogQuery, volumeQuery } from "../../src/query/logql.ts";
 import { expand, families, familyExpr, metricIn, rateWindow, type Kind } from "../../src/query/promql.ts";
 import { escapeRegex, matcher } from "../../src/query/quote.ts";
@@ -15,27 +15,6 @@ test("roles of words", () => {
   const kinds = (text: string): string => lex(text).filter((t) => t.kind !== "space" && t.kind !== "op").map((t) => `${t.text}:${t.kind}`).join(" ");
   assert.equal(kinds('sum by (job) (rate(up{a="b"}[5m]))'), 'sum:function by:keyword job:name rate:function up:name a:label "b":string 5m:number');
   assert.equal(kinds('{a="b"} | json | level="x"'), 'a:label "b":string json:keyword level:label "x":string');
-});
-
-test("what can be completed at the caret (|)", () => {
-  const cases: readonly [string, unknown][] = [
-    ["|", { want: "name", prefix: "", from: 0 }],
-    ["ra|", { want: "name", prefix: "ra", from: 0 }],
-    ["sum(ra|", { want: "name", prefix: "ra", from: 4 }],
-    ["up{|", { want: "label", prefix: "", from: 3, metric: "up" }],
-    ["up{jo|", { want: "label", prefix: "jo", from: 3, metric: "up" }],
-    ['up{job="a", in|', { want: "label", prefix: "in", from: 12, metric: "up" }],
-    ['up{job="a|', { want: "value", prefix: "a", from: 8, label: "job", metric: "up" }],
-    ['{job=~"|', { want: "value", prefix: "", from: 7, label: "job", metric: "" }],
-    ["sum by (|", { want: "label", prefix: "", from: 8, metric: "" }],
-    ["up # com|", null],
-    ['|= "free te|', null],
-    ["rate(x[5|", null],
-  ];
-  for (const [text, expect] of cases) {
-    const caret = text.lastIndexOf("|");
-    assert.deepEqual(contextAt(text.slice(0, caret), caret), expect, text);
-  }
 });
 
 test("log queries are read and written", () => {

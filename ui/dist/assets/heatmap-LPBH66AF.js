@@ -1,1 +1,0 @@
-import{c as a,d as b}from"./chunk-POR7CUJZ.js";import"./chunk-HK2GVL5V.js";import"./chunk-ORYOF5F7.js";import"./chunk-46ALBH6M.js";import"./chunk-7RWP6AHL.js";import"./chunk-JVQAFIUV.js";export{b as ExemplarTip,a as Heatmap};
