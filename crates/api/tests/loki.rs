@@ -292,6 +292,19 @@ async fn tail_speaks_the_older_shape_too() {
     assert_eq!(next(&mut socket).await, expect);
 }
 
+/// `logcli` connects anew, and fails, when its close frame is not answered.
+#[tokio::test]
+async fn tail_answers_who_takes_leave() {
+    let world = World::filled();
+    let mut socket = connect(&world, "/loki/api/v1/tail?query=%7Bservice_name%3D%22shop%22%7D").await;
+    next(&mut socket).await;
+    let code = tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode::Normal;
+    let frame = tokio_tungstenite::tungstenite::protocol::CloseFrame { code, reason: "".into() };
+    socket.close(Some(frame)).await.expect("it is sent");
+    assert_eq!(next(&mut socket).await, json!(1000));
+    assert!(socket.next().await.is_none(), "it ends in order");
+}
+
 #[tokio::test]
 async fn tail_needs_a_websocket() {
     let world = World::new();

@@ -117,6 +117,8 @@ fn wanted_of(asked: &Asked, shape: Shape) -> Result<Wanted, ApiError> {
 enum End {
     /// The client went, or took nothing for too long.
     Gone,
+    /// The client said so; it waits for the answer.
+    Left,
     /// With a close frame.
     Close(u16, String),
 }
@@ -143,7 +145,11 @@ impl Session {
     async fn run(mut self, following: Following) {
         let end = self.follow(&following).await;
         drop(following);
-        if let Err(End::Close(code, reason)) = end {
+        if let Err(End::Left) = end {
+            // The protocol's own code answers a close frame as the socket is read on.
+            let answered = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+            let _ = tokio::time::timeout(SEND_WAIT_MAX, answered).await;
+        } else if let Err(End::Close(code, reason)) = end {
             let reason = reason.get(..reason.floor_char_boundary(REASON_BYTES_MAX)).unwrap_or("");
             let frame = CloseFrame { code, reason: reason.into() };
             // The client may be gone already, which comes to the same.
@@ -164,7 +170,8 @@ impl Session {
                     self.take(arrived.groups, &arrived.dropped).await?;
                 }
                 message = self.socket.recv() => match message {
-                    None | Some(Err(_) | Ok(Message::Close(_))) => return Err(End::Gone),
+                    Some(Ok(Message::Close(_))) => return Err(End::Left),
+                    None | Some(Err(_)) => return Err(End::Gone),
                     // Pings are answered by the protocol's own code, and clients have nothing to say.
                     Some(Ok(_)) => {}
                 },
