@@ -7,6 +7,9 @@ use kenning_stages::{Context, Front, Report, Wrapping};
 /// Largest configuration.
 const FILE_BYTES_MAX: usize = 4 << 20;
 
+/// Where values of variables are found by name.
+pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// What was read.
 pub(super) struct Read {
     pub sources: Vec<FileSource>,
@@ -21,7 +24,7 @@ pub(super) struct Read {
 pub(super) fn sources(
     path: &str,
     context: Context<'_>,
-    variables: Option<&dyn Fn(&str) -> Option<String>>,
+    variables: Option<Lookup<'_>>,
 ) -> Result<Read, Vec<String>> {
     let bytes =
         context.files.read(path, FILE_BYTES_MAX).map_err(|error| vec![format!("cannot be read: {error}")])?;
@@ -72,7 +75,7 @@ pub(crate) fn source(found: PromtailSource, report: &mut Report) -> FileSource {
     source.format = Format::Plain;
     source.start = Start::Beginning;
     front(&mut source, &found.front);
-    source.stages = (!found.pipeline.is_empty()).then(|| found.pipeline as _);
+    source.stages = (!found.pipeline.is_empty()).then_some(found.pipeline as _);
     source
 }
 
