@@ -111,13 +111,15 @@ pub enum Shape {
     Distinct(DistinctOf),
     /// Aggregates per group and time bucket (logs and spans).
     Group(Group),
-    /// The numbers in a field of the rows that pass, with their times, per group (logs). Rows whose field is absent or
+    /// The numbers in a field of the rows that pass, per group (logs). Rows whose field is absent or
     /// no number ([`crate::number_of`]) are left out.
     Numbers {
         /// Fields whose text makes the group's key; absent ones count as empty.
         by: Vec<Field>,
         /// Whose numbers.
         of: Field,
+        /// Whether the time of each number is wanted too.
+        is_timed: bool,
     },
     /// A range function of every series on a time grid (samples). Windows are left-open: `(t - window, t]`.
     Grid {

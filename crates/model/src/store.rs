@@ -275,8 +275,10 @@ pub struct GroupRow {
 pub struct NumberRow {
     /// The values of the fields grouped by.
     pub key: Vec<Box<str>>,
-    /// When and what, in no particular order.
-    pub numbers: Vec<(Nanos, f64)>,
+    /// The numbers, in no particular order.
+    pub numbers: Vec<f64>,
+    /// When each of them was; empty unless the shape asks for it.
+    pub times: Vec<Nanos>,
 }
 
 /// One series of [`crate::Shape::Grid`]: a value per instant of the grid, `None` where the function has none.

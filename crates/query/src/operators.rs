@@ -137,29 +137,38 @@ pub fn groups(store: &dyn Store, scan: &Scan) -> Result<(Vec<GroupRow>, ScanSumm
 
 /// The numbers of a field by group for a scan whose shape is [`Shape::Numbers`].
 pub fn numbers(store: &dyn Store, scan: &Scan) -> Result<(Vec<NumberRow>, ScanSummary), ScanError> {
-    let Shape::Numbers { by, of } = &scan.shape else { return Ok(Default::default()) };
-    let mut all: BTreeMap<Vec<Box<str>>, Vec<(Nanos, f64)>> = BTreeMap::new();
+    let Shape::Numbers { by, of, is_timed } = &scan.shape else { return Ok(Default::default()) };
+    let row_bytes = size_of::<f64>() + if *is_timed { size_of::<Nanos>() } else { 0 };
+    let mut all: BTreeMap<Vec<Box<str>>, NumberRow> = BTreeMap::new();
     let mut held = 0;
     let summary = store.scan(scan, &mut |block| {
         match block {
             Block::Numbers(rows) => {
                 for row in rows {
-                    held += NUMBER_ROW_BYTES + row.numbers.len() * size_of::<(Nanos, f64)>();
-                    all.entry(row.key).or_default().extend(row.numbers);
+                    held += NUMBER_ROW_BYTES + row.numbers.len() * row_bytes;
+                    match all.get_mut(&row.key) {
+                        Some(known) => {
+                            known.numbers.extend(row.numbers);
+                            known.times.extend(row.times);
+                        }
+                        None => drop(all.insert(row.key.clone(), row)),
+                    }
                 }
             }
             rows => for_each_row(&rows, |row| {
                 let Row::Log(log) = row else { return };
                 let Some(number) = number_of(&log.text_of(of)) else { return };
-                held += size_of::<(Nanos, f64)>();
-                let key = by.iter().map(|field| log.text_of(field).into()).collect();
-                all.entry(key).or_default().push((log.time, number));
+                held += row_bytes;
+                let key: Vec<Box<str>> = by.iter().map(|field| log.text_of(field).into()).collect();
+                let row = all.entry(key.clone()).or_insert_with(|| NumberRow { key, ..NumberRow::default() });
+                row.numbers.push(number);
+                row.times.extend(is_timed.then_some(log.time));
             }),
         }
         if held > scan.bytes_max { Flow::Stop } else { Flow::More }
     })?;
     within(held, scan)?;
-    Ok((all.into_iter().map(|(key, numbers)| NumberRow { key, numbers }).collect(), summary))
+    Ok((all.into_values().collect(), summary))
 }
 
 fn within(held: usize, scan: &Scan) -> Result<(), ScanError> {

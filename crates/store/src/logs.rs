@@ -11,3 +11,4 @@ mod packed;
 pub(crate) mod part;
 mod plan;
 pub(crate) mod scan;
+mod verdict;

@@ -33,8 +33,7 @@ fn compare(seed: u64, oracle: &MemoryStore, engine: &Engine, scan: &Scan) {
         // The oracle answers with rows; the shared operator makes the shape of them.
         let sorted = |store: &dyn Store| {
             let mut rows = operators::numbers(store, scan).unwrap().0;
-            let order = |a: &(Nanos, f64), b: &(Nanos, f64)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1));
-            rows.iter_mut().for_each(|row| row.numbers.sort_by(order));
+            rows.iter_mut().for_each(common::sort_numbers);
             rows
         };
         assert_eq!(sorted(engine), sorted(oracle), "seed {seed}: {scan:#?}");

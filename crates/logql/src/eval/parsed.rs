@@ -136,9 +136,9 @@ impl Builder {
         let mut sure =
             vec![Filter::Exists(Field::Plain(syntax)), no_metadata(ERROR), no_metadata(ERROR_DETAILS)];
         sure.extend(self.numbers.into_iter().map(|field| {
+            // Any number at all, or no such field.
             Filter::Or(vec![
-                Filter::Number(field.clone(), Compare::Gt, 0.0),
-                Filter::Number(field.clone(), Compare::Le, 0.0),
+                Filter::Number(field.clone(), Compare::Ge, f64::NEG_INFINITY),
                 not(Filter::Exists(field)),
             ])
         }));

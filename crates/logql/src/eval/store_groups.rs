@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use kenning_model::{
-    Agg, Field, Filter, Group, LabelSet, LineSyntax, Nanos, Scan, Severity, Shape, Table, TimeRange,
+    Agg, Field, Filter, Group, LabelSet, LineSyntax, Nanos, NumberRow, Scan, Severity, Shape, Table,
+    TimeRange,
 };
 use kenning_query::{QueryError, operators};
 
@@ -15,7 +16,7 @@ use super::grid::{Grid, Matrix, Series};
 use super::parsed::{self, Split};
 use super::range_aggregation::{Collected, Counts, Samples};
 use super::scan::{LEVEL, SPAN_ID, TRACE_ID, push_down};
-use super::window::Sample;
+use super::window::{self, Sample};
 use crate::pipeline::{ERROR, ERROR_DETAILS, EXTRACTED};
 use crate::syntax::ast::{Conversion, Grouping, LogExpr, NamedMatcher, RangeAggregation, RangeOp, StageKind};
 
@@ -112,36 +113,58 @@ impl Evaluator<'_> {
             names.iter().map(|name| parsed::field(split.syntax, name)).collect::<Option<Vec<_>>>()
         });
         let (Some(by), Some(of)) = (by, parsed::field(split.syntax, &unwrap.label)) else { return Ok(None) };
-        let mut series = self.samples_of_numbers(range, grouping, by, of, split.plain)?;
+        if self.grid.len == 1 && needs_values_only(range.op) {
+            return self.single_window(range, (grouping, outer), (by, of), split).map(Some);
+        }
+        let mut series = self.samples_of_numbers(range, grouping, (by, of), split.plain)?;
         for Collected { labels, samples } in self.collect(range, outer, split.rest)? {
             if let Samples::Values(samples) = samples {
                 series.entry(labels).or_default().extend(samples);
             }
         }
         let collected = series.into_iter().map(|(labels, mut samples)| {
-            // A single window needs no order, but that of sums.
-            if self.grid.len > 1
-                || !matches!(
-                    range.op,
-                    RangeOp::QuantileOverTime | RangeOp::MinOverTime | RangeOp::MaxOverTime
-                )
-            {
-                samples.sort_by_key(|(time, _)| *time);
-            }
+            samples.sort_by_key(|(time, _)| *time);
             Collected { labels, samples: Samples::Values(samples) }
         });
         let collected = collected.collect();
         self.finish(range, collected).map(Some)
     }
 
-    fn samples_of_numbers(
+    /// A function of the numbers of one window to which their times and their order mean nothing.
+    fn single_window(
         &mut self,
         range: &RangeAggregation,
-        grouping: &Grouping,
-        by: Vec<Field>,
-        of: Field,
+        (grouping, outer): (&Grouping, Option<&Grouping>),
+        (by, of): (Vec<Field>, Field),
+        split: Split,
+    ) -> Result<Matrix, QueryError> {
+        let mut series: HashMap<LabelSet, Vec<f64>> = HashMap::new();
+        for row in self.rows_of_numbers(range, (by, of), split.plain, false)? {
+            let numbers = series.entry(group_labels(grouping, &row)).or_default();
+            if numbers.is_empty() { *numbers = row.numbers } else { numbers.extend(row.numbers) }
+        }
+        for Collected { labels, samples } in self.collect(range, outer, split.rest)? {
+            if let Samples::Values(samples) = samples {
+                series.entry(labels).or_default().extend(samples.into_iter().map(|(_, value)| value));
+            }
+        }
+        let mut matrix = Matrix::default();
+        for (labels, numbers) in series {
+            self.check_cancelled()?;
+            let value = (!numbers.is_empty()).then(|| window::of_values(range.op, range.param, numbers));
+            matrix.series.push(Series { labels, values: vec![value] });
+        }
+        Ok(matrix.sorted())
+    }
+
+    /// The numbers that the store gathers for all windows.
+    fn rows_of_numbers(
+        &mut self,
+        range: &RangeAggregation,
+        (by, of): (Vec<Field>, Field),
         filter: Filter,
-    ) -> Result<HashMap<LabelSet, Vec<Sample>>, QueryError> {
+        is_timed: bool,
+    ) -> Result<Vec<NumberRow>, QueryError> {
         let offset = range.range.offset;
         let start = self.grid.start.0.saturating_sub(range.range.interval).saturating_sub(offset);
         let end = self.grid.end().0.saturating_sub(offset);
@@ -149,20 +172,30 @@ impl Evaluator<'_> {
         let mut scan = Scan::rows(self.ctx.tenant.clone(), Table::Logs, time, filter);
         scan.bytes_max = self.ctx.limits.memory_bytes_max;
         scan.cancel = self.ctx.cancel.clone();
-        scan.shape = Shape::Numbers { by, of };
+        scan.shape = Shape::Numbers { by, of, is_timed };
         let (rows, summary) = operators::numbers(self.store, &scan)?;
         self.usage.stats.lines += summary.rows;
         self.usage.stats.bytes += summary.bytes;
         self.usage.missing.extend(summary.missing);
-        let mut series: HashMap<LabelSet, Vec<Sample>> = HashMap::new();
-        for row in rows {
+        for row in &rows {
             self.usage.charge(row.numbers.len() * size_of::<Sample>(), self.ctx)?;
-            let mut builder = LabelSet::empty().to_builder();
-            grouping.labels.iter().zip(&row.key).for_each(|(name, value)| {
-                builder.set(name, value);
-            });
-            let moved = row.numbers.into_iter().map(|(time, value)| (time.0.saturating_add(offset), value));
-            let list = series.entry(builder.build()).or_default();
+        }
+        Ok(rows)
+    }
+
+    fn samples_of_numbers(
+        &mut self,
+        range: &RangeAggregation,
+        grouping: &Grouping,
+        fields: (Vec<Field>, Field),
+        filter: Filter,
+    ) -> Result<HashMap<LabelSet, Vec<Sample>>, QueryError> {
+        let offset = range.range.offset;
+        let mut series: HashMap<LabelSet, Vec<Sample>> = HashMap::new();
+        for row in self.rows_of_numbers(range, fields, filter, true)? {
+            let list = series.entry(group_labels(grouping, &row)).or_default();
+            let times = row.times.into_iter().map(|time| time.0.saturating_add(offset));
+            let moved = times.zip(row.numbers);
             // Windows that touch leave nothing out.
             if self.grid.len == 1 || range.range.interval >= self.grid.step {
                 list.extend(moved);
@@ -174,6 +207,20 @@ impl Evaluator<'_> {
         }
         Ok(series)
     }
+}
+
+/// The labels of a group of numbers.
+fn group_labels(grouping: &Grouping, row: &NumberRow) -> LabelSet {
+    let mut builder = LabelSet::empty().to_builder();
+    grouping.labels.iter().zip(&row.key).for_each(|(name, value)| {
+        builder.set(name, value);
+    });
+    builder.build()
+}
+
+/// Functions to which neither times nor the order of samples mean anything.
+fn needs_values_only(op: RangeOp) -> bool {
+    matches!(op, RangeOp::QuantileOverTime | RangeOp::MinOverTime | RangeOp::MaxOverTime)
 }
 
 /// Functions whose value does not depend on which of two samples of one time comes first, but for the last digit of

@@ -16,14 +16,24 @@ pub(super) fn apply(op: RangeOp, param: Option<f64>, samples: &[Sample], end: i6
         RangeOp::CountOverTime => samples.len() as f64,
         RangeOp::BytesOverTime | RangeOp::SumOverTime => values().fold(0.0, |sum, value| sum + value),
         RangeOp::AvgOverTime => mean(values()),
-        RangeOp::MinOverTime => extreme(values(), |value, least| value < least),
-        RangeOp::MaxOverTime => extreme(values(), |value, greatest| value > greatest),
         RangeOp::StdvarOverTime => variance(values()),
         RangeOp::StddevOverTime => variance(values()).sqrt(),
-        RangeOp::QuantileOverTime => quantile(param.unwrap_or(f64::NAN), values().collect()),
+        RangeOp::MinOverTime | RangeOp::MaxOverTime | RangeOp::QuantileOverTime => {
+            of_values(op, param, values().collect())
+        }
         RangeOp::FirstOverTime => values().next().unwrap_or(f64::NAN),
         RangeOp::LastOverTime => values().next_back().unwrap_or(f64::NAN),
         RangeOp::AbsentOverTime => 1.0,
+    }
+}
+
+/// The same for functions to which times mean nothing; NaN for others.
+pub(super) fn of_values(op: RangeOp, param: Option<f64>, values: Vec<f64>) -> f64 {
+    match op {
+        RangeOp::MinOverTime => extreme(values.into_iter(), |value, least| value < least),
+        RangeOp::MaxOverTime => extreme(values.into_iter(), |value, greatest| value > greatest),
+        RangeOp::QuantileOverTime => quantile(param.unwrap_or(f64::NAN), values),
+        _ => f64::NAN,
     }
 }
 
@@ -61,7 +71,7 @@ pub(super) fn variance(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// The quantile with linear interpolation; NaN sorts lowest.
-fn quantile(q: f64, mut values: Vec<f64>) -> f64 {
+fn quantile(q: f64, values: Vec<f64>) -> f64 {
     if values.is_empty() {
         return f64::NAN;
     }
@@ -71,7 +81,16 @@ fn quantile(q: f64, mut values: Vec<f64>) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    let order = |a: &f64, b: &f64| a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()));
+    if values.iter().any(|value| value.is_nan()) {
+        let order = |a: &f64, b: &f64| a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()));
+        return quantile_by(q, values, order);
+    }
+    // The same order where there is no NaN, at half the cost.
+    quantile_by(q, values, |a, b| (a > b).cmp(&(a < b)))
+}
+
+/// The quantile of numbers, of which there is one at least, in an order.
+fn quantile_by(q: f64, mut values: Vec<f64>, order: impl Fn(&f64, &f64) -> std::cmp::Ordering + Copy) -> f64 {
     let rank = q * (values.len() as f64 - 1.0);
     let lower = (rank.floor().max(0.0) as usize).min(values.len() - 1);
     let weight = rank - rank.floor();

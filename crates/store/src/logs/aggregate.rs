@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 
 use kenning_model::{Agg, Field, Group, Nanos, NumberRow, ScanError, least_of_top, number_of};
@@ -9,7 +10,8 @@ use kenning_model::{Agg, Field, Group, Nanos, NumberRow, ScanError, least_of_top
 use super::cells::{ABSENT, Paged, rows_of};
 use super::group::{Keys, LogGroup, Parts, Rows};
 use super::index::PAGE_ROWS;
-use super::kind::Kind;
+use super::kind::{Kind, Scale};
+use super::verdict::Verdict;
 use crate::parts::PartError;
 use crate::scan::ENTRY_BYTES;
 use crate::scan::group::Groups;
@@ -306,6 +308,52 @@ pub(crate) fn is_countable(group: &Group) -> bool {
     group.by.len() <= FIELDS_MAX && group.aggs.iter().all(|agg| matches!(agg, Agg::Count | Agg::LineBytes))
 }
 
+/// Counts the rows of a row group by what its index tells alone; false when the columns must be asked.
+pub(crate) fn count_by_index(
+    groups: &mut Groups<'_>,
+    spec: &Group,
+    group: &LogGroup<'_>,
+    work: &mut Work<'_>,
+) -> Result<bool, ScanError> {
+    let time = group.group.time;
+    let bucket = groups.bucket(time.start);
+    let is_inside = work.scan.time.contains(time.start) && work.scan.time.contains(time.end);
+    let is_counted = spec.aggs.iter().all(|agg| matches!(agg, Agg::Count));
+    if !is_inside || !is_counted || group.has_deletes() || bucket != groups.bucket(time.end) {
+        return Ok(false);
+    }
+    let by = match spec.by.as_slice() {
+        [] => None,
+        [field] => match group.listed(field) {
+            Some(listed) => Some(listed),
+            None => return Ok(false),
+        },
+        _ => return Ok(false),
+    };
+    let counts: Vec<(Option<&str>, u64)> = match (group.verdict(&work.scan.filter), by) {
+        (Verdict::None, _) => Vec::new(),
+        (Verdict::All, None) => vec![(None, group.rows as u64)],
+        (Verdict::All, Some((_, values))) => {
+            values.iter().map(|(text, rows)| (Some(&**text), u64::from(*rows))).collect()
+        }
+        (Verdict::Values(_, values, passes), None) => {
+            let passing = values.iter().zip(&passes).filter(|(_, passes)| **passes);
+            vec![(None, passing.map(|((_, rows), _)| u64::from(*rows)).sum())]
+        }
+        (Verdict::Values(of, values, passes), Some((column, _))) if of == column => {
+            let passing = values.iter().zip(&passes).filter(|(_, passes)| **passes);
+            passing.map(|((text, rows), _)| (Some(&**text), u64::from(*rows))).collect()
+        }
+        _ => return Ok(false),
+    };
+    work.summary.rows += group.rows as u64;
+    for (key, rows) in counts.into_iter().filter(|(_, rows)| *rows > 0) {
+        let key = key.into_iter().map(Box::from).collect();
+        groups.add_counted(bucket, key, &values_of(&spec.aggs, rows, 0), work)?;
+    }
+    Ok(true)
+}
+
 /// True when rows are counted and by nothing but time.
 pub(crate) fn is_plain_count(group: &Group) -> bool {
     group.by.is_empty() && matches!(group.aggs.as_slice(), [Agg::Count])
@@ -509,15 +557,39 @@ impl Coded {
 }
 
 /// The numbers of a field by group, for [`kenning_model::Shape::Numbers`].
-#[derive(Default)]
 pub(crate) struct Numbers {
-    groups: BTreeMap<Vec<Box<str>>, Vec<(Nanos, f64)>>,
+    is_timed: bool,
+    groups: BTreeMap<Vec<Box<str>>, List>,
 }
 
-/// Bytes of a number and its time.
-const NUMBER_BYTES: usize = size_of::<(Nanos, f64)>();
+/// Numbers, and their times where these are wanted.
+#[derive(Default)]
+struct List {
+    numbers: Vec<f64>,
+    times: Vec<Nanos>,
+}
+
+impl List {
+    fn append(&mut self, other: Self) {
+        if self.numbers.is_empty() {
+            *self = other;
+        } else {
+            self.numbers.extend(other.numbers);
+            self.times.extend(other.times);
+        }
+    }
+}
 
 impl Numbers {
+    pub(crate) fn new(is_timed: bool) -> Self {
+        Self { is_timed, groups: BTreeMap::new() }
+    }
+
+    /// Bytes of a number, and of its time where that is wanted.
+    fn bytes_each(&self) -> usize {
+        size_of::<f64>() + if self.is_timed { size_of::<Nanos>() } else { 0 }
+    }
+
     pub(crate) fn add(
         &mut self,
         key: Vec<Box<str>>,
@@ -525,12 +597,15 @@ impl Numbers {
         number: f64,
         work: &mut Work<'_>,
     ) -> Result<(), ScanError> {
-        work.charge(NUMBER_BYTES)?;
-        self.list(key, work)?.push((time, number));
+        work.charge(self.bytes_each())?;
+        let is_timed = self.is_timed;
+        let list = self.list(key, work)?;
+        list.numbers.push(number);
+        list.times.extend(is_timed.then_some(time));
         Ok(())
     }
 
-    fn list(&mut self, key: Vec<Box<str>>, work: &mut Work<'_>) -> Result<&mut Vec<(Nanos, f64)>, ScanError> {
+    fn list(&mut self, key: Vec<Box<str>>, work: &mut Work<'_>) -> Result<&mut List, ScanError> {
         if !self.groups.contains_key(&key) {
             work.charge(ENTRY_BYTES + key.iter().map(|text| text.len() + ENTRY_BYTES).sum::<usize>())?;
         }
@@ -546,52 +621,75 @@ impl Numbers {
         rows: &Rows,
         work: &mut Work<'_>,
     ) -> Result<(), PartError> {
-        work.charge(rows.len() * NUMBER_BYTES)?;
+        work.charge(rows.len() * self.bytes_each())?;
         let keys = by.iter().map(|field| group.keys(field, rows)).collect::<Result<Vec<_>, _>>()?;
         let keys: Vec<Coded> = keys.into_iter().map(Coded::new).collect();
         let source = Source::new(group.keys(of, rows)?, group);
-        group.times(rows)?;
-        let mut places: NumberMap<Codes, usize> = NumberMap::default();
-        let mut local: Vec<(Codes, Vec<(Nanos, f64)>)> = Vec::new();
-        // The codes of the row before and their place: neighbours are mostly alike.
-        let mut last = None;
+        if self.is_timed {
+            group.times(rows)?;
+        }
+        let mut lists = Lists::default();
+        let is_constant = keys.iter().all(Coded::is_constant);
         for (at, run) in group.group.runs.iter().enumerate() {
-            for row in (run.start..run.start + run.rows).filter(|row| rows.contains(*row)) {
+            let (start, end) = (run.start, run.start + run.rows);
+            let held = rows.count_in(start, end);
+            if held == run.rows && is_constant && !self.is_timed {
+                let list = lists.of(codes(&keys, at, start));
+                list.into_iter().for_each(|list| source.append(at, start..end, &mut list.numbers));
+                continue;
+            }
+            if held == 0 {
+                continue;
+            }
+            for row in (start..end).filter(|row| rows.contains(*row)) {
                 let Some(number) = source.number(at, row) else { continue };
-                let codes = codes(&keys, at, row);
-                let place = match last {
-                    Some((of, place)) if of == codes => place,
-                    _ => *places.entry(codes).or_insert_with(|| {
-                        local.push((codes, Vec::new()));
-                        local.len() - 1
-                    }),
-                };
-                last = Some((codes, place));
-                if let Some((_, list)) = local.get_mut(place) {
-                    list.push((group.time(row), number));
+                let Some(list) = lists.of(codes(&keys, at, row)) else { continue };
+                list.numbers.push(number);
+                if self.is_timed {
+                    list.times.push(group.time(row));
                 }
             }
         }
-        for (codes, numbers) in local {
+        for (codes, list) in lists.lists {
             let key = keys.iter().zip(codes).map(|(key, code)| key.text(code, group)).collect();
-            self.list(key, work)?.extend(numbers);
+            self.list(key, work)?.append(list);
         }
         Ok(())
     }
 
     pub(crate) fn join(&mut self, other: Self) {
-        for (key, numbers) in other.groups {
-            let own = self.groups.entry(key).or_default();
-            if own.is_empty() {
-                *own = numbers;
-            } else {
-                own.extend(numbers);
-            }
+        for (key, list) in other.groups {
+            self.groups.entry(key).or_default().append(list);
         }
     }
 
     pub(crate) fn finish(self) -> Vec<NumberRow> {
-        self.groups.into_iter().map(|(key, numbers)| NumberRow { key, numbers }).collect()
+        // A group of which every number was left out is none.
+        let there = self.groups.into_iter().filter(|(_, list)| !list.numbers.is_empty());
+        there.map(|(key, List { numbers, times })| NumberRow { key, numbers, times }).collect()
+    }
+}
+
+/// The numbers of a row group by the codes of their keys.
+#[derive(Default)]
+struct Lists {
+    places: NumberMap<Codes, usize>,
+    lists: Vec<(Codes, List)>,
+    /// The codes asked for before and their place: neighbours are mostly alike.
+    last: Option<(Codes, usize)>,
+}
+
+impl Lists {
+    fn of(&mut self, codes: Codes) -> Option<&mut List> {
+        let place = match self.last {
+            Some((of, place)) if of == codes => place,
+            _ => *self.places.entry(codes).or_insert(self.lists.len()),
+        };
+        self.last = Some((codes, place));
+        if place == self.lists.len() {
+            self.lists.push((codes, List::default()));
+        }
+        self.lists.get_mut(place).map(|(_, list)| list)
     }
 }
 
@@ -609,6 +707,7 @@ enum Source {
     },
     Numbers {
         kind: Kind,
+        scale: Option<Scale>,
         values: Paged<i64>,
     },
 }
@@ -618,7 +717,7 @@ impl Source {
         match keys {
             Keys::Numbers { column, values } => {
                 let kind = group.index.columns.get(usize::from(column)).cloned().unwrap_or(Kind::Text);
-                Self::Numbers { kind, values }
+                Self::Numbers { scale: kind.scale(), kind, values }
             }
             other => {
                 let codes = Coded::new(other);
@@ -639,14 +738,32 @@ impl Source {
             Self::Texts { numbers, codes } => {
                 numbers.get(usize::try_from(codes.code(run, row)).ok()?).copied().flatten()
             }
-            Self::Numbers { kind, values } => {
-                let value = *values.get(row)?;
-                kind.value(value).or_else(|| {
-                    let mut text = String::new();
-                    kind.format(value, &mut text);
-                    number_of(&text)
-                })
-            }
+            Self::Numbers { kind, scale, values } => number_in(kind, *scale, *values.get(row)?),
         }
     }
+
+    /// Appends the numbers of all rows of a run.
+    fn append(&self, run: usize, rows: Range<usize>, out: &mut Vec<f64>) {
+        let Self::Numbers { kind, scale, values } = self else {
+            out.extend(rows.filter_map(|row| self.number(run, row)));
+            return;
+        };
+        let mut start = rows.start;
+        while start < rows.end {
+            let (page, at) = (start / PAGE_ROWS, start % PAGE_ROWS);
+            let end = rows.end.min((page + 1) * PAGE_ROWS);
+            let there = values.page(page).and_then(|page| page.get(at..at + (end - start)));
+            out.extend(there.unwrap_or_default().iter().filter_map(|value| number_in(kind, *scale, *value)));
+            start = end;
+        }
+    }
+}
+
+#[inline]
+fn number_in(kind: &Kind, scale: Option<Scale>, value: i64) -> Option<f64> {
+    scale.and_then(|scale| scale.value(value)).or_else(|| {
+        let mut text = String::new();
+        kind.format(value, &mut text);
+        number_of(&text)
+    })
 }

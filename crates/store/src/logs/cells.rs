@@ -330,11 +330,8 @@ fn read_numbers(
 }
 
 fn deltas(bytes: &[u8], count: usize) -> Option<Vec<i64>> {
-    let mut values = Vec::with_capacity(count.min(bytes.len().saturating_mul(64)));
-    packed::delta_packed(bytes, count, |n| {
-        values.push(n);
-        Some(())
-    })?;
+    let mut values = Vec::new();
+    packed::delta_packed(bytes, count, &mut values)?;
     Some(values)
 }
 

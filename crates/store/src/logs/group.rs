@@ -585,8 +585,18 @@ impl<'a> LogGroup<'a> {
         Ok(found)
     }
 
+    /// Per stream whether it passes a test of labels.
+    pub(super) fn streams_passing(&self, leaf: &Filter) -> Rc<[bool]> {
+        self.tests.of(leaf, self.index, |labels| leaf.matches(labels))
+    }
+
+    /// True when some rows of the group may be deleted.
+    pub(crate) fn has_deletes(&self) -> bool {
+        !self.reader.hidden().is_empty()
+    }
+
     fn of_labels(&self, leaf: &Filter, of: &Rows) -> Rows {
-        let passes = self.tests.of(leaf, self.index, |labels| leaf.matches(labels));
+        let passes = self.streams_passing(leaf);
         let is_passed = |run: &&Run| passes.get(run.stream as usize) == Some(&true);
         if self.group.runs.iter().all(|run| is_passed(&run)) {
             return of.clone();
@@ -599,7 +609,7 @@ impl<'a> LogGroup<'a> {
     }
 
     /// Per template the column of a name that queries know.
-    fn columns_of(&self, syntax: LineSyntax, name: &str) -> Vec<Option<u16>> {
+    pub(super) fn columns_of(&self, syntax: LineSyntax, name: &str) -> Vec<Option<u16>> {
         let column = |template: &Template| {
             let named = |slot: &&super::index::Slot| slot.name.as_deref() == Some(name);
             let is_known = template.is_plain && template.syntax == syntax;
@@ -665,6 +675,9 @@ impl<'a> LogGroup<'a> {
         let mut found = Rows::none(self.rows);
         if of.is_empty() {
             return Ok(found);
+        }
+        if self.index.columns.get(usize::from(column)).is_some_and(|kind| always_passes(leaf, kind)) {
+            return Ok(of.clone());
         }
         if let Some(values) = self.group.values_of(column) {
             let mut passes = values.iter().map(|(text, _)| leaf.matches(&Text(text)));
@@ -886,7 +899,7 @@ impl<'a> LogGroup<'a> {
     }
 
     /// Per stream whether it has a label.
-    fn labelled(&self, name: &str) -> Rc<[bool]> {
+    pub(super) fn labelled(&self, name: &str) -> Rc<[bool]> {
         let exists = Filter::Exists(Field::Label(name.into()));
         self.tests.of(&exists, self.index, |labels| !labels.get(name).is_empty())
     }
@@ -1078,6 +1091,15 @@ impl Template {
     }
 }
 
+/// True when every text of a kind passes a test: any number is one.
+pub(super) fn always_passes(leaf: &Filter, kind: &Kind) -> bool {
+    match leaf {
+        Filter::Exists(_) => *kind != Kind::Text,
+        Filter::Number(_, Compare::Ge, bound) => *bound == f64::NEG_INFINITY && kind.is_plain_number(),
+        _ => false,
+    }
+}
+
 /// A filter on the text of numbers, taken to the numbers themselves where that is the same.
 enum NumberTest {
     /// Only this number passes, if any.
@@ -1115,7 +1137,7 @@ impl NumberTest {
 }
 
 /// A row whose only field is a text.
-struct Text<'a>(&'a str);
+pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl kenning_model::Record for Text<'_> {
     fn any(&self, _: &Field, test: &mut dyn FnMut(kenning_model::ValueRef<'_>) -> bool) -> bool {
@@ -1124,7 +1146,7 @@ impl kenning_model::Record for Text<'_> {
 }
 
 /// A row whose labels and metadata are empty and that has nothing else.
-struct Absent<'a>(&'a Field);
+pub(super) struct Absent<'a>(pub(super) &'a Field);
 
 impl kenning_model::Record for Absent<'_> {
     fn any(&self, _: &Field, test: &mut dyn FnMut(kenning_model::ValueRef<'_>) -> bool) -> bool {
@@ -1133,7 +1155,7 @@ impl kenning_model::Record for Absent<'_> {
 }
 
 /// A row whose only field is true.
-struct Truth;
+pub(super) struct Truth;
 
 impl kenning_model::Record for Truth {
     fn any(&self, _: &Field, test: &mut dyn FnMut(kenning_model::ValueRef<'_>) -> bool) -> bool {
@@ -1158,7 +1180,7 @@ pub(crate) fn cost(filter: &Filter) -> u8 {
     }
 }
 
-fn distinct(columns: &[Option<u16>]) -> Vec<u16> {
+pub(super) fn distinct(columns: &[Option<u16>]) -> Vec<u16> {
     let mut used: Vec<u16> = columns.iter().flatten().copied().collect();
     used.sort_unstable();
     used.dedup();

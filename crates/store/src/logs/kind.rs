@@ -87,14 +87,19 @@ impl Kind {
         }
     }
 
-    /// What the number is as a double, when the text is a plain number. Exact: the integers are below 2^53 or rounded
-    /// once, and powers of ten up to 18 are doubles.
+    /// What the number is as a double, when the text is a plain number.
     pub(crate) fn value(&self, number: i64) -> Option<f64> {
-        const EXACT: i64 = 1 << 53;
+        self.scale()?.value(number)
+    }
+
+    /// How numbers become doubles, when texts of this kind are plain numbers.
+    pub(crate) fn scale(&self) -> Option<Scale> {
         match self {
-            Self::Int { prefix, width: 0 } if prefix.is_empty() => Some(number as f64),
-            Self::Decimal { scale, .. } if (-EXACT..=EXACT).contains(&number) => {
-                Some(number as f64 / 10f64.powi(i32::from(*scale)))
+            Self::Int { prefix, width: 0 } if prefix.is_empty() => {
+                Some(Scale { divisor: 1.0, exact: i64::MAX })
+            }
+            Self::Decimal { scale, .. } => {
+                Some(Scale { divisor: 10f64.powi(i32::from(*scale)), exact: 1 << 53 })
             }
             _ => None,
         }
@@ -163,6 +168,24 @@ impl Kind {
             3 => Self::Hex { len: up_to(HEX_LEN_MAX, decoder.byte()?)? },
             _ => return None,
         })
+    }
+}
+
+/// How the numbers of a column become doubles. Exact: the integers are below 2^53 or rounded once, and powers of ten up to
+/// 18 are doubles.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    divisor: f64,
+    /// Up to here, on both sides of zero.
+    exact: i64,
+}
+
+impl Scale {
+    /// The double; none where only the text says it exactly.
+    #[inline]
+    pub(crate) fn value(self, number: i64) -> Option<f64> {
+        let is_exact = (-self.exact..=self.exact).contains(&number);
+        is_exact.then_some(number as f64 / self.divisor)
     }
 }
 

@@ -61,22 +61,22 @@ pub(crate) fn byte_strings(
             }
             bytes
         }
-        (false, _) => delta_packed(bytes, count, |len| {
-            end = end.checked_add(u32::try_from(len).ok()?)?;
-            ends.push(end);
-            Some(())
-        })?,
+        (false, _) => {
+            let mut lengths = Vec::new();
+            let behind = delta_packed(bytes, count, &mut lengths)?;
+            for len in lengths {
+                end = end.checked_add(u32::try_from(len).ok()?)?;
+                ends.push(end);
+            }
+            behind
+        }
         _ => return None,
     };
     Some((page.slice_ref(text.get(..end as usize)?), ends))
 }
 
-/// Hands numbers in Parquet's packed deltas to `see`, which may refuse one; gives what stands behind them.
-pub(crate) fn delta_packed(
-    bytes: &[u8],
-    count: usize,
-    mut see: impl FnMut(i64) -> Option<()>,
-) -> Option<&[u8]> {
+/// Appends numbers in Parquet's packed deltas; gives what stands behind them.
+pub(crate) fn delta_packed<'b>(bytes: &'b [u8], count: usize, out: &mut Vec<i64>) -> Option<&'b [u8]> {
     let mut from = Decoder::new(bytes);
     let block = usize::try_from(from.varint()?).ok().filter(|block| *block > 0 && *block <= 1 << 20)?;
     let miniblocks = usize::try_from(from.varint()?).ok().filter(|count| *count > 0 && *count <= block)?;
@@ -84,8 +84,9 @@ pub(crate) fn delta_packed(
     (held == count && block.is_multiple_of(miniblocks)).then_some(())?;
     let mut last = from.signed()?;
     let mut rest = bytes.get(bytes.len() - from.remaining()..)?;
+    out.reserve(count.min(bytes.len().saturating_mul(64)));
     if count > 0 {
-        see(last)?;
+        out.push(last);
     }
     let each = block / miniblocks;
     let mut left = count.saturating_sub(1);
@@ -103,12 +104,12 @@ pub(crate) fn delta_packed(
             let (packed, behind) = rest.split_at_checked((each * width as usize).div_ceil(8))?;
             rest = behind;
             let here = each.min(left);
-            let mut done = Some(());
-            unpack(packed, width, here, |delta| {
-                last = last.wrapping_add(least).wrapping_add(delta.cast_signed());
-                done = done.and_then(|()| see(last));
+            unpack(packed, width, here, |deltas| {
+                out.extend(deltas.iter().map(|delta| {
+                    last = last.wrapping_add(least).wrapping_add(delta.cast_signed());
+                    last
+                }));
             })?;
-            done?;
             left -= here;
         }
     }
@@ -174,41 +175,81 @@ pub(crate) fn hybrid(bytes: &[u8], width: u32, count: usize) -> Option<Vec<u32>>
         } else {
             let (packed, after) = rest.split_at_checked(run.checked_mul(width as usize)?.min(rest.len()))?;
             rest = after;
-            unpack(packed, width, run.checked_mul(8)?.min(left), |n| out.push(n as u32))?;
+            let here = run.checked_mul(8)?.min(left);
+            unpack(packed, width, here, |codes| out.extend(codes.iter().map(|code| *code as u32)))?;
         }
     }
     Some(out)
 }
 
-/// Hands `count` numbers of `width` bits, low bits first, to `see`.
-fn unpack(bytes: &[u8], width: u32, count: usize, mut see: impl FnMut(u64)) -> Option<()> {
-    if width == 0 {
-        (0..count).for_each(|_| see(0));
-        return Some(());
-    }
+/// Numbers that [`unpack`] hands over at once, at most; a multiple of eight.
+const UNPACKED_MAX: usize = 64;
+
+/// Hands `count` numbers of `width` bits, low bits first, to `see`, some at a time.
+fn unpack(bytes: &[u8], width: u32, count: usize, mut see: impl FnMut(&[u64])) -> Option<()> {
     (width <= 64).then_some(())?;
     let needed = (count as u64 * u64::from(width)).div_ceil(8);
     (bytes.len() as u64 >= needed).then_some(())?;
-    let mask = u64::MAX >> (64 - width);
-    let mut bit = 0usize;
-    let mut left = count;
-    // Eight bytes hold a number and the bits before it in its first byte.
-    if width <= 56 {
-        while left > 0 {
-            let Some(word) = bytes.get(bit >> 3..).and_then(|rest| rest.first_chunk::<8>()) else { break };
-            see(u64::from_le_bytes(*word) >> (bit & 7) & mask);
-            bit += width as usize;
-            left -= 1;
-        }
+    let mut buffer = [0u64; UNPACKED_MAX];
+    let (mut rest, mut left) = (bytes, count);
+    while left > 0 {
+        let here = left.min(UNPACKED_MAX);
+        let out = buffer.get_mut(..here)?;
+        // All but the last are whole bytes, for eight numbers are.
+        let (packed, behind) = rest.split_at_checked((here * width as usize).div_ceil(8))?;
+        let done = unpack_eights(rest, width, out);
+        unpack_each(packed, width, done, out)?;
+        see(out);
+        (rest, left) = (behind, left - here);
     }
-    for _ in 0..left {
+    Some(())
+}
+
+/// Reads numbers one by one from number `first` on.
+fn unpack_each(bytes: &[u8], width: u32, first: usize, out: &mut [u64]) -> Option<()> {
+    if width == 0 {
+        out.fill(0);
+        return Some(());
+    }
+    let mask = u64::MAX >> (64 - width);
+    for (at, slot) in out.iter_mut().enumerate().skip(first) {
+        let bit = at * width as usize;
         let rest = bytes.get(bit >> 3..)?;
         let mut word = [0u8; 16];
         word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        see((u128::from_le_bytes(word) >> (bit & 7)) as u64 & mask);
-        bit += width as usize;
+        *slot = (u128::from_le_bytes(word) >> (bit & 7)) as u64 & mask;
     }
     Some(())
+}
+
+/// Reads numbers by eights as long as eight bytes stand behind them; gives how many were read. The width is a constant
+/// for the compiler: all places are then known, and a number costs a load, a shift and a mask.
+fn unpack_eights(bytes: &[u8], width: u32, out: &mut [u64]) -> usize {
+    macro_rules! by_width {
+        ($($width:literal)*) => {
+            match width {
+                $($width => unpack_eights_of::<$width>(bytes, out),)*
+                _ => 0,
+            }
+        };
+    }
+    by_width!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37
+        38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56)
+}
+
+fn unpack_eights_of<const WIDTH: usize>(bytes: &[u8], out: &mut [u64]) -> usize {
+    let mask = u64::MAX >> (64 - WIDTH);
+    let (eights, _) = out.as_chunks_mut::<8>();
+    for (number, eight) in eights.iter_mut().enumerate() {
+        let start = number * WIDTH;
+        let Some(window) = bytes.get(start..start + WIDTH + 8) else { return number * 8 };
+        for (place, slot) in eight.iter_mut().enumerate() {
+            let bit = place * WIDTH;
+            let word = window.get(bit >> 3..).and_then(|rest| rest.first_chunk::<8>());
+            *slot = word.map_or(0, |word| u64::from_le_bytes(*word) >> (bit & 7) & mask);
+        }
+    }
+    eights.len() * 8
 }
 
 #[cfg(test)]
@@ -225,13 +266,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn packed_numbers_of_every_width_are_read(numbers in vec(any::<u64>(), 0..40), width in 1u32..=64) {
+        fn packed_numbers_of_every_width_are_read(numbers in vec(any::<u64>(), 0..200), width in 1u32..=64) {
             let numbers: Vec<u64> = numbers.iter().map(|n| n & u64::MAX >> (64 - width)).collect();
             let mut read = Vec::new();
             let bytes = pack(&numbers, width);
-            unpack(&bytes, width, numbers.len(), |n| read.push(n)).unwrap();
+            unpack(&bytes, width, numbers.len(), |some| read.extend_from_slice(some)).unwrap();
             prop_assert_eq!(&read, &numbers);
-            let is_short = bytes.is_empty() || unpack(&bytes[1..], width, numbers.len(), drop).is_none();
+            let is_short = bytes.is_empty() || unpack(&bytes[1..], width, numbers.len(), |_| {}).is_none();
             prop_assert!(is_short);
         }
     }
@@ -240,10 +281,7 @@ mod tests {
     fn packed_deltas_are_read() {
         let check = |bytes: &[u8], count, expect: Option<(&[i64], &[u8])>| {
             let mut read = Vec::new();
-            let rest = delta_packed(bytes, count, |n| {
-                read.push(n);
-                Some(())
-            });
+            let rest = delta_packed(bytes, count, &mut read);
             assert_eq!(rest.map(|rest| (read.as_slice(), rest)), expect, "{bytes:?}");
         };
         // The two examples of the format's definition, with something behind.

@@ -82,7 +82,7 @@ impl<'a> Collector<'a> {
     fn new(scan: &'a Scan) -> Self {
         match &scan.shape {
             Shape::Group(group) => Self::Groups(Groups::new(group), NumberCounts::default(), group),
-            Shape::Numbers { by, of } => Self::Numbers(Numbers::default(), by, of),
+            Shape::Numbers { by, of, is_timed } => Self::Numbers(Numbers::new(*is_timed), by, of),
             Shape::Distinct(DistinctOf::Values(field)) => Self::Values(Texts::default(), field),
             Shape::Distinct(of) => Self::Streams(Sets::default(), of),
             Shape::Rows | Shape::Columns | Shape::Grid { .. } => Self::Rows(Top::new(scan.order, scan.limit)),
@@ -367,6 +367,11 @@ fn scan_group(
     work: &mut Work<'_>,
 ) -> Result<(), PartError> {
     let scan = work.scan;
+    if let Collector::Groups(groups, _, spec) = collector
+        && aggregate::count_by_index(groups, spec, group, work)?
+    {
+        return Ok(());
+    }
     let candidates = group.in_range(collector.narrowed(scan.time), &scan.filter)?;
     if candidates.is_empty() {
         return Ok(());
@@ -478,7 +483,7 @@ fn needs_lines(scan: &Scan) -> bool {
     let is_line = |field: &Field| matches!(field, Field::Line | Field::Parsed(..) | Field::Plain(_));
     let by_shape = match &scan.shape {
         Shape::Rows | Shape::Columns | Shape::Grid { .. } => true,
-        Shape::Numbers { by, of } => is_line(of) || by.iter().any(is_line),
+        Shape::Numbers { by, of, .. } => is_line(of) || by.iter().any(is_line),
         Shape::Distinct(DistinctOf::Values(field)) => is_line(field),
         Shape::Distinct(_) => false,
         Shape::Group(Group { by, aggs, .. }) => {

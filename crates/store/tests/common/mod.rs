@@ -6,9 +6,9 @@ use std::sync::Arc;
 use kenning_model::{
     Agg, Attributes, Batch, Block, BucketSpan, Compare, CounterReset, DistinctOf, Exemplar, Field, Filter,
     Flow, Group, Histogram, HistogramSample, LabelSet, LineSyntax, Literal, LogBatch, LogRow, METRIC_NAME,
-    MetricBatch, MetricKind, MetricMetadata, Millis, Nanos, Order, Pattern, Sample, Scan, ScanError,
-    ScanSummary, Severity, Shape, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink, SpanSource,
-    StatusCode, Store, Table, TenantId, TimeRange, TraceId, Value,
+    MetricBatch, MetricKind, MetricMetadata, Millis, Nanos, NumberRow, Order, Pattern, Sample, Scan,
+    ScanError, ScanSummary, Severity, Shape, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink,
+    SpanSource, StatusCode, Store, Table, TenantId, TimeRange, TraceId, Value,
 };
 use kenning_stdx::random::Random;
 
@@ -456,7 +456,8 @@ impl Chance {
                 })
             }
             5 if table == Table::Logs => {
-                Shape::Numbers { by: (0..self.below(3)).map(|_| self.field(table)).collect(), of: field }
+                let by = (0..self.below(3)).map(|_| self.field(table)).collect();
+                Shape::Numbers { by, of: field, is_timed: self.one_in(2) }
             }
             3..6 if table == Table::Samples => Shape::Columns,
             _ => Shape::Rows,
@@ -538,7 +539,7 @@ pub fn describe(block: Block) -> Vec<String> {
         Block::Numbers(rows) => rows
             .into_iter()
             .map(|mut row| {
-                row.numbers.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+                sort_numbers(&mut row);
                 format!("{row:?}")
             })
             .collect(),
@@ -567,4 +568,13 @@ pub fn for_seeds(count: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
             std::panic::resume_unwind(panic);
         }
     }
+}
+
+/// Puts the numbers of a group, which come in no particular order, in order of time and value.
+pub fn sort_numbers(row: &mut NumberRow) {
+    let times = row.times.iter().copied().map(Some).chain(std::iter::repeat(None));
+    let mut pairs: Vec<(Option<Nanos>, f64)> = times.zip(row.numbers.iter().copied()).collect();
+    pairs.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    row.times = pairs.iter().filter_map(|(time, _)| *time).collect();
+    row.numbers = pairs.into_iter().map(|(_, number)| number).collect();
 }
