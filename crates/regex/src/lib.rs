@@ -15,12 +15,14 @@ mod class;
 mod escape;
 mod group;
 mod repeat;
+mod required;
 mod translate;
 
 use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 
+pub use required::{Required, required};
 pub use translate::translate;
 
 /// Why Go's parser refuses an expression, in its words.

@@ -9,6 +9,8 @@ mod kind;
 mod metadata;
 mod packed;
 pub(crate) mod part;
+mod phrase;
 mod plan;
 pub(crate) mod scan;
+pub(crate) mod streams;
 mod verdict;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Chance, ask, for_seeds};
-use kenning_model::{Batch, BatchId, Delete, Nanos, Scan, ScanError, Shape, Store, TenantId, Write};
+use kenning_model::{Batch, BatchId, Delete, Scan, ScanError, Shape, Store, TenantId, Write};
 use kenning_query::{MemoryStore, operators};
 use kenning_stdx::clock::SimClock;
 use kenning_stdx::random::Random;

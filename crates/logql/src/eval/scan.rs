@@ -111,7 +111,7 @@ fn line_test(op: LineOp, operand: &LineOperand) -> Option<Filter> {
     match op {
         LineOp::Contains | LineOp::NotContains => Some(Filter::Contains(Field::Line, text.as_str().into())),
         LineOp::Matches | LineOp::NotMatches => {
-            Regex::anywhere(text).ok().map(|regex| Filter::Matches(Field::Line, regex))
+            Regex::anywhere(text).ok().map(|regex| with_required(text, Filter::Matches(Field::Line, regex)))
         }
         LineOp::Pattern | LineOp::NotPattern => {
             let pattern = Pattern::for_filter(text).ok()?;
@@ -119,6 +119,19 @@ fn line_test(op: LineOp, operand: &LineOperand) -> Option<Filter> {
             (!needle.is_empty()).then(|| Filter::Contains(Field::Line, needle.into()))
         }
     }
+}
+
+/// A test of a line by a regular expression, behind searches for the texts that every match holds: stores have indexes
+/// for these.
+fn with_required(source: &str, test: Filter) -> Filter {
+    let required = kenning_regex::required(source);
+    let contains = |text: String| Filter::Contains(Field::Line, text.into());
+    let any_of = |mut texts: Vec<String>| match (texts.len(), texts.pop()) {
+        (1, Some(text)) => contains(text),
+        (_, last) => Filter::Or(texts.into_iter().chain(last).map(contains).collect()),
+    };
+    let found = required.all.into_iter().map(any_of).fold(Filter::All, Filter::and);
+    if required.is_exact { found } else { found.and(test) }
 }
 
 /// A label filter in front of every parser looks at stream labels and structured metadata only.
@@ -187,6 +200,9 @@ mod tests {
         r#"|= "a" or "b""#,
         r#"|~ "a.c""#,
         r#"!~ "b+""#,
+        r#"|~ "ab?c|ba""#,
+        r#"|~ "^(?i)A.*C""#,
+        r#"!~ "(ab|c b)""#,
         r#"|> "<_>a<_>""#,
         r#"!> "a<_>""#,
         r#"|= ip("10.0.0.0/8")"#,

@@ -412,6 +412,12 @@ pub(crate) fn count(
             group.times(rows)?;
             is_timed = true;
         }
+        if is_constant && is_whole && !needs_bytes {
+            count_run(group.times_of(start..end), groups, |bucket, rows| {
+                add(&mut local, (bucket, codes(&keys, at, start)), rows, 0);
+            });
+            continue;
+        }
         for row in (start..end).filter(|row| rows.contains(*row)) {
             let bucket = if one_bucket { bucket } else { buckets.of(groups, group.time(row)) };
             let key = (bucket, codes(&keys, at, row));
@@ -433,6 +439,23 @@ pub(crate) fn count(
     }
     last.into_iter().for_each(|(key, held)| add(&mut local, key, held, 0));
     hand_over(groups, numbers, spec, group, &keys, local, work)
+}
+
+/// Counts the rows of a run by the buckets of their times, which ascend.
+fn count_run<'t>(
+    times: impl Iterator<Item = &'t [Nanos]>,
+    groups: &Groups<'_>,
+    mut see: impl FnMut(Nanos, u64),
+) {
+    for mut left in times {
+        while let Some(first) = left.first() {
+            // A bucket is named by its last instant.
+            let bucket = groups.bucket(*first);
+            let rows = left.partition_point(|time| *time <= bucket).max(1);
+            see(bucket, rows as u64);
+            left = left.get(rows..).unwrap_or_default();
+        }
+    }
 }
 
 /// The bucket of a time, quickly when it is that of the time before.
@@ -502,7 +525,7 @@ fn hand_over(
 /// Keys with one code per different text.
 enum Coded {
     Constant(Box<str>),
-    Runs { texts: Vec<Box<str>>, codes: Vec<u32> },
+    Runs { texts: Arc<[Box<str>]>, codes: Vec<u32> },
     Codes { texts: Arc<[Box<str>]>, codes: Paged<u32> },
     Numbers { column: u16, values: Paged<i64> },
 }
@@ -513,18 +536,7 @@ impl Coded {
             Keys::Constant(text) => Self::Constant(text),
             Keys::Codes { texts, codes } => Self::Codes { texts, codes },
             Keys::Numbers { column, values } => Self::Numbers { column, values },
-            Keys::Runs(runs) => {
-                let mut known: HashMap<Box<str>, u32> = HashMap::new();
-                let mut texts: Vec<Box<str>> = Vec::new();
-                let code = |text: Box<str>| {
-                    *known.entry(text.clone()).or_insert_with(|| {
-                        texts.push(text);
-                        texts.len() as u32 - 1
-                    })
-                };
-                let codes = runs.into_iter().map(code).collect();
-                Self::Runs { texts, codes }
-            }
+            Keys::Runs { texts, codes } => Self::Runs { texts, codes },
         }
     }
 
@@ -544,8 +556,9 @@ impl Coded {
     fn text(&self, code: u64, group: &LogGroup<'_>) -> Box<str> {
         match self {
             Self::Constant(text) => text.clone(),
-            Self::Runs { texts, .. } => texts.get(code as usize).cloned().unwrap_or_default(),
-            Self::Codes { texts, .. } => texts.get(code as usize).cloned().unwrap_or_default(),
+            Self::Runs { texts, .. } | Self::Codes { texts, .. } => {
+                texts.get(code as usize).cloned().unwrap_or_default()
+            }
             Self::Numbers { column, .. } => {
                 let mut text = String::new();
                 let kind = group.index.columns.get(usize::from(*column));
@@ -723,8 +736,7 @@ impl Source {
                 let codes = Coded::new(other);
                 let texts = match &codes {
                     Coded::Constant(text) => std::slice::from_ref(text),
-                    Coded::Runs { texts, .. } => texts.as_slice(),
-                    Coded::Codes { texts, .. } => texts,
+                    Coded::Runs { texts, .. } | Coded::Codes { texts, .. } => texts,
                     Coded::Numbers { .. } => &[],
                 };
                 let numbers = texts.iter().map(|text| number_of(text)).collect();

@@ -11,7 +11,9 @@ use parquet::data_type::ByteArray;
 use super::index::PAGE_ROWS;
 use super::kind::{Kind, push_hex};
 use super::packed::{self, Defined};
+use super::phrase::{NUMBERS_MAX, Phrase, number_columns};
 use crate::parts::columns::{GroupReader, Values};
+use crate::parts::pages::RawPage;
 use crate::parts::{PartError, damaged};
 
 /// The code of a row without a value.
@@ -25,6 +27,92 @@ pub(crate) enum Cells {
     Numbers { values: Paged<i64>, present: Vec<Option<Defined>> },
     /// Texts, or bytes of hex digits, in pages.
     Bytes { pages: Vec<Option<BytesPage>>, rows: usize },
+    /// Texts by their wordings.
+    Phrases(Box<PhraseCells>),
+}
+
+/// Texts by their wordings. Each of its columns can be read alone.
+pub(crate) struct PhraseCells {
+    pub(crate) phrases: Arc<[Phrase]>,
+    /// Per row its phrase; [`ABSENT`] in rows without one.
+    pub(crate) codes: Paged<u32>,
+    numbers: Vec<Cells>,
+    /// The texts without a phrase.
+    others: Cells,
+}
+
+impl PhraseCells {
+    fn new(phrases: &Arc<[Phrase]>, rows: usize) -> Self {
+        let numbers = || Cells::numbers(rows);
+        Self {
+            phrases: Arc::clone(phrases),
+            codes: Paged::new(rows),
+            numbers: std::iter::repeat_with(numbers).take(number_columns(phrases)).collect(),
+            others: Cells::lines(rows),
+        }
+    }
+
+    /// Has the phrases of some rows at hand.
+    pub(crate) fn load_codes(
+        &mut self,
+        group: &GroupReader<'_>,
+        leaf: usize,
+        wanted: impl Iterator<Item = usize>,
+    ) -> Result<(), PartError> {
+        let known = self.phrases.len();
+        self.codes.load(wanted, |page, rows| {
+            let code = |code: Option<i32>| match code.map(u32::try_from) {
+                None => Ok(ABSENT),
+                Some(Ok(code)) if (code as usize) < known => Ok(code),
+                Some(_) => Err(damaged("a phrase is not in the index")),
+            };
+            small_numbers(group, leaf + 1, page, rows, true)?.into_iter().map(code).collect()
+        })
+    }
+
+    /// Has the numbers of some rows at hand, those of the phrases that `test` passes.
+    pub(crate) fn load_numbers(
+        &mut self,
+        group: &GroupReader<'_>,
+        leaf: usize,
+        wanted: impl Iterator<Item = usize> + Clone,
+        test: impl Fn(usize) -> bool,
+    ) -> Result<(), PartError> {
+        let mut is_used = [false; NUMBERS_MAX];
+        let passing = self.phrases.iter().enumerate().filter(|(number, _)| test(*number));
+        for gap in passing.flat_map(|(_, phrase)| &phrase.gaps) {
+            is_used.get_mut(usize::from(gap.column)).into_iter().for_each(|used| *used = true);
+        }
+        let kind = Kind::Int { prefix: "".into(), width: 0 };
+        for (place, (cells, _)) in
+            self.numbers.iter_mut().zip(is_used).enumerate().filter(|(_, (_, is_used))| *is_used)
+        {
+            cells.load(group, leaf + 2 + place, &kind, wanted.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Has the texts of some rows without a phrase at hand.
+    pub(crate) fn load_others(
+        &mut self,
+        group: &GroupReader<'_>,
+        leaf: usize,
+        wanted: impl Iterator<Item = usize>,
+    ) -> Result<&Cells, PartError> {
+        self.others.load(group, leaf, &Kind::Text, wanted)?;
+        Ok(&self.others)
+    }
+
+    /// Appends the text of a row; false when it has none.
+    pub(crate) fn push_text(&self, row: usize, out: &mut String) -> Result<bool, PartError> {
+        let code = self.codes.get(row).filter(|code| **code != ABSENT);
+        let Some(phrase) = code.and_then(|code| self.phrases.get(*code as usize)) else {
+            return self.others.push_text(&Kind::Text, row, out);
+        };
+        let number = |column: u8| self.numbers.get(usize::from(column))?.number(row);
+        let is_whole = phrase.push(number, out);
+        is_whole.then_some(true).ok_or_else(|| damaged("a phrase misses a number"))
+    }
 }
 
 /// The values of one page in one buffer.
@@ -87,16 +175,24 @@ impl Cells {
         kind: &Kind,
         rows: usize,
     ) -> Result<Self, PartError> {
-        if let Some(texts) = coded(group, leaf, kind)? {
+        if !matches!(kind, Kind::Phrases(_))
+            && let Some(texts) = coded(group, leaf, kind)?
+        {
             return Ok(Self::Dictionary { texts: texts.into(), codes: Paged::new(rows) });
         }
         Ok(match kind {
             Kind::Text | Kind::Hex { .. } => Self::lines(rows),
-            Kind::Int { .. } | Kind::Decimal { .. } => Self::Numbers {
-                values: Paged::new(rows),
-                present: std::iter::repeat_with(|| None).take(rows.div_ceil(PAGE_ROWS)).collect(),
-            },
+            Kind::Int { .. } | Kind::Decimal { .. } => Self::numbers(rows),
+            Kind::Phrases(phrases) => Self::Phrases(Box::new(PhraseCells::new(phrases, rows))),
         })
+    }
+
+    /// A column of numbers.
+    fn numbers(rows: usize) -> Self {
+        Self::Numbers {
+            values: Paged::new(rows),
+            present: std::iter::repeat_with(|| None).take(rows.div_ceil(PAGE_ROWS)).collect(),
+        }
     }
 
     /// A column of texts.
@@ -113,6 +209,12 @@ impl Cells {
         wanted: impl Iterator<Item = usize>,
     ) -> Result<(), PartError> {
         match self {
+            Self::Phrases(phrases) => {
+                let pages: Vec<usize> = wanted.collect();
+                phrases.load_codes(group, leaf, pages.iter().copied())?;
+                phrases.load_numbers(group, leaf, pages.iter().copied(), |_| true)?;
+                phrases.load_others(group, leaf, pages.into_iter()).map(drop)
+            }
             Self::Dictionary { texts, codes } => {
                 codes.load(wanted, |page, rows| read_codes(group, leaf, page, rows, texts.len()))
             }
@@ -164,6 +266,7 @@ impl Cells {
     /// Appends the text of a row; false when it has none.
     pub(crate) fn push_text(&self, kind: &Kind, row: usize, out: &mut String) -> Result<bool, PartError> {
         match self {
+            Self::Phrases(phrases) => return phrases.push_text(row, out),
             Self::Dictionary { texts, codes } => {
                 let Some(code) = codes.get(row).filter(|code| **code != ABSENT) else { return Ok(false) };
                 let text = texts.get(*code as usize).ok_or_else(|| damaged("a code is in no dictionary"))?;
@@ -173,13 +276,7 @@ impl Cells {
                 Some(value) => kind.format(value, out),
                 None => return Ok(false),
             },
-            Self::Bytes { .. } => match self.bytes(row) {
-                Some(bytes) if matches!(kind, Kind::Hex { .. }) => push_hex(bytes, out),
-                Some(bytes) => {
-                    out.push_str(std::str::from_utf8(bytes).map_err(|_| damaged("a text is not UTF-8"))?);
-                }
-                _ => return Ok(false),
-            },
+            Self::Bytes { .. } => return push_bytes(self.bytes(row), kind, out),
         }
         Ok(true)
     }
@@ -187,6 +284,10 @@ impl Cells {
     /// Bytes held, roughly.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
+            Self::Phrases(phrases) => {
+                let numbers = phrases.numbers.iter().map(Self::heap_bytes).sum::<usize>();
+                phrases.codes.heap_bytes() + numbers + phrases.others.heap_bytes()
+            }
             Self::Dictionary { texts, codes } => codes.heap_bytes() + texts.len() * 32,
             Self::Numbers { values, .. } => values.heap_bytes(),
             Self::Bytes { pages, .. } => {
@@ -194,6 +295,165 @@ impl Cells {
             }
         }
     }
+}
+
+/// Reads single values out of pages, for those who want few rows of many columns: a page is unpacked as far as it must be,
+/// and nothing is kept.
+pub(crate) struct Picker<'g, 'f> {
+    group: &'g GroupReader<'f>,
+    rows: usize,
+    row: usize,
+}
+
+/// The raw page of a row in a column, its encoded values, and which of them is the row's.
+struct Picked {
+    raw: RawPage,
+    /// Where values begin.
+    start: usize,
+    /// How many values are there.
+    count: usize,
+    /// The row's; none when it has no value.
+    place: Option<usize>,
+}
+
+impl<'g, 'f> Picker<'g, 'f> {
+    pub(crate) fn new(group: &'g GroupReader<'f>, rows: usize, row: usize) -> Self {
+        Self { group, rows, row }
+    }
+
+    fn page(&self, leaf: usize, is_optional: bool) -> Result<Option<Picked>, PartError> {
+        let page = self.row / PAGE_ROWS;
+        let rows = rows_of(page, self.rows);
+        let raw = self.group.raw_page(leaf, page, rows.start)?;
+        let Some(raw) = raw.filter(|raw| raw.values == rows.len()) else { return Ok(None) };
+        let within = self.row % PAGE_ROWS;
+        if !is_optional {
+            return Ok(Some(Picked { start: 0, count: rows.len(), place: Some(within), raw }));
+        }
+        let (defined, rest) = packed::defined(&raw.bytes, rows.len())
+            .ok_or_else(|| damaged("a page of levels is malformed"))?;
+        let start = raw.bytes.len() - rest.len();
+        let place = match &defined {
+            Defined::All => Some(within),
+            Defined::Each(each) => {
+                let before = || each.iter().take(within).filter(|defined| **defined).count();
+                (each.get(within) == Some(&true)).then(before)
+            }
+        };
+        Ok(Some(Picked { start, count: defined.count(rows.len()), place, raw }))
+    }
+
+    fn rows(&self) -> Range<usize> {
+        rows_of(self.row / PAGE_ROWS, self.rows)
+    }
+
+    /// The number of the row in a column of 64-bit integers.
+    pub(crate) fn number(&self, leaf: usize, is_optional: bool) -> Result<Option<i64>, PartError> {
+        let picked = self.page(leaf, is_optional)?;
+        let picked = picked.filter(|picked| picked.raw.encoding == Encoding::DELTA_BINARY_PACKED);
+        let Some(Picked { raw, start, count, place }) = picked else {
+            let (defined, values) = match is_optional {
+                true => read_numbers(self.group, leaf, self.row / PAGE_ROWS, self.rows())?,
+                false => {
+                    (Defined::All, required_numbers(self.group, leaf, self.row / PAGE_ROWS, self.rows())?)
+                }
+            };
+            let within = self.row % PAGE_ROWS;
+            return Ok(values.get(within).copied().filter(|_| defined.has(within)));
+        };
+        let Some(place) = place else { return Ok(None) };
+        let mut values = Vec::new();
+        let bytes = raw.bytes.get(start..).unwrap_or_default();
+        let read = packed::delta_packed_until(bytes, count, place + 1, &mut values).and(values.get(place));
+        read.copied().map(Some).ok_or_else(|| damaged("a page of numbers is malformed"))
+    }
+
+    /// The number of the row in a column of 32-bit integers.
+    pub(crate) fn small_number(&self, leaf: usize, is_optional: bool) -> Result<Option<i32>, PartError> {
+        if self.group.is_all_dictionary(leaf)
+            && let Some(dictionary) = self.group.raw_dictionary(leaf)?
+            && let Some(Picked { raw, start, count, place }) = self.page(leaf, is_optional)?
+        {
+            let Some(place) = place else { return Ok(None) };
+            let bytes = raw.bytes.get(start..).unwrap_or_default();
+            let number = packed::code_at(bytes, count, place)
+                .and_then(|code| dictionary.bytes.as_chunks::<4>().0.get(code as usize));
+            let number = number.map(|bytes| i32::from_le_bytes(*bytes));
+            return number.map(Some).ok_or_else(|| damaged("a column of numbers does not fit its rows"));
+        }
+        let all = small_numbers(self.group, leaf, self.row / PAGE_ROWS, self.rows(), is_optional)?;
+        Ok(all.get(self.row % PAGE_ROWS).copied().flatten())
+    }
+
+    /// The id of the row.
+    pub(crate) fn id<T: Copy>(
+        &self,
+        leaf: usize,
+        none: T,
+        of: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<T, PartError> {
+        if let Some(Picked { place: None, .. }) = self.page(leaf, true)? {
+            return Ok(none);
+        }
+        let all = ids(self.group, leaf, self.row / PAGE_ROWS, self.rows(), none, of)?;
+        Ok(all.get(self.row % PAGE_ROWS).copied().unwrap_or(none))
+    }
+
+    /// Appends the row's text in a column; false when it has none.
+    pub(crate) fn push_text(&self, leaf: usize, kind: &Kind, out: &mut String) -> Result<bool, PartError> {
+        if let Kind::Phrases(phrases) = kind {
+            return self.push_phrase(leaf, phrases, out);
+        }
+        if self.group.is_all_dictionary(leaf)
+            && let Some(dictionary) = self.group.raw_dictionary(leaf)?
+            && let Some(Picked { raw, start, count, place }) = self.page(leaf, true)?
+        {
+            let Some(place) = place else { return Ok(false) };
+            let bytes = raw.bytes.get(start..).unwrap_or_default();
+            let done = packed::code_at(bytes, count, place)
+                .filter(|code| (*code as usize) < dictionary.values)
+                .and_then(|code| packed::push_dictionary_text(&dictionary.bytes, code, kind, out));
+            return done.map(|()| true).ok_or_else(|| damaged("a code is in no dictionary"));
+        }
+        match kind {
+            Kind::Int { .. } | Kind::Decimal { .. } => {
+                let number = self.number(leaf, true)?;
+                number.into_iter().for_each(|number| kind.format(number, out));
+                Ok(number.is_some())
+            }
+            _ => {
+                let page = read_bytes(self.group, leaf, kind, self.row / PAGE_ROWS, self.rows())?;
+                push_bytes(page.get(self.row % PAGE_ROWS), kind, out)
+            }
+        }
+    }
+
+    fn push_phrase(&self, leaf: usize, phrases: &[Phrase], out: &mut String) -> Result<bool, PartError> {
+        let Some(code) = self.small_number(leaf + 1, true)? else {
+            return self.push_text(leaf, &Kind::Text, out);
+        };
+        let phrase = usize::try_from(code).ok().and_then(|code| phrases.get(code));
+        let phrase = phrase.ok_or_else(|| damaged("a phrase is not in the index"))?;
+        let mut numbers = [None; NUMBERS_MAX];
+        for gap in &phrase.gaps {
+            let number = self.number(leaf + 2 + usize::from(gap.column), true)?;
+            numbers.get_mut(usize::from(gap.column)).into_iter().for_each(|slot| *slot = number);
+        }
+        let is_whole = phrase.push(|column| numbers.get(usize::from(column)).copied().flatten(), out);
+        is_whole.then_some(true).ok_or_else(|| damaged("a phrase misses a number"))
+    }
+}
+
+/// Appends a text, or bytes as hex digits; false when there is none.
+fn push_bytes(bytes: Option<&[u8]>, kind: &Kind, out: &mut String) -> Result<bool, PartError> {
+    match bytes {
+        Some(bytes) if matches!(kind, Kind::Hex { .. }) => push_hex(bytes, out),
+        Some(bytes) => {
+            out.push_str(std::str::from_utf8(bytes).map_err(|_| damaged("a text is not UTF-8"))?);
+        }
+        None => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// A column of which pages are read when they are asked for. Clones share what was read.

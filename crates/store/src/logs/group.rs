@@ -1,7 +1,7 @@
 //! One row group of logs at work: which rows pass a filter, read column by column and only as far as needed.
 
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::ops::Range;
 use std::sync::Arc;
 
 use kenning_model::{
@@ -10,15 +10,16 @@ use kenning_model::{
 };
 use memchr::memmem::Finder;
 
-use super::cells::{self, ABSENT, Cells, Paged};
-use super::index::{FIRST_FIELD, GramColumn, GroupIndex, LogIndex, PAGE_ROWS, Run, Template};
+use super::cells::{self, ABSENT, Cells, Paged, Picker};
+use super::index::{GramColumn, GroupIndex, LogIndex, PAGE_ROWS, Run, Template};
 use super::kind::Kind;
 use super::metadata::MetadataCells;
 use super::part::{ARRIVAL, LINE, SEVERITY, SPAN_ID, TEMPLATE, TIME, TRACE_ID};
+use super::phrase::Contains;
+use super::streams::{Passing, StreamFacts, StreamKeys};
 use crate::parts::columns::GroupReader;
 use crate::parts::{PartError, damaged};
 use crate::scan::prune::field_of;
-use crate::scan::prune::may_match;
 
 /// A set of rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,7 +108,7 @@ impl Rows {
     }
 
     /// The pages that hold rows of the set.
-    pub(crate) fn pages(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn pages(&self) -> impl Iterator<Item = usize> + Clone {
         let words = PAGE_ROWS / 64;
         self.bits.chunks(words).enumerate().filter(|(_, page)| page.iter().any(|w| *w != 0)).map(|(at, _)| at)
     }
@@ -163,27 +164,7 @@ pub(crate) struct LogGroup<'a> {
     templates: Option<Paged<u32>>,
     lines: Option<Cells>,
     cells: Vec<Option<Cells>>,
-    tests: StreamTests,
-}
-
-/// Which streams of a part pass a filter of labels; shared by the row groups of a part in one scan, for each test costs
-/// a look at texts.
-#[derive(Clone, Default)]
-pub(crate) struct StreamTests(Rc<RefCell<Vec<StreamTest>>>);
-
-/// A filter, and per stream whether it passes.
-type StreamTest = (Filter, Rc<[bool]>);
-
-impl StreamTests {
-    fn of(&self, filter: &Filter, index: &LogIndex, test: impl Fn(&LabelSet) -> bool) -> Rc<[bool]> {
-        let mut known = self.0.borrow_mut();
-        if let Some((_, passes)) = known.iter().find(|(of, _)| of == filter) {
-            return Rc::clone(passes);
-        }
-        let passes: Rc<[bool]> = index.streams.iter().map(test).collect();
-        known.push((filter.clone(), Rc::clone(&passes)));
-        passes
-    }
+    streams: StreamFacts,
 }
 
 /// Which columns a row is put together from.
@@ -225,7 +206,7 @@ impl<'a> LogGroup<'a> {
         reader: GroupReader<'a>,
         index: &'a LogIndex,
         group: &'a GroupIndex,
-        tests: StreamTests,
+        streams: StreamFacts,
     ) -> Result<Self, PartError> {
         let rows = reader.rows();
         if group.rows() != rows {
@@ -246,7 +227,7 @@ impl<'a> LogGroup<'a> {
             templates: None,
             lines: None,
             cells,
-            tests,
+            streams,
         })
     }
 
@@ -269,13 +250,12 @@ impl<'a> LogGroup<'a> {
         self.index.streams.get(run.stream as usize).unwrap_or(&NO_LABELS)
     }
 
-    /// The rows of a range and of streams that a filter does not rule out.
-    pub(crate) fn in_range(&mut self, range: TimeRange, filter: &Filter) -> Result<Rows, PartError> {
+    /// The rows of a range and of some streams.
+    pub(crate) fn in_range(&mut self, range: TimeRange, wanted: &Passing) -> Result<Rows, PartError> {
         let group = self.group;
-        let wanted = self.tests.of(filter, self.index, |labels| may_match(filter, labels));
-        let is_wanted = |run: &Run| wanted.get(run.stream as usize) == Some(&true);
+        let is_wanted = |run: &Run| wanted.holds(run.stream);
         let is_inside = range.contains(group.time.start) && range.contains(group.time.end);
-        if is_inside && group.runs.iter().all(is_wanted) {
+        if is_inside && wanted.common() == Some(true) {
             return self.without_deleted(Rows::all(self.rows));
         }
         let mut rows = Rows::none(self.rows);
@@ -303,6 +283,16 @@ impl<'a> LogGroup<'a> {
             left = left.minus(&self.passing(filter, &inside)?);
         }
         Ok(left)
+    }
+
+    /// The times of neighbouring rows, a page at a time, once they were read.
+    pub(crate) fn times_of(&self, rows: Range<usize>) -> impl Iterator<Item = &[Nanos]> {
+        let pages = rows.start / PAGE_ROWS..rows.end.div_ceil(PAGE_ROWS);
+        pages.filter_map(move |page| {
+            let start = rows.start.max(page * PAGE_ROWS) - page * PAGE_ROWS;
+            let end = rows.end.min((page + 1) * PAGE_ROWS) - page * PAGE_ROWS;
+            self.times.as_ref()?.page(page)?.get(start..end)
+        })
     }
 
     /// Has the times of some rows at hand.
@@ -389,7 +379,7 @@ impl<'a> LogGroup<'a> {
         if let Some(slot) = self.cells.get_mut(place)
             && slot.is_none()
         {
-            *slot = Some(Cells::open(&self.reader, FIRST_FIELD + place, kind, self.rows)?);
+            *slot = Some(Cells::open(&self.reader, self.index.leaf(column), kind, self.rows)?);
         }
         Ok(())
     }
@@ -402,7 +392,7 @@ impl<'a> LogGroup<'a> {
         else {
             return Err(damaged("a field is missing"));
         };
-        cells.load(&self.reader, FIRST_FIELD + place, kind, of.pages())?;
+        cells.load(&self.reader, self.index.leaf(column), kind, of.pages())?;
         Ok((cells, kind))
     }
 
@@ -508,6 +498,51 @@ impl<'a> LogGroup<'a> {
         })
     }
 
+    /// True when [`Self::pick`] serves: it passes over structured metadata.
+    pub(crate) fn can_pick(&self) -> bool {
+        self.index.metadata_names.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// One row, read from its pages without reading these for other rows; `line` is work space.
+    pub(crate) fn pick<'r>(
+        &'r self,
+        row: usize,
+        labels: &'r LabelSet,
+        line: &'r mut String,
+    ) -> Result<LogRow<'r>, PartError> {
+        let picker = Picker::new(&self.reader, self.rows, row);
+        line.clear();
+        match picker.small_number(TEMPLATE, true)? {
+            None => {
+                let is_there = picker.push_text(LINE, &Kind::Text, line)?;
+                is_there.then_some(()).ok_or_else(|| damaged("a line is missing"))?;
+            }
+            Some(number) => {
+                let template = usize::try_from(number).ok().and_then(|at| self.index.templates.get(at));
+                let template = template.ok_or_else(|| damaged("a template is not in the index"))?;
+                for slot in &template.slots {
+                    line.push_str(&slot.before);
+                    let kind = self.index.columns.get(usize::from(slot.column));
+                    let kind = kind.ok_or_else(|| damaged("a field is missing"))?;
+                    let is_there = picker.push_text(self.index.leaf(slot.column), kind, line)?;
+                    is_there.then_some(()).ok_or_else(|| damaged("a line misses a value"))?;
+                }
+                line.push_str(&template.end);
+            }
+        }
+        let ticks = picker.number(TIME, false)?.ok_or_else(|| damaged("a time is missing"))?;
+        let severity = picker.small_number(SEVERITY, false)?.and_then(|n| u8::try_from(n).ok());
+        Ok(LogRow {
+            stream: labels,
+            time: Nanos(ticks.wrapping_mul(self.index.tick)),
+            severity: Severity(severity.unwrap_or_default()),
+            trace_id: picker.id(TRACE_ID, TraceId::NONE, TraceId::from_slice)?,
+            span_id: picker.id(SPAN_ID, SpanId::NONE, SpanId::from_slice)?,
+            line,
+            metadata: &NO_LABELS,
+        })
+    }
+
     /// Hands rows with the labels of their streams to `see`, in order.
     pub(crate) fn for_each_run(
         &self,
@@ -586,8 +621,8 @@ impl<'a> LogGroup<'a> {
     }
 
     /// Per stream whether it passes a test of labels.
-    pub(super) fn streams_passing(&self, leaf: &Filter) -> Rc<[bool]> {
-        self.tests.of(leaf, self.index, |labels| leaf.matches(labels))
+    pub(super) fn streams_passing(&self, leaf: &Filter) -> Passing {
+        self.streams.passing(leaf, self.index)
     }
 
     /// True when some rows of the group may be deleted.
@@ -597,11 +632,13 @@ impl<'a> LogGroup<'a> {
 
     fn of_labels(&self, leaf: &Filter, of: &Rows) -> Rows {
         let passes = self.streams_passing(leaf);
-        let is_passed = |run: &&Run| passes.get(run.stream as usize) == Some(&true);
-        if self.group.runs.iter().all(|run| is_passed(&run)) {
-            return of.clone();
-        }
+        let is_passed = |run: &&Run| passes.holds(run.stream);
         let mut found = Rows::none(self.rows);
+        match passes.common() {
+            Some(true) => return of.clone(),
+            Some(false) => return found,
+            None => {}
+        }
         for run in self.group.runs.iter().filter(is_passed) {
             found.insert_range(run.start, run.start + run.rows);
         }
@@ -631,8 +668,9 @@ impl<'a> LogGroup<'a> {
         let mut found = Rows::none(self.rows);
         let mut labelled = Rows::none(self.rows);
         let has_label = self.labelled(name);
-        let is_labelled = |run: &&Run| has_label.get(run.stream as usize) == Some(&true);
-        for run in self.group.runs.iter().filter(is_labelled) {
+        let is_labelled = |run: &&Run| has_label.holds(run.stream);
+        let runs = if has_label.common() == Some(false) { &[][..] } else { &self.group.runs };
+        for run in runs.iter().filter(is_labelled) {
             labelled.insert_range(run.start, run.start + run.rows);
             if leaf.matches(&Text(self.labels(run).get(name))) {
                 found.insert_range(run.start, run.start + run.rows);
@@ -706,7 +744,7 @@ impl<'a> LogGroup<'a> {
                     });
                 }
             }
-            Cells::Bytes { .. } => {
+            Cells::Bytes { .. } | Cells::Phrases(_) => {
                 let mut text = String::new();
                 for row in of.iter() {
                     text.clear();
@@ -794,6 +832,9 @@ impl<'a> LogGroup<'a> {
         if of.is_empty() || !kind.may_contain(needle) {
             return Ok(found);
         }
+        if matches!(kind, Kind::Phrases(_)) {
+            return self.phrases_containing(finder, column, of);
+        }
         if let Some(values) = self.group.values_of(column)
             && !values.iter().any(|(text, _)| finder.find(text.as_bytes()).is_some())
         {
@@ -842,6 +883,53 @@ impl<'a> LogGroup<'a> {
                 }
             }
         }
+        Ok(found)
+    }
+
+    /// The rows among some whose text in a column of phrases contains a text. Where the wording says it, no number is read.
+    fn phrases_containing(&mut self, finder: &Finder<'_>, column: u16, of: &Rows) -> Result<Rows, PartError> {
+        let mut found = Rows::none(self.rows);
+        let Ok(needle) = std::str::from_utf8(finder.needle()) else { return Ok(found) };
+        self.open_cells(column)?;
+        let (leaf, reader) = (self.index.leaf(column), &self.reader);
+        let Some(Some(Cells::Phrases(cells))) = self.cells.get_mut(usize::from(column)) else {
+            return Err(damaged("a field is missing"));
+        };
+        let of_phrases: Vec<Contains> = cells.phrases.iter().map(|phrase| phrase.contains(needle)).collect();
+        let says = |number: u32, what: Contains| of_phrases.get(number as usize) == Some(&what);
+        if of_phrases.iter().any(|says| *says != Contains::Never) {
+            cells.load_codes(reader, leaf, of.pages())?;
+        }
+        if of_phrases.contains(&Contains::Always) {
+            for page in of.pages() {
+                let codes = cells.codes.page(page).unwrap_or_default();
+                found.insert_passing(page, codes, of, |code| says(*code, Contains::Always));
+            }
+        }
+        if of_phrases.contains(&Contains::ByNumbers) {
+            let mut doubtful = Rows::none(self.rows);
+            for page in of.pages() {
+                let codes = cells.codes.page(page).unwrap_or_default();
+                doubtful.insert_passing(page, codes, of, |code| says(*code, Contains::ByNumbers));
+            }
+            cells.load_numbers(reader, leaf, doubtful.pages(), |number| {
+                says(number as u32, Contains::ByNumbers)
+            })?;
+            let mut text = String::new();
+            for row in doubtful.iter() {
+                text.clear();
+                if cells.push_text(row, &mut text)? && finder.find(text.as_bytes()).is_some() {
+                    found.insert(row);
+                }
+            }
+        }
+        let grams = self.group.grams.iter().find(|(of, _)| *of == GramColumn::Field(column));
+        let may_contain = |page: usize| {
+            let grams = grams.and_then(|(_, pages)| pages.get(page));
+            grams.is_none_or(|grams| grams.may_contain(finder.needle()))
+        };
+        let left = of.of_pages(may_contain);
+        find_in_pages(cells.load_others(reader, leaf, left.pages())?, finder, &left, &mut found);
         Ok(found)
     }
 
@@ -899,23 +987,25 @@ impl<'a> LogGroup<'a> {
     }
 
     /// Per stream whether it has a label.
-    pub(super) fn labelled(&self, name: &str) -> Rc<[bool]> {
-        let exists = Filter::Exists(Field::Label(name.into()));
-        self.tests.of(&exists, self.index, |labels| !labels.get(name).is_empty())
+    pub(super) fn labelled(&self, name: &str) -> Passing {
+        self.streams.passing(&Filter::Exists(Field::Label(name.into())), self.index)
     }
 
     /// True when the streams of all these rows have a label of that name: parsers leave it alone then.
     fn is_labelled_throughout(&self, name: &str, of: &Rows) -> bool {
         let has_label = self.labelled(name);
-        self.group.runs.iter().all(|run| {
-            has_label.get(run.stream as usize) == Some(&true)
-                || of.count_in(run.start, run.start + run.rows) == 0
-        })
+        has_label.common() == Some(true)
+            || self
+                .group
+                .runs
+                .iter()
+                .all(|run| has_label.holds(run.stream) || of.count_in(run.start, run.start + run.rows) == 0)
     }
 
     fn label_keys(&self, name: &str) -> Keys {
-        let texts = self.group.runs.iter().map(|run| self.labels(run).get(name).into()).collect();
-        Keys::Runs(texts)
+        let StreamKeys { texts, codes } = self.streams.keys(name, self.index);
+        let code = |run: &Run| codes.get(run.stream as usize).copied().unwrap_or(ABSENT);
+        Keys::Runs { texts, codes: self.group.runs.iter().map(code).collect() }
     }
 
     fn keys_by_rows(&mut self, field: &Field, of: &Rows) -> Result<Keys, PartError> {
@@ -938,7 +1028,10 @@ impl<'a> LogGroup<'a> {
         let columns = self.columns_of(syntax, name);
         let used = distinct(&columns);
         let has_label = self.labelled(name);
-        let is_labelled = self.group.runs.iter().any(|run| has_label.get(run.stream as usize) == Some(&true));
+        let is_labelled = match has_label.common() {
+            Some(common) => common,
+            None => self.group.runs.iter().any(|run| has_label.holds(run.stream)),
+        };
         if let ([column], false) = (used.as_slice(), is_labelled)
             && self.of_templates(of, |at| columns.get(at) == Some(&Some(*column)))? == *of
         {
@@ -975,8 +1068,8 @@ impl<'a> LogGroup<'a> {
 pub(crate) enum Keys {
     /// The same text everywhere.
     Constant(Box<str>),
-    /// A text for each run.
-    Runs(Vec<Box<str>>),
+    /// A code for each run into a list of texts.
+    Runs { texts: Arc<[Box<str>]>, codes: Vec<u32> },
     /// A code for each row of the group into a list of texts.
     Codes { texts: Arc<[Box<str>]>, codes: Paged<u32> },
     /// A number for each row of the group, of the kind of a column.
@@ -1094,7 +1187,7 @@ impl Template {
 /// True when every text of a kind passes a test: any number is one.
 pub(super) fn always_passes(leaf: &Filter, kind: &Kind) -> bool {
     match leaf {
-        Filter::Exists(_) => *kind != Kind::Text,
+        Filter::Exists(_) => !kind.is_text(),
         Filter::Number(_, Compare::Ge, bound) => *bound == f64::NEG_INFINITY && kind.is_plain_number(),
         _ => false,
     }

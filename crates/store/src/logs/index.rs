@@ -308,6 +308,11 @@ impl LogIndex {
         Some(Self { tick, streams, columns, templates, metadata_names, groups })
     }
 
+    /// The first leaf column of a field.
+    pub(crate) fn leaf(&self, column: u16) -> usize {
+        FIRST_FIELD + self.columns.iter().take(usize::from(column)).map(Kind::leaves).sum::<usize>()
+    }
+
     /// False when no record has structured metadata of that name.
     pub(crate) fn may_have_metadata(&self, name: &str) -> bool {
         self.metadata_names.as_ref().is_none_or(|names| names.iter().any(|known| **known == *name))
@@ -562,6 +567,12 @@ mod tests {
         assert_eq!(builder.finish().log2, 0, "too full to tell");
     }
 
+    fn phrases_kind() -> Kind {
+        let mut guess = crate::logs::phrase::PhraseGuess::default();
+        ["order 1 of 20", "order 2 of 10"].iter().for_each(|text| guess.add(text));
+        Kind::Phrases(guess.finish().unwrap().into())
+    }
+
     #[test]
     fn an_index_comes_back_and_damage_is_noticed() {
         let mut builder = GramBuilder::new();
@@ -572,7 +583,7 @@ mod tests {
         let index = LogIndex {
             tick: 1000,
             streams: vec![LabelSet::empty(), LabelSet::from_pairs([("app", "x")])],
-            columns: vec![Kind::Text, Kind::Decimal { scale: 3, trimmed: true }],
+            columns: vec![Kind::Text, Kind::Decimal { scale: 3, trimmed: true }, phrases_kind()],
             templates: vec![Template {
                 syntax: LineSyntax::Json,
                 is_plain: true,

@@ -2,7 +2,11 @@
 //!
 //! The rule for every kind: a text belongs to it only if formatting what it is parsed to gives back the same text.
 
+use std::sync::Arc;
+
 use kenning_codec::bytes::{Decoder, Encoder};
+
+use super::phrase::{PHRASES_MAX, Phrase, number_columns};
 
 /// Most digits of a number: what 64 bits hold for certain.
 const DIGITS_MAX: usize = 18;
@@ -22,6 +26,9 @@ pub(crate) enum Kind {
     Decimal { scale: u8, trimmed: bool },
     /// So many bytes as lower-case hex digits.
     Hex { len: u8 },
+    /// Texts of a few wordings, and any others. Takes a leaf column for the others, one for the number of the phrase, and
+    /// one for each of [`number_columns`].
+    Phrases(Arc<[Phrase]>),
 }
 
 impl Kind {
@@ -62,8 +69,21 @@ impl Kind {
                 let zeros = std::iter::repeat_n(b'0', scale - fraction.len());
                 signed(is_negative, number(whole.bytes().chain(fraction.bytes()).chain(zeros))?)
             }
-            Self::Text | Self::Hex { .. } => None,
+            Self::Text | Self::Hex { .. } | Self::Phrases(_) => None,
         }
+    }
+
+    /// Leaf columns that it takes in the file.
+    pub(crate) fn leaves(&self) -> usize {
+        match self {
+            Self::Phrases(phrases) => 2 + number_columns(phrases),
+            _ => 1,
+        }
+    }
+
+    /// True for kinds that hold texts as they are, the empty one too.
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self, Self::Text | Self::Phrases(_))
     }
 
     /// Appends the text of a number.
@@ -83,7 +103,7 @@ impl Kind {
                     out.truncate(kept);
                 }
             }
-            Self::Text | Self::Hex { .. } => {}
+            Self::Text | Self::Hex { .. } | Self::Phrases(_) => {}
         }
     }
 
@@ -128,7 +148,7 @@ impl Kind {
     /// False when no text of this kind contains all bytes of `part` in a row.
     pub(crate) fn may_contain(&self, part: &[u8]) -> bool {
         match self {
-            Self::Text => true,
+            Self::Text | Self::Phrases(_) => true,
             Self::Int { prefix, .. } => {
                 part.iter().all(|b| b.is_ascii_digit() || *b == b'-' || prefix.as_bytes().contains(b))
             }
@@ -156,6 +176,11 @@ impl Kind {
                 encoder.byte(3);
                 encoder.byte(*len);
             }
+            Self::Phrases(phrases) => {
+                encoder.byte(4);
+                encoder.size(phrases.len());
+                phrases.iter().for_each(|phrase| phrase.encode(encoder));
+            }
         }
     }
 
@@ -166,6 +191,10 @@ impl Kind {
             1 => Self::Int { prefix: decoder.text()?.into(), width: up_to(DIGITS_MAX, decoder.byte()?)? },
             2 => Self::Decimal { scale: up_to(DIGITS_MAX, decoder.byte()?)?, trimmed: decoder.byte()? != 0 },
             3 => Self::Hex { len: up_to(HEX_LEN_MAX, decoder.byte()?)? },
+            4 => {
+                let count = decoder.size().filter(|count| (1..=PHRASES_MAX).contains(count))?;
+                Self::Phrases((0..count).map(|_| Phrase::decode(decoder)).collect::<Option<_>>()?)
+            }
             _ => return None,
         })
     }
@@ -238,7 +267,7 @@ fn signed(is_negative: bool, number: i64) -> Option<i64> {
     }
 }
 
-fn push_number(number: i64, width: usize, out: &mut String) {
+pub(super) fn push_number(number: i64, width: usize, out: &mut String) {
     if number < 0 {
         out.push('-');
     }
@@ -299,6 +328,11 @@ impl Guess {
                 && len.is_multiple_of(2)
                 && text.bytes().all(|b| digit(b).is_some())
         });
+    }
+
+    /// True once values were added that are of no narrower kind.
+    pub(crate) fn is_text(&self) -> bool {
+        self.seen && self.int.is_none() && self.decimal.is_none() && self.hex_len.is_none()
     }
 
     /// The narrowest kind that holds all values added.
@@ -378,7 +412,7 @@ mod tests {
     fn comes_back(kind: &Kind, value: &str) {
         let mut text = String::new();
         match kind {
-            Kind::Text => return,
+            Kind::Text | Kind::Phrases(_) => return,
             Kind::Hex { .. } => push_hex(&kind.unhex(value.as_bytes()).unwrap(), &mut text),
             _ => kind
                 .format(kind.parse(value).unwrap_or_else(|| panic!("{value:?} is no {kind:?}")), &mut text),

@@ -14,6 +14,14 @@ pub(crate) enum Defined {
 }
 
 impl Defined {
+    /// Whether a row has a value.
+    pub(crate) fn has(&self, row: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Each(each) => each.get(row) == Some(&true),
+        }
+    }
+
     /// How many of `rows` have a value.
     pub(crate) fn count(&self, rows: usize) -> usize {
         match self {
@@ -77,6 +85,16 @@ pub(crate) fn byte_strings(
 
 /// Appends numbers in Parquet's packed deltas; gives what stands behind them.
 pub(crate) fn delta_packed<'b>(bytes: &'b [u8], count: usize, out: &mut Vec<i64>) -> Option<&'b [u8]> {
+    delta_packed_until(bytes, count, count, out)
+}
+
+/// As [`delta_packed`], but may stop once so many numbers were appended; what it gives then means nothing.
+pub(crate) fn delta_packed_until<'b>(
+    bytes: &'b [u8],
+    count: usize,
+    wanted: usize,
+    out: &mut Vec<i64>,
+) -> Option<&'b [u8]> {
     let mut from = Decoder::new(bytes);
     let block = usize::try_from(from.varint()?).ok().filter(|block| *block > 0 && *block <= 1 << 20)?;
     let miniblocks = usize::try_from(from.varint()?).ok().filter(|count| *count > 0 && *count <= block)?;
@@ -88,9 +106,9 @@ pub(crate) fn delta_packed<'b>(bytes: &'b [u8], count: usize, out: &mut Vec<i64>
     if count > 0 {
         out.push(last);
     }
-    let each = block / miniblocks;
+    let (start, each) = (out.len(), block / miniblocks);
     let mut left = count.saturating_sub(1);
-    while left > 0 {
+    while left > 0 && out.len() - start < wanted {
         let mut from = Decoder::new(rest);
         let least = from.signed()?;
         let behind = rest.get(rest.len() - from.remaining()..)?;
@@ -101,9 +119,11 @@ pub(crate) fn delta_packed<'b>(bytes: &'b [u8], count: usize, out: &mut Vec<i64>
                 break;
             }
             let width = u32::from(*width);
-            let (packed, behind) = rest.split_at_checked((each * width as usize).div_ceil(8))?;
-            rest = behind;
+            let bytes = (each * width as usize).div_ceil(8);
             let here = each.min(left);
+            // What stands behind is there to be read by whole words.
+            let packed = rest;
+            rest = rest.get(bytes..)?;
             unpack(packed, width, here, |deltas| {
                 out.extend(deltas.iter().map(|delta| {
                     last = last.wrapping_add(least).wrapping_add(delta.cast_signed());
@@ -139,6 +159,7 @@ pub(crate) fn dictionary_texts(bytes: &[u8], count: usize, kind: &Kind) -> Optio
                 kind.format(i64::from_le_bytes(*value), &mut text);
                 rest = after;
             }
+            Kind::Phrases(_) => return None,
         }
         texts.push(text.into_boxed_str());
     }
@@ -152,6 +173,66 @@ pub(crate) fn codes(bytes: &[u8], count: usize) -> Option<Vec<u32>> {
     }
     let (width, rest) = bytes.split_first()?;
     hybrid(rest, u32::from(*width), count)
+}
+
+/// One of the codes of so many values.
+pub(crate) fn code_at(bytes: &[u8], count: usize, wanted: usize) -> Option<u32> {
+    (wanted < count).then_some(())?;
+    let (width, mut rest) = bytes.split_first()?;
+    let width = u32::from(*width);
+    (width <= 32).then_some(())?;
+    let mut left = wanted;
+    loop {
+        let mut decoder = Decoder::new(rest);
+        let header = decoder.varint()?;
+        rest = rest.get(rest.len() - decoder.remaining()..)?;
+        let run = usize::try_from(header >> 1).ok().filter(|run| *run > 0)?;
+        if header & 1 == 0 {
+            let (value, behind) = rest.split_at_checked(width.div_ceil(8) as usize)?;
+            if left < run {
+                return Some(value.iter().rev().fold(0u32, |n, byte| n << 8 | u32::from(*byte)));
+            }
+            (left, rest) = (left - run, behind);
+        } else {
+            let held = run.checked_mul(8)?;
+            if left < held {
+                // From the start of its eight, where a byte begins.
+                let eight = rest.get((left / 8).checked_mul(width as usize)?..)?;
+                let mut out = [0u64; 8];
+                let out = out.get_mut(..=left % 8)?;
+                let needed = (out.len() * width as usize).div_ceil(8);
+                unpack_each(eight.get(..needed)?, width, 0, out)?;
+                return out.last().map(|code| *code as u32);
+            }
+            (left, rest) = (left - held, rest.get(run.checked_mul(width as usize)?..)?);
+        }
+    }
+}
+
+/// One text of a dictionary's page.
+pub(crate) fn push_dictionary_text(bytes: &[u8], wanted: u32, kind: &Kind, out: &mut String) -> Option<()> {
+    let fixed = |len: usize| {
+        let start = (wanted as usize).checked_mul(len)?;
+        bytes.get(start..)?.get(..len)
+    };
+    match kind {
+        Kind::Text => {
+            let mut rest = bytes;
+            for _ in 0..wanted {
+                let (len, behind) = rest.split_first_chunk::<4>()?;
+                rest = behind.get(u32::from_le_bytes(*len) as usize..)?;
+            }
+            let (len, behind) = rest.split_first_chunk::<4>()?;
+            let text = behind.get(..u32::from_le_bytes(*len) as usize)?;
+            out.push_str(std::str::from_utf8(text).ok()?);
+        }
+        Kind::Hex { len } => push_hex(fixed(usize::from(*len))?, out),
+        Kind::Int { .. } | Kind::Decimal { .. } => {
+            kind.format(i64::from_le_bytes(*fixed(8)?.first_chunk::<8>()?), out);
+        }
+        Kind::Phrases(_) => return None,
+    }
+    Some(())
 }
 
 /// Reads `count` numbers of `width` bits in Parquet's hybrid of runs and packed bits.
@@ -274,6 +355,34 @@ mod tests {
             prop_assert_eq!(&read, &numbers);
             let is_short = bytes.is_empty() || unpack(&bytes[1..], width, numbers.len(), |_| {}).is_none();
             prop_assert!(is_short);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_code_is_that_of_all(
+            runs in vec((any::<bool>(), 1usize..20, vec(0u32..8, 8..9)), 1..6),
+            width in 3u8..9,
+        ) {
+            let mut bytes = vec![width];
+            for (is_packed, len, codes) in &runs {
+                if *is_packed {
+                    bytes.push(3);
+                    let codes: Vec<u64> = codes.iter().map(|code| u64::from(*code)).collect();
+                    bytes.extend(pack(&codes, u32::from(width)));
+                } else {
+                    bytes.push((*len as u8) << 1);
+                    bytes.push(codes[0] as u8);
+                }
+            }
+            let count = runs.iter().map(|(is_packed, len, _)| if *is_packed { 8 } else { *len }).sum();
+            let all = codes(&bytes, count).unwrap();
+            let each: Vec<u32> = (0..count).map(|at| code_at(&bytes, count, at).unwrap()).collect();
+            prop_assert_eq!(each, all);
+            prop_assert_eq!(code_at(&bytes, count, count), None);
+            for len in 0..bytes.len() {
+                (0..count).for_each(|at| assert!(code_at(&bytes[..len], count, at).is_none_or(|code| code < 256)));
+            }
         }
     }
 

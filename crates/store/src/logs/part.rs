@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use kenning_model::keyed::Prehashed;
-use kenning_model::{Field, Filter, LabelSet, LogBatch, LogRow, Nanos, Severity, SpanId, TimeRange, TraceId};
+use kenning_model::{Field, LabelSet, LogBatch, LogRow, Nanos, Severity, SpanId, TimeRange, TraceId};
 use parquet::basic::Encoding;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 
-use super::group::{LogGroup, Parts, StreamTests};
+use super::group::{LogGroup, Parts};
 use super::index::{Form, GroupIndex, INDEX_KEY, INDEX_KEY_2, LogIndex, PAGE_ROWS, Run};
 use super::kind::Kind;
 use super::plan::{Filled, Filler, Plan, PlannedColumn};
+use super::streams::{Passing, StreamFacts};
 use crate::delete::Hidden;
 use crate::parts::columns::{
     Column, GroupReader, Layout, TableReader, TableWriter, VERSION_LOGS, Values, spread, text_of,
@@ -220,16 +221,7 @@ fn new_table(plan: &Plan, unit: &str) -> Result<TableWriter, PartError> {
     let fields: String = plan.columns.iter().map(PlannedColumn::schema).collect();
     let schema = format!("message logs {{ {}{fields} }}", SCHEMA.replace("UNIT", unit));
     let mut encodings = ENCODINGS.to_vec();
-    for column in plan.columns.iter().filter(|column| !column.is_dictionary) {
-        encodings.push((
-            column.name.as_str(),
-            match column.kind {
-                Kind::Text => Encoding::DELTA_LENGTH_BYTE_ARRAY,
-                Kind::Hex { .. } => Encoding::PLAIN,
-                Kind::Int { .. } | Kind::Decimal { .. } => Encoding::DELTA_BINARY_PACKED,
-            },
-        ));
-    }
+    encodings.extend(plan.columns.iter().flat_map(PlannedColumn::encodings));
     let is_hash = |column: &&PlannedColumn| matches!(column.kind, Kind::Hex { .. }) && !column.is_dictionary;
     let hashes: Vec<&str> = plan.columns.iter().filter(is_hash).map(|column| column.name.as_str()).collect();
     let layout = Layout {
@@ -362,7 +354,7 @@ pub(crate) fn read_all(
     for at in 0..reader.groups() {
         let group = reader.group(at)?;
         let (batch, arrivals) = match index.as_ref().and_then(|index| Some((index, index.groups.get(at)?))) {
-            Some((index, of)) => read_group(LogGroup::new(group, index, of, StreamTests::default())?)?,
+            Some((index, of)) => read_group(LogGroup::new(group, index, of, StreamFacts::default())?)?,
             None => read(&group, &wanted)?,
         };
         see(batch, arrivals);
@@ -371,7 +363,7 @@ pub(crate) fn read_all(
 }
 
 fn read_group(mut group: LogGroup<'_>) -> Result<(LogBatch, Vec<u64>), PartError> {
-    let all = group.in_range(TimeRange::ALL, &Filter::All)?;
+    let all = group.in_range(TimeRange::ALL, &Passing::all())?;
     group.times(&all)?;
     group.prepare(&all, Parts::ALL)?;
     group.arrivals(&all)?;

@@ -7,16 +7,19 @@ use std::collections::HashSet;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kenning_model::keyed::{Prehashed, keyed_hash};
 use kenning_model::{LineSyntax, Tokens, is_bare_value};
+use parquet::basic::Encoding;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 
 use super::index::{
     self, GramBuilder, GramColumn, Grams, PAGE_ROWS, Slot, Template, VALUE_BYTES_MAX, VALUES_MAX,
 };
 use super::kind::{Guess, Kind};
+use super::phrase::{Phrase, PhraseGuess, number_columns};
 use crate::parts::columns::{Column, Values};
 
 /// Most columns of fields in a part.
@@ -27,6 +30,8 @@ const TEMPLATES_MAX: usize = 1024;
 const TEMPLATE_SHARE: usize = 128;
 /// Columns with more different values are no dictionaries.
 const DICTIONARY_MAX: usize = 1024;
+/// Columns of texts with no more different values are not looked at for phrases: dictionaries serve them.
+const PHRASED_VALUES_MIN: usize = 64;
 /// Lines in a row that are looked at ...
 const SAMPLE_RUN: usize = 32;
 /// ... of so many, where a part has more than [`SAMPLED_WHOLE`] rows. Runs, because neighbours share their template.
@@ -190,6 +195,7 @@ struct Gathered {
     path: String,
     guess: Guess,
     values: HashSet<u64, Prehashed>,
+    phrases: PhraseGuess,
 }
 
 struct Seen {
@@ -210,6 +216,9 @@ pub(crate) struct PlannedColumn {
     pub(crate) name: String,
     pub(crate) kind: Kind,
     pub(crate) is_dictionary: bool,
+    /// Names in the file of the further leaf columns of phrases: that of their numbers in the list, and those of the numbers
+    /// in them.
+    pub(crate) further: Vec<String>,
 }
 
 impl Plan {
@@ -259,6 +268,9 @@ impl Gathering {
             if column.values.len() <= DICTIONARY_MAX {
                 column.values.insert(keyed_hash(value.as_bytes()));
             }
+            if column.guess.is_text() && column.values.len() > PHRASED_VALUES_MIN {
+                column.phrases.add(value);
+            }
         }
     }
 
@@ -293,7 +305,7 @@ impl Gathering {
     }
 
     /// Keeps the templates of many lines and the columns that they need.
-    fn finish(self, rows: usize) -> Plan {
+    fn finish(mut self, rows: usize) -> Plan {
         let mut keys: Vec<(Vec<u8>, Seen)> = Vec::new();
         let mut seen: Vec<Option<Seen>> = self.seen.into_iter().map(Some).collect();
         for (key, place) in self.by_key {
@@ -313,8 +325,8 @@ impl Gathering {
             }
             for slot in &mut template.slots {
                 slot.column = *places.entry(slot.column).or_insert_with(|| {
-                    let column = self.columns.get(usize::from(slot.column));
-                    plan.columns.push(PlannedColumn::new(column, &mut names));
+                    let column = self.columns.get_mut(usize::from(slot.column)).map(std::mem::take);
+                    plan.columns.push(PlannedColumn::new(column.unwrap_or_default(), &mut names));
                     (plan.columns.len() - 1) as u16
                 });
             }
@@ -326,24 +338,29 @@ impl Gathering {
 }
 
 impl PlannedColumn {
-    fn new(gathered: Option<&Gathered>, names: &mut HashSet<String>) -> Self {
-        let path = gathered.map_or("", |gathered| &gathered.path);
+    fn new(gathered: Gathered, names: &mut HashSet<String>) -> Self {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-        let mut name: String = "field_".chars().chain(path.chars().map(plain)).collect();
-        let stem = name.clone();
-        let mut number = 1;
-        while !names.insert(name.clone()) {
-            number += 1;
-            name = format!("{stem}_{number}");
-        }
-        Self {
-            name,
-            kind: gathered.map_or(Kind::Text, |gathered| gathered.guess.kind()),
-            is_dictionary: gathered.is_some_and(|gathered| gathered.values.len() <= DICTIONARY_MAX),
-        }
+        let stem: String = "field_".chars().chain(gathered.path.chars().map(plain)).collect();
+        let name = unique(&stem, names);
+        let is_dictionary = gathered.values.len() <= DICTIONARY_MAX;
+        let kind = match gathered.guess.kind() {
+            Kind::Text if !is_dictionary => {
+                gathered.phrases.finish().map_or(Kind::Text, |phrases| Kind::Phrases(phrases.into()))
+            }
+            kind => kind,
+        };
+        let further = match &kind {
+            Kind::Phrases(phrases) => {
+                let numbers = (0..number_columns(phrases)).map(|number| format!("{stem}_number_{number}"));
+                let all = std::iter::once(format!("{stem}_phrase")).chain(numbers);
+                all.map(|stem| unique(&stem, names)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Self { name, kind, is_dictionary, further }
     }
 
-    /// Its line in the schema.
+    /// Its lines in the schema.
     pub(crate) fn schema(&self) -> String {
         let name = &self.name;
         match &self.kind {
@@ -351,8 +368,39 @@ impl PlannedColumn {
             Kind::Int { .. } => format!("optional int64 {name};\n"),
             Kind::Decimal { scale, .. } => format!("optional int64 {name} (DECIMAL(18,{scale}));\n"),
             Kind::Hex { len } => format!("optional fixed_len_byte_array({len}) {name};\n"),
+            Kind::Phrases(_) => {
+                let mut lines = format!("optional binary {name} (STRING);\n");
+                for (place, name) in self.further.iter().enumerate() {
+                    lines.push_str(if place == 0 { "optional int32 " } else { "optional int64 " });
+                    lines.push_str(name);
+                    lines.push_str(";\n");
+                }
+                lines
+            }
         }
     }
+
+    /// Its leaf columns that are no dictionaries, and how they are encoded.
+    pub(crate) fn encodings(&self) -> impl Iterator<Item = (&str, Encoding)> {
+        let own = match self.kind {
+            _ if self.is_dictionary => None,
+            Kind::Text | Kind::Phrases(_) => Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
+            Kind::Hex { .. } => Some(Encoding::PLAIN),
+            Kind::Int { .. } | Kind::Decimal { .. } => Some(Encoding::DELTA_BINARY_PACKED),
+        };
+        let numbers = self.further.iter().skip(1).map(|name| (name.as_str(), Encoding::DELTA_BINARY_PACKED));
+        own.map(|encoding| (self.name.as_str(), encoding)).into_iter().chain(numbers)
+    }
+}
+
+/// A name that no other column has.
+fn unique(stem: &str, names: &mut HashSet<String>) -> String {
+    let (mut name, mut number) = (stem.to_owned(), 1);
+    while !names.insert(name.clone()) {
+        number += 1;
+        name = format!("{stem}_{number}");
+    }
+    name
 }
 
 /// The columns of a row group as they fill.
@@ -447,7 +495,82 @@ impl Texts {
 
 enum Filling {
     Texts(Texts),
-    Numbers { values: Vec<i64>, definition: Vec<i16> },
+    Numbers(Numbers),
+    Phrases(Phrased),
+}
+
+/// Numbers of a column, and the rows that have one.
+#[derive(Default)]
+struct Numbers {
+    values: Vec<i64>,
+    definition: Vec<i16>,
+}
+
+impl Numbers {
+    fn push(&mut self, row: usize, number: i64) {
+        self.values.push(number);
+        self.definition.resize(row, 0);
+        self.definition.push(1);
+    }
+
+    fn finish(mut self, rows: usize) -> Column {
+        self.definition.resize(rows, 0);
+        Column { values: Values::I64(self.values), definition: self.definition, repetition: Vec::new() }
+    }
+}
+
+/// Texts by their phrases.
+struct Phrased {
+    phrases: Arc<[Phrase]>,
+    /// The phrase of the text before: neighbours are often alike.
+    last: usize,
+    codes: Vec<Option<i32>>,
+    numbers: Vec<Numbers>,
+    /// Of no phrase.
+    others: Texts,
+    /// Work space.
+    found: Vec<i64>,
+}
+
+impl Phrased {
+    fn new(phrases: &Arc<[Phrase]>) -> Self {
+        Self {
+            phrases: Arc::clone(phrases),
+            last: 0,
+            codes: Vec::new(),
+            numbers: std::iter::repeat_with(Numbers::default).take(number_columns(phrases)).collect(),
+            others: Texts::default(),
+            found: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, row: usize, text: &str) {
+        self.codes.resize(row, None);
+        let order = std::iter::once(self.last).chain(0..self.phrases.len());
+        for number in order {
+            let Some(phrase) = self.phrases.get(number).filter(|phrase| phrase.read(text, &mut self.found))
+            else {
+                continue;
+            };
+            for (gap, found) in phrase.gaps.iter().zip(&self.found) {
+                let column = self.numbers.get_mut(usize::from(gap.column));
+                column.into_iter().for_each(|column| column.push(row, *found));
+            }
+            self.last = number;
+            self.codes.push(Some(number as i32));
+            return;
+        }
+        self.codes.push(None);
+        self.others.push(row, text.as_bytes());
+    }
+
+    /// The leaf columns in their order.
+    fn finish(mut self, rows: usize) -> Vec<Column> {
+        self.codes.resize(rows, None);
+        let codes = Column::optional(self.codes.into_iter(), Values::I32);
+        let numbers = self.numbers.into_iter().map(|numbers| numbers.finish(rows));
+        [self.others.finish(rows, &Kind::Text), codes].into_iter().chain(numbers).collect()
+    }
 }
 
 /// The columns of a row group that hold its lines.
@@ -493,9 +616,8 @@ impl<'p> Filler<'p> {
     pub(crate) fn new(plan: &'p Plan) -> Self {
         let filling = |column: &PlannedColumn| match column.kind {
             Kind::Text | Kind::Hex { .. } => Filling::Texts(Texts::default()),
-            Kind::Int { .. } | Kind::Decimal { .. } => {
-                Filling::Numbers { values: Vec::new(), definition: Vec::new() }
-            }
+            Kind::Int { .. } | Kind::Decimal { .. } => Filling::Numbers(Numbers::default()),
+            Kind::Phrases(ref phrases) => Filling::Phrases(Phrased::new(phrases)),
         };
         Self {
             plan,
@@ -558,11 +680,10 @@ impl<'p> Filler<'p> {
             let place = usize::from(slot.column);
             let kind = self.plan.columns.get(place).map(|column| &column.kind);
             match (self.columns.get_mut(place), kind) {
-                (Some(Filling::Numbers { values, definition }), _) => {
-                    values.extend(numbers.next());
-                    definition.resize(row, 0);
-                    definition.push(1);
+                (Some(Filling::Numbers(column)), _) => {
+                    numbers.next().into_iter().for_each(|number| column.push(row, *number));
                 }
+                (Some(Filling::Phrases(phrased)), _) => phrased.push(row, value),
                 (Some(Filling::Texts(texts)), Some(Kind::Hex { len })) => {
                     let (own, rest) = bytes.split_at_checked(usize::from(*len)).unwrap_or_default();
                     bytes = rest;
@@ -596,7 +717,7 @@ impl<'p> Filler<'p> {
         slots.iter().zip(&self.values).all(|(slot, value)| {
             let value = Self::value(line, value);
             match plan.columns.get(usize::from(slot.column)).map(|column| &column.kind) {
-                Some(Kind::Text) => true,
+                Some(Kind::Text | Kind::Phrases(_)) => true,
                 Some(kind @ Kind::Hex { .. }) => kind.unhex_into(value.as_bytes(), &mut self.bytes),
                 Some(kind) => kind.parse(value).map(|number| self.numbers.push(number)).is_some(),
                 None => false,
@@ -620,25 +741,29 @@ impl<'p> Filler<'p> {
             let list = match &column {
                 _ if !planned.is_dictionary => None,
                 Filling::Texts(texts) => texts.list(kind),
-                Filling::Numbers { values, .. } => Tally::of(values.iter().copied()).list(|number| {
+                Filling::Phrases(_) => None,
+                Filling::Numbers(column) => Tally::of(column.values.iter().copied()).list(|number| {
                     let mut text = String::new();
                     kind.format(*number, &mut text);
                     Some(text.into())
                 }),
             };
             listed.extend(list.map(|list| (place, list)));
-            fields.push(match column {
+            match column {
                 Filling::Texts(texts) => {
                     if !planned.is_dictionary {
                         grams.push((GramColumn::Field(place), texts.grams(kind)));
                     }
-                    texts.finish(rows, kind)
+                    fields.push(texts.finish(rows, kind));
                 }
-                Filling::Numbers { values, mut definition } => {
-                    definition.resize(rows, 0);
-                    Column { values: Values::I64(values), definition, repetition: Vec::new() }
+                Filling::Numbers(column) => fields.push(column.finish(rows)),
+                // Wordings are in the index, so only texts without one need grams.
+                Filling::Phrases(mut phrased) => {
+                    phrased.others.definition.resize(rows, 0);
+                    grams.push((GramColumn::Field(place), phrased.others.grams(&Kind::Text)));
+                    fields.extend(phrased.finish(rows));
                 }
-            });
+            }
         }
         Filled { lines, templates, fields, grams, values: listed }
     }

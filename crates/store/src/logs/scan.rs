@@ -12,9 +12,10 @@ use kenning_model::{
 use memchr::memmem::Finder;
 
 use super::aggregate::{self, NumberCounts, Numbers};
-use super::group::{LogGroup, Parts, Rows, StreamTests, cost};
+use super::group::{LogGroup, Parts, Rows, cost};
 use super::head::LogRun;
 use super::part::{Wanted, read};
+use super::streams::Passing;
 use crate::parts::PartError;
 use crate::parts::cache::{Opened, PartCache};
 use crate::parts::part::Part;
@@ -339,7 +340,11 @@ fn scan_part(
     let name = &part.info.name;
     work.read_open(part, cache, |work, open| match open.log_index()? {
         Some(index) => {
-            let tests = StreamTests::default();
+            let streams = open.streams();
+            let wanted = streams.may_match(&work.scan.filter, &index);
+            if wanted.common() == Some(false) {
+                return Ok(());
+            }
             let mut order: Vec<usize> = (0..index.groups.len()).collect();
             if work.scan.order == Order::NewestFirst {
                 order.reverse();
@@ -350,9 +355,9 @@ fn scan_part(
                 if !group.time.overlaps(work.scan.time) || collector.excludes(group.time) {
                     continue;
                 }
-                let mut group = LogGroup::new(open.group(at)?, &index, group, tests.clone())?;
+                let mut group = LogGroup::new(open.group(at)?, &index, group, streams.clone())?;
                 let at = At { part: name.id, order: name.order, group: at };
-                scan_group(&mut group, at, collector, work)?;
+                scan_group(&mut group, &wanted, at, collector, work)?;
             }
             Ok(())
         }
@@ -362,6 +367,7 @@ fn scan_part(
 
 fn scan_group(
     group: &mut LogGroup<'_>,
+    wanted: &Passing,
     at: At,
     collector: &mut Collector<'_>,
     work: &mut Work<'_>,
@@ -372,7 +378,7 @@ fn scan_group(
     {
         return Ok(());
     }
-    let candidates = group.in_range(collector.narrowed(scan.time), &scan.filter)?;
+    let candidates = group.in_range(collector.narrowed(scan.time), wanted)?;
     if candidates.is_empty() {
         return Ok(());
     }
@@ -415,7 +421,7 @@ fn fetch(
                 work.check()?;
                 let at = of_group.first().map_or(0, |(spot, _)| spot.group);
                 let Some(group) = index.groups.get(at) else { continue };
-                let group = LogGroup::new(open.group(at)?, &index, group, StreamTests::default())?;
+                let group = LogGroup::new(open.group(at)?, &index, group, open.streams().clone())?;
                 fetch_group(group, of_group, &mut kept, work)?;
             }
             Ok(())
@@ -423,6 +429,9 @@ fn fetch(
     }
     Ok(kept.into_iter().flatten().collect())
 }
+
+/// Rows of a page that are looked up one by one, at most; a page with more is unpacked.
+const PICKED_MAX: usize = 2;
 
 /// Reads the records of one row group; `spots` are in the order of rows.
 fn fetch_group(
@@ -433,13 +442,20 @@ fn fetch_group(
 ) -> Result<(), PartError> {
     let mut rows = Rows::none(group.rows);
     spots.iter().for_each(|(spot, _)| rows.insert(spot.row));
-    group.times(&rows)?;
-    group.prepare(&rows, Parts::ALL)?;
+    let is_picked = group.can_pick() && spots.len() <= rows.pages().count() * PICKED_MAX;
+    if !is_picked {
+        group.times(&rows)?;
+        group.prepare(&rows, Parts::ALL)?;
+    }
     let held = group.heap_bytes();
     work.charge(held)?;
     let (mut line, mut places) = (String::new(), spots.iter());
     group.for_each_run(&rows, |_, labels, at| {
-        let row = Kept::of(&group.row(at, labels, Parts::ALL, &mut line)?);
+        let row = match is_picked {
+            true => group.pick(at, labels, &mut line)?,
+            false => group.row(at, labels, Parts::ALL, &mut line)?,
+        };
+        let row = Kept::of(&row);
         work.charge(ENTRY_BYTES + size_of::<Kept>() + row.line.len() + row.metadata.heap_bytes())?;
         let slot = places.next().and_then(|(_, place)| kept.get_mut(*place));
         if let Some(slot) = slot {

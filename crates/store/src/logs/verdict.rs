@@ -88,7 +88,10 @@ impl<'a> LogGroup<'a> {
 
     fn verdict_of_labels(&self, leaf: &Filter) -> Verdict<'a> {
         let passes = self.streams_passing(leaf);
-        let mut of_runs = self.group.runs.iter().map(|run| passes.get(run.stream as usize) == Some(&true));
+        if let Some(common) = passes.common() {
+            return Verdict::sure(common);
+        }
+        let mut of_runs = self.group.runs.iter().map(|run| passes.holds(run.stream));
         match of_runs.next() {
             Some(first) if of_runs.all(|passes| passes == first) => Verdict::sure(first),
             _ => Verdict::Open,
@@ -133,11 +136,11 @@ impl<'a> LogGroup<'a> {
     fn only_column(&self, field: &Field) -> Option<u16> {
         let Field::Parsed(syntax, name) = field else { return None };
         let has_label = self.labelled(name);
-        let is_labelled = |run: &super::index::Run| has_label.get(run.stream as usize) == Some(&true);
-        if self.index.may_have_metadata(name)
-            || self.has_whole_lines()
-            || self.group.runs.iter().any(is_labelled)
-        {
+        let is_labelled = || match has_label.common() {
+            Some(common) => common,
+            None => self.group.runs.iter().any(|run| has_label.holds(run.stream)),
+        };
+        if self.index.may_have_metadata(name) || self.has_whole_lines() || is_labelled() {
             return None;
         }
         let columns = self.columns_of(*syntax, name);

@@ -17,8 +17,8 @@ use parquet::file::reader::{ChunkReader, Length};
 /// Bytes under one checksum.
 pub(crate) const BLOCK_LEN: usize = 64 << 10;
 
-/// Blocks of a file that are kept for the next read.
-const RECENT_MAX: usize = 8;
+/// Blocks of a file that are kept for the next read: 2 MiB.
+const RECENT_MAX: usize = 32;
 
 /// Where the checksums stand in the footer.
 pub(crate) const SUMS_KEY: &str = "kenning.crc32c";
@@ -84,6 +84,12 @@ impl CheckedFile {
         let sums = sums.ok_or_else(|| invalid("the footer's checksums do not fit the file".to_owned()))?;
         self.0.sums.get_or_init(|| sums);
         Ok(())
+    }
+
+    /// Bytes of the blocks that are kept.
+    pub(crate) fn recent_bytes(&self) -> usize {
+        let recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.iter().map(|(_, block)| block.len()).sum()
     }
 
     /// Bytes that came from disk so far.

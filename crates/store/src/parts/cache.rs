@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use kenning_model::METRIC_NAME;
@@ -17,6 +18,7 @@ use super::part::Part;
 use crate::delete::Hidden;
 use crate::logs::index::LogIndex;
 use crate::logs::part::index_of;
+use crate::logs::streams::StreamFacts;
 
 /// Bytes of a parsed footer against its bytes in the file, roughly.
 const FOOTER_FACTOR: usize = 4;
@@ -129,9 +131,16 @@ impl Opened {
             return Ok(index.clone());
         }
         let index = index_of(&self.part.reader)?.map(Arc::new);
+        let bytes = index.as_ref().map_or(0, |index| index.heap_bytes());
+        self.part.index_bytes.store(bytes, Ordering::Relaxed);
         // Another scan may have been quicker; both read the same.
         let _ = self.part.logs.set(index.clone());
         Ok(index)
+    }
+
+    /// What labels say of the streams of a part of logs.
+    pub(crate) fn streams(&self) -> &StreamFacts {
+        &self.part.streams
     }
 
     /// Bytes that all scans together have read from the file so far.
@@ -146,12 +155,22 @@ struct OpenPart {
     footer_bytes: usize,
     groups: Vec<OnceLock<Arc<GroupSeries>>>,
     logs: OnceLock<Option<Arc<LogIndex>>>,
+    /// What the index holds, once it is read: adding it up takes longer than many a query.
+    index_bytes: AtomicUsize,
+    streams: StreamFacts,
 }
 
 impl OpenPart {
     fn new(reader: TableReader, footer_bytes: usize) -> Self {
         let groups = (0..reader.groups()).map(|_| OnceLock::new()).collect();
-        Self { reader, footer_bytes, groups, logs: OnceLock::new() }
+        Self {
+            reader,
+            footer_bytes,
+            groups,
+            logs: OnceLock::new(),
+            index_bytes: AtomicUsize::new(0),
+            streams: StreamFacts::default(),
+        }
     }
 
     fn series(
@@ -173,8 +192,8 @@ impl OpenPart {
 
     fn bytes(&self) -> usize {
         let series = self.groups.iter().filter_map(OnceLock::get).map(|series| series.bytes);
-        let logs = self.logs.get().and_then(Option::as_ref).map_or(0, |index| index.heap_bytes());
-        self.footer_bytes + series.sum::<usize>() + logs
+        let logs = self.index_bytes.load(Ordering::Relaxed);
+        self.footer_bytes + series.sum::<usize>() + logs + self.reader.recent_bytes()
     }
 }
 

@@ -45,12 +45,12 @@ const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 const VERSION_KEY: &str = "kenning.part";
 /// The version that this program writes, but for logs.
 pub(crate) const VERSION: &str = "1";
-/// The version of parts of logs: row groups follow each other in time.
-pub(crate) const VERSION_LOGS: &str = "3";
+/// The version of parts of logs: row groups follow each other in time, columns of texts may be phrases.
+pub(crate) const VERSION_LOGS: &str = "5";
 /// The version of parts of samples: integers have offsets.
 pub(crate) const VERSION_SAMPLES: &str = "4";
 /// All versions that this program reads.
-const VERSIONS: [&str; 4] = [VERSION, "2", VERSION_LOGS, VERSION_SAMPLES];
+const VERSIONS: [&str; 5] = [VERSION, "2", "3", VERSION_SAMPLES, VERSION_LOGS];
 /// Bytes of a page whose rows are counted; no page of lines reaches it.
 const PAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -409,6 +409,11 @@ impl TableReader {
     fn group_with<'a>(&'a self, index: usize, hidden: &'a Hidden) -> Result<GroupReader<'a>, PartError> {
         let group = self.reader.get_row_group(index)?;
         Ok(GroupReader { group, hidden, file: &self.file, whole: self.reader.metadata(), index })
+    }
+
+    /// Bytes of blocks that are kept for the next read.
+    pub(crate) fn recent_bytes(&self) -> usize {
+        self.file.recent_bytes()
     }
 
     /// One row group.

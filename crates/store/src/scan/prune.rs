@@ -13,7 +13,8 @@ pub(crate) fn may_match(filter: &Filter, labels: &LabelSet) -> bool {
     }
 }
 
-fn only_labels(filter: &Filter) -> bool {
+/// True when a filter looks at labels alone.
+pub(crate) fn only_labels(filter: &Filter) -> bool {
     match filter {
         Filter::All => true,
         Filter::And(parts) | Filter::Or(parts) => parts.iter().all(only_labels),

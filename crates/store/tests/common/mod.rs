@@ -234,8 +234,22 @@ impl Chance {
         batch
     }
 
-    /// Lines of one shape with columns of every kind, few of another.
+    /// A text of few wordings, now and then another.
+    fn message(&mut self) -> String {
+        let (a, b) = (self.below(10_000), self.below(10_000));
+        match self.below(40) {
+            0 => format!("needle-{a:x} in the hay"),
+            1 => String::new(),
+            2..8 => format!("retry {} after a timeout of {b} ms", a % 5),
+            8..12 => "nothing to do".to_owned(),
+            12..14 => format!("code 00{}", a % 10),
+            _ => format!("did {a} of {b}"),
+        }
+    }
+
+    /// Lines of one shape with columns of every kind, and often few of another.
     pub fn many_lines(&mut self, rows: usize) -> LogBatch {
+        let shapes = if self.one_in(3) { 0 } else { 2 };
         let mut batch = LogBatch::default();
         let streams: Vec<LabelSet> =
             (0..20).map(|n| LabelSet::from_pairs([("app", "web"), ("job", &n.to_string())])).collect();
@@ -244,17 +258,18 @@ impl Chance {
         }
         for row in 0..rows {
             let stream = self.below(20) as u32;
+            let message = self.message();
             let line = match self.below(50) {
-                0 => self.line(),
-                1 => format!("whole line {} with needle-{}", self.below(1000), self.below(10_000)),
+                0 if shapes > 0 => self.line(),
+                1 if shapes > 0 => {
+                    format!("whole line {} with needle-{}", self.below(1000), self.below(10_000))
+                }
                 _ => format!(
-                    "{{\"status\":{},\"user\":\"u-{}\",\"took\":{}.5,\"trace\":\"{:016x}\",\"msg\":\"did {} of {}\"}}",
+                    "{{\"status\":{},\"user\":\"u-{}\",\"took\":{}.5,\"trace\":\"{:016x}\",\"msg\":\"{message}\"}}",
                     self.pick(&[200, 404, 500]),
                     self.below(5000),
                     self.below(900),
                     self.0.next_u64(),
-                    self.below(10_000),
-                    self.below(10_000),
                 ),
             };
             let row = LogRow {
@@ -359,6 +374,7 @@ impl Chance {
                 Field::Parsed(LineSyntax::Json, "status".into()),
                 Field::Parsed(LineSyntax::Json, "took".into()),
                 Field::Parsed(LineSyntax::Json, "trace".into()),
+                Field::Parsed(LineSyntax::Json, "msg".into()),
                 Field::Parsed(LineSyntax::Json, "app".into()),
                 Field::Parsed(LineSyntax::Json, "n".into()),
                 Field::Parsed(LineSyntax::Logfmt, "status".into()),
@@ -401,8 +417,25 @@ impl Chance {
         let len_max = self.pick(&[3, 6, 30]);
         let len = self.below(len_max) as usize;
         let part: String = chars.iter().skip(start).take(len).collect();
-        self.pick(&["e", "é", "", "error", "500", "\":500", "status\":", "u-7\",\"took", &part, &part, &part])
-            .to_owned()
+        let message = self.message();
+        let start = self.below(message.len() as u64 + 1) as usize;
+        let of_message: String = message.chars().skip(start).take(len).collect();
+        self.pick(&[
+            "e",
+            "é",
+            "",
+            "error",
+            "500",
+            "\":500",
+            "status\":",
+            "u-7\",\"took",
+            &part,
+            &part,
+            &part,
+            &of_message,
+            &of_message,
+        ])
+        .to_owned()
     }
 
     pub fn filter(&mut self, table: Table, depth: u32) -> Filter {
@@ -422,6 +455,20 @@ impl Chance {
             1 => Filter::Compare(field, compare, Literal::Str(self.text())),
             2 => Filter::Compare(field, compare, Literal::Int(self.below(600) as i64)),
             3 => Filter::OneOf(field, (0..self.below(3)).map(|_| self.text()).collect()),
+            4 if field == Field::Line || self.one_in(4) => {
+                const SOURCES: [&str; 9] = [
+                    "timeout",
+                    "did 1.* of 7",
+                    "(?i)TIMEOUT of",
+                    "needle-[a-f]+ in|ms\"",
+                    "(retry|did) [0-9]{2}",
+                    "x*",
+                    "status\":5.*(err|do)",
+                    "^whole line",
+                    "h[ai]y\"",
+                ];
+                Filter::Matches(field, Pattern::anywhere(self.pick(&SOURCES)).unwrap())
+            }
             4 => Filter::Matches(field, Pattern::whole(self.pick(&["a|up", ".*", "", "re.*"])).unwrap()),
             5 => Filter::Contains(field, self.needle().into()),
             6 => Filter::eq(field, &self.text()),
