@@ -49,6 +49,8 @@ fn answers(engine: &Engine) -> String {
 
 /// Lines enough for columns that few do not make. Only their sum is kept.
 const MANY: usize = 2000;
+/// So many at a time, for the log's groups are small here.
+const MANY_EACH: usize = 8;
 
 /// The tenant of many lines.
 fn many() -> TenantId {
@@ -66,10 +68,13 @@ fn write_golden(folder: &Path) {
             1 => Batch::Logs(chance.logs()),
             _ => Batch::Spans(chance.spans()),
         };
-        engine.write(&[Write { id: BatchId(2 * id), tenant: TenantId::default_tenant(), batch }]).unwrap();
+        engine.write(&[Write { id: BatchId(1000 * id), tenant: TenantId::default_tenant(), batch }]).unwrap();
         if id == 6 {
-            let batch = Batch::Logs(chance.many_lines(MANY));
-            engine.write(&[Write { id: BatchId(2 * id + 1), tenant: many(), batch }]).unwrap();
+            for part in 1..=MANY / MANY_EACH {
+                let batch = Batch::Logs(chance.many_lines(MANY_EACH));
+                let write = Write { id: BatchId(1000 * id + part as u64), tenant: many(), batch };
+                engine.write(&[write]).unwrap();
+            }
             engine.flush().unwrap();
         }
     }
