@@ -49,7 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "kenning-pipeline",
         ],
     ),
-    ("kenning-promconfig", &["kenning-stdx", "kenning-gotext", "kenning-pipeline"]),
+    ("kenning-promconfig", &["kenning-stdx", "kenning-gotext", "kenning-yaml", "kenning-pipeline"]),
     (
         "kenning-receivers",
         &[
@@ -93,7 +93,7 @@ const UNKNOWN_TO: &[(&str, &[&str])] = &[
     ("kenning-traceql", &["tokio", "axum", "hyper"]),
     ("kenning-rules", &["tokio", "axum", "hyper"]),
     ("kenning-template", &["tokio", "serde_json"]),
-    ("kenning-promconfig", &["axum", "hyper", "serde_json"]),
+    ("kenning-promconfig", &["axum", "hyper"]),
     ("kenning-receivers", &["axum"]),
     ("kenning-pipeline", &["axum", "hyper"]),
     ("kenning-stages", &["axum", "hyper"]),

@@ -7,7 +7,7 @@ use crate::discovery::{Discovery, StaticGroup, read_group_checked};
 use crate::fields::Problem;
 use crate::scrape::ScrapeConfig;
 use crate::targets::{self, TargetGroup};
-use crate::yaml::{self, Kind};
+use crate::yaml::{self, Content};
 use kenning_gotext::quote::quote;
 
 /// Most bytes of a configuration file.
@@ -190,8 +190,8 @@ fn check_target_files(
 /// The groups of a file of targets, JSON or YAML: JSON is YAML.
 pub fn target_groups(text: &[u8]) -> Result<Vec<StaticGroup>, String> {
     let Some(root) = yaml::parse(text).map_err(|error| error.to_string())? else { return Ok(Vec::new()) };
-    match &root.kind {
-        Kind::List(items) => items
+    match &root.content {
+        Content::Sequence(items) => items
             .iter()
             .map(|item| {
                 if item.is_null() {
@@ -201,6 +201,10 @@ pub fn target_groups(text: &[u8]) -> Result<Vec<StaticGroup>, String> {
             })
             .collect(),
         _ if root.is_null() => Ok(Vec::new()),
-        _ => Err(format!("line {}: cannot unmarshal {} into []*targetgroup.Group", root.line, root.tag())),
+        _ => Err(format!(
+            "line {}: cannot unmarshal {} into []*targetgroup.Group",
+            root.mark.line,
+            yaml::tag(&root)
+        )),
     }
 }

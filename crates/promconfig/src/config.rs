@@ -134,10 +134,9 @@ pub fn load(text: &[u8]) -> Result<Config, Vec<Problem>> {
 /// Reads the sections that `keys` names out of a file that has others of its own beside them.
 pub fn load_sections(text: &[u8], keys: &[&str]) -> Result<Config, Vec<Problem>> {
     let root = yaml::parse(text).map_err(|error| vec![Problem { line: None, message: error.to_string() }])?;
-    let Some(yaml::Node { line, kind: yaml::Kind::Map(pairs) }) = root else { return Ok(Config::default()) };
-    let named = |key: &yaml::Node| matches!(&key.kind, yaml::Kind::Scalar(scalar) if keys.contains(&scalar.text.as_str()));
-    let pairs = pairs.into_iter().filter(|(key, _)| named(key)).collect();
-    let root = yaml::Node { line, kind: yaml::Kind::Map(pairs) };
+    let Some(mut root) = root else { return Ok(Config::default()) };
+    let yaml::Content::Mapping(pairs) = &mut root.content else { return Ok(Config::default()) };
+    pairs.retain(|(key, _)| keys.contains(&key.text()));
     let log = Log::default();
     let config = read(&root, &log);
     match config {

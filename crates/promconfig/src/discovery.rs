@@ -10,7 +10,7 @@ use kenning_gotext::quote::quote;
 use crate::fields::{Fields, Log, text};
 use crate::http::{HttpClient, read_client};
 use crate::units;
-use crate::yaml::{Kind, Node};
+use crate::yaml::{Content, Node};
 
 /// A group of targets that are written out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,10 +121,11 @@ fn each<'n, T: 'n>(
     let items = fields.items(key, "discovery.Configs");
     items
         .filter_map(|node| {
-            let empty = node.is_null() || matches!(&node.kind, Kind::Map(pairs) if pairs.is_empty());
+            let empty =
+                node.is_null() || matches!(&node.content, Content::Mapping(pairs) if pairs.is_empty());
             // An empty mapping of a mechanism with defaults is told by its own checks.
             if node.is_null() || (empty && key == "static_configs") {
-                log.note(Some(node.line), format!("empty or null section in {key}"));
+                log.note(Some(node.mark.line), format!("empty or null section in {key}"));
                 return None;
             }
             read(node, log)

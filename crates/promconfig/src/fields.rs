@@ -5,7 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::units;
-use crate::yaml::{Kind, Node, Value};
+use kenning_yaml::Tag;
+
+use crate::yaml::{self, Content, Node, Value};
 
 /// A mistake in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,14 +56,14 @@ impl Log {
 
     /// A value of the wrong type, as Go words it.
     fn mismatch(&self, node: &Node, wanted: &str) {
-        let shown = match &node.kind {
-            Kind::Scalar(scalar) if scalar.text.chars().count() > 10 => {
-                format!(" `{}...`", scalar.text.chars().take(7).collect::<String>())
+        let shown = match &node.content {
+            Content::Scalar(text) if text.chars().count() > 10 => {
+                format!(" `{}...`", text.chars().take(7).collect::<String>())
             }
-            Kind::Scalar(scalar) => format!(" `{}`", scalar.text),
+            Content::Scalar(text) => format!(" `{text}`"),
             _ => String::new(),
         };
-        self.note(Some(node.line), format!("cannot unmarshal {}{shown} into {wanted}", node.tag()));
+        self.note(Some(node.mark.line), format!("cannot unmarshal {}{shown} into {wanted}", yaml::tag(node)));
     }
 }
 
@@ -83,9 +85,9 @@ struct Entry<'n> {
 impl<'n> Fields<'n> {
     /// Opens a mapping; `None`, noted, when it is something else. Null is an empty mapping.
     pub fn open(node: &'n Node, type_name: &'static str, log: &'n Log) -> Option<Self> {
-        let mut fields = Self { entries: Vec::new(), type_name, log, line: node.line };
-        match &node.kind {
-            Kind::Map(pairs) => {
+        let mut fields = Self { entries: Vec::new(), type_name, log, line: node.mark.line };
+        match &node.content {
+            Content::Mapping(pairs) => {
                 fields.add(pairs, 0);
                 Some(fields)
             }
@@ -99,32 +101,36 @@ impl<'n> Fields<'n> {
 
     fn add(&mut self, pairs: &'n [(Node, Node)], depth: usize) {
         for (key, value) in pairs {
-            let Kind::Scalar(name) = &key.kind else {
+            let Content::Scalar(name) = &key.content else {
                 self.log.mismatch(key, "string");
                 continue;
             };
-            if name.plain && name.text == "<<" && depth < 8 {
+            if key.tag == Tag::Merge && depth < 8 {
                 self.merge(value, depth + 1);
                 continue;
             }
-            if self.entries.iter().any(|entry| entry.key == name.text) {
+            if self.entries.iter().any(|entry| entry.key == *name) {
                 if depth == 0 {
-                    let message = format!("field {} already set in type {}", name.text, self.type_name);
-                    self.log.note(Some(key.line), message);
+                    let message = format!("field {} already set in type {}", name, self.type_name);
+                    self.log.note(Some(key.mark.line), message);
                 }
                 continue;
             }
-            let entry = Entry { key: name.text.clone(), line: key.line, value, known: Cell::new(false) };
+            let entry = Entry { key: name.clone(), line: key.mark.line, value, known: Cell::new(false) };
             self.entries.push(entry);
         }
     }
 
     /// Keys of another mapping that this one lacks.
     fn merge(&mut self, value: &'n Node, depth: usize) {
-        match &value.kind {
-            Kind::Map(pairs) => self.add(pairs, depth),
-            Kind::List(items) if depth < 8 => items.iter().for_each(|item| self.merge(item, depth + 1)),
-            _ => self.log.note(Some(value.line), "map merge requires map or sequence of maps as the value"),
+        match &value.content {
+            Content::Mapping(pairs) => self.add(pairs, depth),
+            Content::Sequence(items) if depth < 8 => {
+                items.iter().for_each(|item| self.merge(item, depth + 1))
+            }
+            _ => self
+                .log
+                .note(Some(value.mark.line), "map merge requires map or sequence of maps as the value"),
         }
     }
 
@@ -235,7 +241,7 @@ impl<'n> Fields<'n> {
             return Some(Duration::ZERO);
         }
         let parsed = units::duration(&text(node, self.log)?);
-        parsed.map_err(|message| self.log.note(Some(node.line), message)).ok()
+        parsed.map_err(|message| self.log.note(Some(node.mark.line), message)).ok()
     }
 
     /// A size in bytes.
@@ -245,7 +251,7 @@ impl<'n> Fields<'n> {
             return Some(0);
         }
         let parsed = units::bytes(&text(node, self.log)?);
-        parsed.map_err(|message| self.log.note(Some(node.line), message)).ok()
+        parsed.map_err(|message| self.log.note(Some(node.mark.line), message)).ok()
     }
 
     pub fn texts(&self, name: &str) -> Vec<String> {
@@ -254,8 +260,8 @@ impl<'n> Fields<'n> {
 
     /// The items of a list; null is an empty one, and something else is noted.
     pub fn items(&self, name: &str, type_name: &'static str) -> impl Iterator<Item = &'n Node> + use<'n> {
-        let items = self.some(name).map(|node| match &node.kind {
-            Kind::List(items) => items.as_slice(),
+        let items = self.some(name).map(|node| match &node.content {
+            Content::Sequence(items) => items.as_slice(),
             _ => {
                 self.log.mismatch(node, type_name);
                 &[]
@@ -286,27 +292,27 @@ pub(crate) fn text(node: &Node, log: &Log) -> Option<String> {
 
 /// The same as bytes: `!!binary` need not be UTF-8.
 pub(crate) fn text_bytes(node: &Node, log: &Log) -> Option<Vec<u8>> {
-    let Kind::Scalar(scalar) = &node.kind else {
+    let Content::Scalar(text) = &node.content else {
         log.mismatch(node, "string");
         return None;
     };
-    match scalar.resolve() {
+    match yaml::resolve(node, text) {
         Ok(Value::Binary(bytes)) => Some(bytes),
         // The parser writes an absent value as a tilde.
-        Ok(Value::Null) if scalar.text == "~" => Some(Vec::new()),
-        Ok(_) => Some(scalar.text.clone().into_bytes()),
+        Ok(Value::Null) if text == "~" => Some(Vec::new()),
+        Ok(_) => Some(text.clone().into_bytes()),
         Err(message) => {
-            log.note(Some(node.line), format!("yaml: {message}"));
+            log.note(Some(node.mark.line), format!("yaml: {message}"));
             None
         }
     }
 }
 
 fn scalar_value(node: &Node, log: &Log) -> Option<Value> {
-    match &node.kind {
-        Kind::Scalar(scalar) => {
-            let resolved = scalar.resolve();
-            resolved.map_err(|message| log.note(Some(node.line), format!("yaml: {message}"))).ok()
+    match &node.content {
+        Content::Scalar(text) => {
+            let resolved = yaml::resolve(node, text);
+            resolved.map_err(|message| log.note(Some(node.mark.line), format!("yaml: {message}"))).ok()
         }
         // What is wanted is named by the caller; a list or map is nothing that any scalar is.
         _ => Some(Value::Text),

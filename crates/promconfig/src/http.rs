@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::fields::{Fields, Log, text};
 use crate::units::{self, Url};
-use crate::yaml::Node;
+use crate::yaml::{self, Content, Node};
 
 /// A text that must not be shown.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -326,7 +326,7 @@ pub(crate) fn read_url(fields: &Fields<'_>, name: &str) -> Option<(String, Url)>
     match units::url(&text) {
         Ok(url) => Some((text, url)),
         Err(message) => {
-            fields.log().note(Some(node.line), message);
+            fields.log().note(Some(node.mark.line), message);
             None
         }
     }
@@ -359,10 +359,13 @@ fn read_proxy(fields: &Fields<'_>) -> Proxy {
 }
 
 fn list(node: &Node, log: &Log) -> Vec<String> {
-    match &node.kind {
-        crate::yaml::Kind::List(items) => items.iter().filter_map(|item| text(item, log)).collect(),
+    match &node.content {
+        Content::Sequence(items) => items.iter().filter_map(|item| text(item, log)).collect(),
         _ => {
-            log.note(Some(node.line), format!("cannot unmarshal {} into []config.Secret", node.tag()));
+            log.note(
+                Some(node.mark.line),
+                format!("cannot unmarshal {} into []config.Secret", yaml::tag(node)),
+            );
             Vec::new()
         }
     }

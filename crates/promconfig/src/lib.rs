@@ -23,7 +23,7 @@ mod scrape;
 mod shown;
 pub mod targets;
 pub mod units;
-pub mod yaml;
+mod yaml;
 
 pub use check::{Checked, check, directory_of, scrape_configs, target_groups};
 pub use config::{Config, Global, Storage, load, load_sections};

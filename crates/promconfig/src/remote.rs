@@ -132,7 +132,7 @@ pub(crate) fn read_remote_write(fields: &Fields<'_>, names: NameScheme) {
     for node in fields.items("remote_write", "[]*config.RemoteWriteConfig") {
         unused(log, "remote_write");
         if node.is_null() {
-            log.note(Some(node.line), "empty or null remote write config section");
+            log.note(Some(node.mark.line), "empty or null remote write config section");
         } else if let Some(name) = read_writer(node, names, log) {
             repeated(&mut before, name, "write", node, log);
         }
@@ -142,7 +142,7 @@ pub(crate) fn read_remote_write(fields: &Fields<'_>, names: NameScheme) {
 fn repeated(before: &mut Vec<String>, name: String, what: &str, node: &Node, log: &Log) {
     if !name.is_empty() && before.contains(&name) {
         let name = quote(&name);
-        log.note(Some(node.line), format!("found multiple remote {what} configs with job name {name}"));
+        log.note(Some(node.mark.line), format!("found multiple remote {what} configs with job name {name}"));
     }
     before.push(name);
 }
@@ -343,7 +343,7 @@ pub(crate) fn read_remote_read(fields: &Fields<'_>) {
     for node in fields.items("remote_read", "[]*config.RemoteReadConfig") {
         unused(log, "remote_read");
         if node.is_null() {
-            log.note(Some(node.line), "empty or null remote read config section");
+            log.note(Some(node.mark.line), "empty or null remote read config section");
         } else if let Some(name) = read_reader(node, log) {
             repeated(&mut before, name, "read", node, log);
         }

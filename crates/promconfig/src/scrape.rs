@@ -10,7 +10,7 @@ use crate::config::Global;
 use crate::discovery::{self, Discovery, StaticGroup};
 use crate::fields::{Fields, Log, text, text_bytes};
 use crate::http::{HttpClient, read_client};
-use crate::yaml::{Kind, Node};
+use crate::yaml::{self, Content, Node};
 use kenning_gotext::quote::{quote, quote_bytes};
 
 /// A format that a target may be asked for.
@@ -238,9 +238,9 @@ pub(crate) fn read_rules(fields: &Fields<'_>, name: &str, empty: &str) -> Writte
     let mut rules = Vec::new();
     for node in fields.items(name, "[]*relabel.Config") {
         if node.is_null() {
-            log.note(Some(node.line), empty);
+            log.note(Some(node.mark.line), empty);
         } else if let Some(rule) = read_rule(node, log) {
-            rules.push((node.line, rule));
+            rules.push((node.mark.line, rule));
         }
     }
     rules
@@ -328,13 +328,13 @@ pub(crate) fn read_all(fields: &Fields<'_>, global: &Global) -> Vec<ScrapeConfig
     let mut configs: Vec<ScrapeConfig> = Vec::new();
     for node in fields.items("scrape_configs", "[]*config.ScrapeConfig") {
         if node.is_null() {
-            log.note(Some(node.line), "empty or null scrape config section");
+            log.note(Some(node.mark.line), "empty or null scrape config section");
             continue;
         }
         let Some(config) = read(node, global, log) else { continue };
         if configs.iter().any(|known| known.job_name == config.job_name && !config.job_name.is_empty()) {
             let name = quote(&config.job_name);
-            log.note(Some(node.line), format!("found multiple scrape configs with job name {name}"));
+            log.note(Some(node.mark.line), format!("found multiple scrape configs with job name {name}"));
         }
         configs.push(config);
     }
@@ -472,11 +472,14 @@ fn read_params(fields: &Fields<'_>) -> Vec<(String, Vec<String>)> {
     let Some(params) = fields.map("params", "url.Values") else { return Vec::new() };
     let log = fields.log();
     let read = params.rest().map(|(name, _, value)| {
-        let values = match &value.kind {
-            Kind::List(items) => items.iter().filter_map(|item| text(item, log)).collect(),
+        let values = match &value.content {
+            Content::Sequence(items) => items.iter().filter_map(|item| text(item, log)).collect(),
             _ if value.is_null() => Vec::new(),
             _ => {
-                log.note(Some(value.line), format!("cannot unmarshal {} into []string", value.tag()));
+                log.note(
+                    Some(value.mark.line),
+                    format!("cannot unmarshal {} into []string", yaml::tag(value)),
+                );
                 Vec::new()
             }
         };
@@ -500,7 +503,7 @@ pub(crate) fn check_static_targets(fields: &Fields<'_>, discovery: &[Discovery])
 /// External labels: names and values checked byte by byte, since `!!binary` need not be text.
 pub(crate) fn read_external_labels(fields: &Fields<'_>, names: NameScheme) -> Vec<(String, String)> {
     let log = fields.log();
-    let Some(Node { kind: Kind::Map(pairs), .. }) = fields.some("external_labels") else {
+    let Some(Node { content: Content::Mapping(pairs), .. }) = fields.some("external_labels") else {
         let _ = fields.text_map("external_labels");
         return Vec::new();
     };
@@ -510,9 +513,9 @@ pub(crate) fn read_external_labels(fields: &Fields<'_>, names: NameScheme) -> Ve
         match (String::from_utf8(name.clone()), String::from_utf8(value.clone())) {
             (Ok(name), Ok(value)) if names.allows_label(&name) => labels.push((name, value)),
             (Ok(valid), Err(_)) if names.allows_label(&valid) => {
-                log.note(Some(key.line), format!("{} is not a valid label value", quote_bytes(&value)));
+                log.note(Some(key.mark.line), format!("{} is not a valid label value", quote_bytes(&value)));
             }
-            _ => log.note(Some(key.line), format!("{} is not a valid label name", quote_bytes(&name))),
+            _ => log.note(Some(key.mark.line), format!("{} is not a valid label name", quote_bytes(&name))),
         }
     }
     labels

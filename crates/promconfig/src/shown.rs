@@ -1,6 +1,6 @@
 //! The configuration as it may be shown: secrets left out.
 
-use crate::yaml::{self, Kind, Node};
+use crate::yaml::{self, Content, Node};
 use kenning_gotext::quote::quote;
 
 /// Fields whose value is a secret, wherever they stand.
@@ -40,30 +40,30 @@ pub fn show(text: &[u8]) -> String {
 
 /// Depth is bounded by the reader.
 fn write(node: &Node, depth: usize, secret: bool, out: &mut String) {
-    match &node.kind {
-        Kind::Map(pairs) if !pairs.is_empty() => {
+    match &node.content {
+        Content::Mapping(pairs) if !pairs.is_empty() => {
             for (place, (key, value)) in pairs.iter().enumerate() {
                 if place > 0 || depth == 0 {
                     indent(depth, out);
                 }
-                let name = key_text(key);
-                out.push_str(&plain_or_quoted(&name));
+                let name = key.text();
+                out.push_str(&plain_or_quoted(name));
                 out.push(':');
-                write_value(value, depth, secret || SECRETS.contains(&name.as_str()), out);
+                write_value(value, depth, secret || SECRETS.contains(&name), out);
             }
         }
-        Kind::List(items) if !items.is_empty() => {
+        Content::Sequence(items) if !items.is_empty() => {
             for item in items {
                 indent(depth, out);
                 out.push_str("- ");
-                match &item.kind {
-                    Kind::Scalar(_) => write_scalar(item, secret, out),
+                match &item.content {
+                    Content::Scalar(_) => write_scalar(item, secret, out),
                     _ if is_empty(item) => write_scalar(item, secret, out),
-                    Kind::List(_) => {
+                    Content::Sequence(_) => {
                         out.push('\n');
                         write(item, depth + 1, secret, out);
                     }
-                    Kind::Map(_) => write(item, depth + 1, secret, out),
+                    Content::Mapping(_) => write(item, depth + 1, secret, out),
                 }
             }
         }
@@ -72,13 +72,13 @@ fn write(node: &Node, depth: usize, secret: bool, out: &mut String) {
 }
 
 fn write_value(value: &Node, depth: usize, secret: bool, out: &mut String) {
-    match &value.kind {
-        Kind::Map(_) if !is_empty(value) => {
+    match &value.content {
+        Content::Mapping(_) if !is_empty(value) => {
             out.push('\n');
             indent(depth + 1, out);
             write(value, depth + 1, secret, out);
         }
-        Kind::List(_) if !is_empty(value) => {
+        Content::Sequence(_) if !is_empty(value) => {
             out.push('\n');
             write(value, depth, secret, out);
         }
@@ -90,21 +90,21 @@ fn write_value(value: &Node, depth: usize, secret: bool, out: &mut String) {
 }
 
 fn is_empty(node: &Node) -> bool {
-    match &node.kind {
-        Kind::Map(pairs) => pairs.is_empty(),
-        Kind::List(items) => items.is_empty(),
-        Kind::Scalar(_) => false,
+    match &node.content {
+        Content::Mapping(pairs) => pairs.is_empty(),
+        Content::Sequence(items) => items.is_empty(),
+        Content::Scalar(_) => false,
     }
 }
 
 fn write_scalar(node: &Node, secret: bool, out: &mut String) {
-    match &node.kind {
-        Kind::Map(_) => out.push_str("{}"),
-        Kind::List(_) => out.push_str("[]"),
-        Kind::Scalar(scalar) if secret && !node.is_null() && !scalar.text.is_empty() => out.push_str(HIDDEN),
-        Kind::Scalar(scalar) => {
-            let shown = without_password(&scalar.text);
-            let bare = scalar.plain && scalar.tag.is_none() && !shown.contains('\n');
+    match &node.content {
+        Content::Mapping(_) => out.push_str("{}"),
+        Content::Sequence(_) => out.push_str("[]"),
+        Content::Scalar(text) if secret && !node.is_null() && !text.is_empty() => out.push_str(HIDDEN),
+        Content::Scalar(text) => {
+            let shown = without_password(text);
+            let bare = node.plain && !shown.contains('\n');
             out.push_str(&if bare { shown } else { quote(&shown) });
         }
     }
@@ -122,13 +122,6 @@ fn without_password(text: &str) -> String {
         Some(format!("{scheme}://{name}:{HIDDEN}@{host}{path}"))
     };
     hidden().unwrap_or_else(|| text.to_owned())
-}
-
-fn key_text(key: &Node) -> String {
-    match &key.kind {
-        Kind::Scalar(scalar) => scalar.text.clone(),
-        _ => String::new(),
-    }
 }
 
 fn plain_or_quoted(text: &str) -> String {

@@ -62,7 +62,7 @@ pub fn node_of(value: &serde_json::Value) -> Node {
             (Tag::Map, Content::Mapping(pairs.collect()))
         }
     };
-    Node { mark: Mark::default(), tag, content }
+    Node { mark: Mark::default(), tag, plain: false, content }
 }
 
 /// The pairs of a mapping, merged ones behind its own; none for anything else.

@@ -157,8 +157,12 @@ fn job(at: &str, node: &Node, names: &[String], context: Context<'_>, report: &m
     fields.get("entry_parser");
     fields.finish();
     let rules = relabel.map(|node| rules(&format!("{at}.relabel_configs"), node, report)).unwrap_or_default();
-    let null =
-        Node { mark: node.mark, tag: kenning_yaml::Tag::Null, content: Content::Scalar(String::new()) };
+    let null = Node {
+        mark: node.mark,
+        tag: kenning_yaml::Tag::Null,
+        plain: false,
+        content: Content::Scalar(String::new()),
+    };
     let stages_at = format!("{at}.pipeline_stages");
     let (front, pipeline) = Pipeline::read_for_files(&stages_at, stages.unwrap_or(&null), context, report);
     let job = Job { name, encoding, rules: rules.into(), front, pipeline: Arc::new(pipeline) };

@@ -15,6 +15,7 @@ mod node;
 mod read;
 mod resolve;
 
-pub use decode::Decoder;
+pub use decode::{Decoder, binary};
 pub use node::{Content, Mark, Node, Tag};
 pub use read::{DEPTH_MAX, Document, NODES_MAX, SyntaxError, TEXT_BYTES_MAX, read};
+pub use resolve::integer;

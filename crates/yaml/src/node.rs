@@ -63,6 +63,8 @@ pub struct Node {
     pub mark: Mark,
     /// What it is.
     pub tag: Tag,
+    /// True for a scalar without quotes and without a tag: readers older than go-yaml v3 take some of these for others.
+    pub plain: bool,
     /// What is in it.
     pub content: Content,
 }

@@ -181,11 +181,9 @@ impl<'t> Reader<'t> {
                     false => mark,
                 };
                 let written = tag.as_ref().map(|tag| named(&tag.original(), tag.core_suffix(), tag.suffix()));
-                let tag = written.unwrap_or_else(|| match style {
-                    ScalarStyle::Plain => resolve::plain(&text),
-                    _ => Tag::Str,
-                });
-                self.complete(Node { mark, tag, content: Content::Scalar(text.into_owned()) }, anchor)
+                let plain = style == ScalarStyle::Plain && written.is_none();
+                let tag = written.unwrap_or_else(|| if plain { resolve::plain(&text) } else { Tag::Str });
+                self.complete(Node { mark, tag, plain, content: Content::Scalar(text.into_owned()) }, anchor)
             }
             Event::SequenceStart(_, anchor, _) => self.begin(mark, anchor, Tag::Seq, false),
             Event::MappingStart(_, anchor, _) => self.begin(mark, anchor, Tag::Map, true),
@@ -226,7 +224,7 @@ impl<'t> Reader<'t> {
         } else {
             Content::Sequence(open.children)
         };
-        self.complete(Node { mark: open.mark, tag: open.tag, content }, open.anchor)
+        self.complete(Node { mark: open.mark, tag: open.tag, plain: false, content }, open.anchor)
     }
 
     fn complete(&mut self, node: Node, anchor: usize) -> Result<Option<Node>, SyntaxError> {

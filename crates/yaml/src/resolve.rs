@@ -17,8 +17,9 @@ pub(crate) fn plain(text: &str) -> Tag {
     }
 }
 
-/// The value of an integer, in any notation that is understood.
-pub(crate) fn integer(text: &str) -> Option<i128> {
+/// The value of an integer, in any notation that go-yaml understands.
+#[must_use]
+pub fn integer(text: &str) -> Option<i128> {
     if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-')) {
         return None;
     }

@@ -85,8 +85,12 @@ impl One {
             fields.wrong("max_idle_duration", "must be at least 1s");
         }
         let (config, config_at) = (fields.get("config"), fields.path("config"));
-        let empty =
-            Node { mark: node.mark, tag: kenning_yaml::Tag::Map, content: Content::Mapping(Vec::new()) };
+        let empty = Node {
+            mark: node.mark,
+            tag: kenning_yaml::Tag::Map,
+            plain: false,
+            content: Content::Mapping(Vec::new()),
+        };
         fields.finish();
         let kind = kind?;
         let mut config = Fields::open(config_at, config.unwrap_or(&empty), builder.report);
