@@ -23,7 +23,7 @@ use crate::intake::Refusal;
 use crate::process::{Origin, Processed, Processor};
 
 pub use databases::{GeoDatabases, OpenError};
-pub use reader::DatabaseError;
+pub use reader::{DatabaseError, GeoValue, Scalar};
 
 use reader::{Reader, Step};
 
@@ -92,8 +92,8 @@ impl GeoDatabase {
 
     /// All that the file says of an address, under the file's own names; `None` for addresses of private networks.
     #[must_use]
-    pub fn record(&self, address: IpAddr) -> Option<serde_json::Value> {
-        self.0.json(self.place(address)?)
+    pub fn record(&self, address: IpAddr) -> Option<GeoValue> {
+        self.0.value(self.place(address)?)
     }
 
     fn place(&self, address: IpAddr) -> Option<usize> {

@@ -50,24 +50,17 @@ impl std::error::Error for DatabaseError {}
 
 /// A value of the data that has no parts.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Scalar {
+pub enum Scalar {
+    /// A text.
     Text(String),
+    /// A whole number without sign.
     Number(u64),
+    /// A whole number.
     Signed(i32),
+    /// A number with a fraction.
     Double(f64),
+    /// A truth value.
     Bool(bool),
-}
-
-impl Scalar {
-    fn into_json(self) -> serde_json::Value {
-        match self {
-            Self::Text(text) => text.into(),
-            Self::Number(number) => number.into(),
-            Self::Signed(number) => number.into(),
-            Self::Double(number) => number.into(),
-            Self::Bool(flag) => flag.into(),
-        }
-    }
 }
 
 impl fmt::Display for Scalar {
@@ -80,6 +73,19 @@ impl fmt::Display for Scalar {
             Self::Bool(flag) => flag.fmt(f),
         }
     }
+}
+
+/// A value with all its parts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GeoValue {
+    /// A type that nobody asks for, such as bytes.
+    Other,
+    /// A text, number or truth value.
+    Scalar(Scalar),
+    /// A list.
+    List(Vec<GeoValue>),
+    /// Names and their values, in the file's order.
+    Map(Vec<(String, GeoValue)>),
 }
 
 /// A part of the way to a value.
@@ -182,10 +188,10 @@ impl Reader {
     }
 
     /// Everything from a place in the data on; `None` when it is nested or numerous beyond the bounds.
-    pub(super) fn json(&self, place: usize) -> Option<serde_json::Value> {
+    pub(super) fn value(&self, place: usize) -> Option<GeoValue> {
         let section = Section { bytes: self.bytes.get(self.data..)? };
         let mut steps = STEPS_MAX;
-        section.json(place, 0, &mut steps).map(|(value, _)| value)
+        section.value(place, 0, &mut steps).map(|(value, _)| value)
     }
 
     /// True when a map begins at a place in the data.
@@ -332,8 +338,7 @@ impl<'a> Section<'a> {
     }
 
     /// A value with all its parts, and the place behind it. Nesting is bounded by [`DEPTH_MAX`].
-    fn json(self, place: usize, depth: usize, steps: &mut usize) -> Option<(serde_json::Value, usize)> {
-        use serde_json::{Map, Value};
+    fn value(self, place: usize, depth: usize, steps: &mut usize) -> Option<(GeoValue, usize)> {
         *steps = steps.checked_sub(1)?;
         if depth > DEPTH_MAX {
             return None;
@@ -342,27 +347,27 @@ impl<'a> Section<'a> {
         let head = self.resolved(place)?;
         let (value, next) = match head.kind {
             MAP => {
-                let (mut map, mut at) = (Map::new(), head.next);
+                let (mut map, mut at) = (Vec::new(), head.next);
                 for _ in 0..head.size {
                     let name = self.text(self.resolved(at)?)?.to_owned();
-                    let (value, next) = self.json(self.skip(at, steps)?, depth + 1, steps)?;
-                    map.insert(name, value);
+                    let (value, next) = self.value(self.skip(at, steps)?, depth + 1, steps)?;
+                    map.push((name, value));
                     at = next;
                 }
-                (Value::Object(map), at)
+                (GeoValue::Map(map), at)
             }
             ARRAY => {
                 let (mut items, mut at) = (Vec::new(), head.next);
                 for _ in 0..head.size {
-                    let (item, next) = self.json(at, depth + 1, steps)?;
+                    let (item, next) = self.value(at, depth + 1, steps)?;
                     items.push(item);
                     at = next;
                 }
-                (Value::Array(items), at)
+                (GeoValue::List(items), at)
             }
-            BOOL => (Value::Bool(head.size != 0), head.next),
+            BOOL => (GeoValue::Scalar(Scalar::Bool(head.size != 0)), head.next),
             _ => {
-                let value = self.scalar(head).map_or(Value::Null, Scalar::into_json);
+                let value = self.scalar(head).map_or(GeoValue::Other, GeoValue::Scalar);
                 (value, head.next.checked_add(head.size)?)
             }
         };

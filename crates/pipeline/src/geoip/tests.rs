@@ -74,13 +74,23 @@ fn addresses_are_found_in_records_of_any_size() {
 
 #[test]
 fn all_of_a_record_can_be_seen() {
-    let expect = serde_json::json!({
-        "city": {"names": {"de": "x", "en": "Berlin"}},
-        "country": {"geoname_id": 1, "iso_code": "DE", "names": {"de": "x", "en": "Germany"}},
-        "location": {"latitude": 52.5, "time_zone": "Europe/Berlin"},
-        "subdivisions": ["no map", {"iso_code": "BE"}],
-        "autonomous_system_number": 64500,
-    });
+    let text = |text: &str| GeoValue::Scalar(Scalar::Text(text.to_owned()));
+    let number = |number| GeoValue::Scalar(Scalar::Number(number));
+    let map = |pairs: Vec<(&str, GeoValue)>| {
+        GeoValue::Map(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    };
+    let names = |name| map(vec![("de", text("x")), ("en", text(name))]);
+    let latitude = GeoValue::Scalar(Scalar::Double(52.5));
+    let expect = map(vec![
+        ("city", map(vec![("names", names("Berlin"))])),
+        (
+            "country",
+            map(vec![("geoname_id", number(1)), ("iso_code", text("DE")), ("names", names("Germany"))]),
+        ),
+        ("location", map(vec![("latitude", latitude), ("time_zone", text("Europe/Berlin"))])),
+        ("subdivisions", GeoValue::List(vec![text("no map"), map(vec![("iso_code", text("BE"))])])),
+        ("autonomous_system_number", number(64500)),
+    ]);
     let record = |address: &str| database(28).record(address.parse().expect("an address"));
     assert_eq!(record("81.2.69.142"), Some(expect));
     assert_eq!((record("81.2.70.1"), record("10.0.0.1")), (None, None));

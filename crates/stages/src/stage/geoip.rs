@@ -7,8 +7,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use kenning_pipeline::geoip::{GeoDatabase, address_in};
+use kenning_pipeline::geoip::{GeoDatabase, GeoValue, Scalar, address_in};
 use kenning_yaml::Node;
+use serde_json::Value as Json;
 
 use super::Builder;
 use crate::config::{Fields, is_label_name};
@@ -117,7 +118,7 @@ impl GeoIp {
         if self.lookups.is_empty() {
             return;
         }
-        let Some(record) = self.database.record(address) else { return };
+        let Some(record) = self.database.record(address).map(json_of) else { return };
         for (name, expression) in &self.lookups {
             let value = Value::of_json(&expression.search(&record));
             if let Some(text) = value.text().filter(|text| !text.is_empty()) {
@@ -125,6 +126,20 @@ impl GeoIp {
                 entry.extracted.set_text(name, text.into_owned());
             }
         }
+    }
+}
+
+/// As the expressions want it. The nesting of records is bounded by their reader.
+fn json_of(value: GeoValue) -> Json {
+    match value {
+        GeoValue::Other => Json::Null,
+        GeoValue::Scalar(Scalar::Text(text)) => text.into(),
+        GeoValue::Scalar(Scalar::Number(number)) => number.into(),
+        GeoValue::Scalar(Scalar::Signed(number)) => number.into(),
+        GeoValue::Scalar(Scalar::Double(number)) => number.into(),
+        GeoValue::Scalar(Scalar::Bool(flag)) => flag.into(),
+        GeoValue::List(items) => items.into_iter().map(json_of).collect(),
+        GeoValue::Map(pairs) => pairs.into_iter().map(|(name, value)| (name, json_of(value))).collect(),
     }
 }
 
