@@ -6,10 +6,12 @@ import pathlib
 import shutil
 import signal
 import ssl
+import struct
 import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 
 from kenning import Server, Skip, eventually, vector
 
@@ -214,3 +216,60 @@ def check_counters_begin_with_zero(options):
             eventually(lambda: vector(server, "orders_created"), "without the feature starts are series")
             values = vector(server, "orders_total[5m]")[0]["values"]
             assert all(value == "5" for _, value in values), values
+
+
+def check_pushed_counters_begin_with_zero(options):
+    now = time.time_ns()
+    began = now - 60_000_000_000
+    times = {"startTimeUnixNano": str(began), "timeUnixNano": str(now)}
+    buckets = {"offset": 1, "bucketCounts": ["2", "1"]}
+    metrics = [
+        {"name": "orders", "sum": {"isMonotonic": True, "aggregationTemporality": 2,
+                                   "dataPoints": [{**times, "asInt": "7"}]}},
+        {"name": "sizes", "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": [
+            {**times, "count": "3", "sum": 9.0, "scale": 0, "zeroCount": "0", "positive": buckets}]}},
+        {"name": "level", "gauge": {"dataPoints": [{**times, "asInt": "7"}]}},
+    ]
+    otlp = {"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}
+    written = remote_write_2("written_total", 4.0, now // 1_000_000, began // 1_000_000)
+    extra = ["--set", "prometheus.created_timestamp_zero_ingestion=true"]
+    with Server(options.kenning, extra=extra) as server:
+        for _ in range(2):
+            post(f"{server.otlp_http}/v1/metrics", json.dumps(otlp).encode(), {"content-type": "application/json"})
+        headers = {"content-type": "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+                   "content-encoding": "snappy", "x-prometheus-remote-write-version": "2.0.0"}
+        reply = post(f"{server.url}/api/v1/write", written, headers)
+        assert reply["x-prometheus-remote-write-samples-written"] == "1", "a zero is nothing that was sent"
+        for name, value in (("orders_total", "7"), ("written_total", "4")):
+            values = vector(server, f"{name}[5m]")[0]["values"]
+            assert [value for _, value in values] == ["0", value], values
+            assert abs(values[0][0] - began / 1e9) < 0.01, values
+        histograms = vector(server, "sizes[5m]")[0]["histograms"]
+        assert [histogram["count"] for _, histogram in histograms] == ["0", "3"], histograms
+        grown = vector(server, "histogram_count(increase(sizes[5m]))")[0]["value"][1]
+        assert float(grown) >= 3, grown
+        assert len(vector(server, "level[5m]")[0]["values"]) == 1, "a gauge has no beginning"
+
+
+def post(url, body, headers):
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as reply:
+        return {name.lower(): value for name, value in reply.headers.items()}
+
+
+def remote_write_2(name, value, time_ms, start_ms):
+    """A request of one series with one sample, in snappy's block format without any compression."""
+    def varint(number):
+        out = bytearray()
+        while number > 0x7F:
+            out.append(number & 0x7F | 0x80)
+            number >>= 7
+        return bytes(out + bytes([number]))
+
+    def field(number, body):
+        return varint(number << 3 | 2) + varint(len(body)) + body
+
+    sample = b"\x09" + struct.pack("<d", value) + b"\x10" + varint(time_ms) + b"\x18" + varint(start_ms)
+    series = field(1, bytes([1, 2])) + field(2, sample) + field(5, b"\x08\x01")
+    symbols = b"".join(field(4, symbol.encode()) for symbol in ("", "__name__", name))
+    request = symbols + field(5, series)
+    return varint(len(request)) + b"\xf4" + struct.pack("<H", len(request) - 1) + request

@@ -39,8 +39,8 @@ pub struct PipelineOptions {
     pub taps: Vec<Arc<dyn Tap>>,
     /// What every batch goes through before limits are looked at.
     pub processors: Chain,
-    /// Puts zeros where counters began ([`crate::start_zero`]).
-    pub start_zeros: bool,
+    /// Puts zeros where counters began, with so many bytes to follow their series ([`crate::start_zero`]).
+    pub start_zeros: Option<usize>,
 }
 
 impl Default for PipelineOptions {
@@ -53,7 +53,7 @@ impl Default for PipelineOptions {
             group_bytes: 32 * MIB,
             taps: Vec::new(),
             processors: Chain::default(),
-            start_zeros: false,
+            start_zeros: None,
         }
     }
 }

@@ -292,11 +292,11 @@ impl Intake {
         processors: Chain,
         stats: Stats,
         room: Arc<Room>,
-        start_zeros: bool,
+        start_zeros: Option<usize>,
     ) -> Self {
         let other = Arc::new(Account::new(OTHER, limits.default.clone(), &stats, &room, clock.steady()));
         let accounts = RwLock::default();
-        let zeros = start_zeros.then(StartZeros::new);
+        let zeros = start_zeros.map(StartZeros::new);
         let shared = Shared { queue, clock, limits, processors, stats, room, zeros, accounts, other };
         Self { shared: Arc::new(shared), receiver: "", own: Chain::default() }
     }

@@ -5,8 +5,8 @@
 //! time, when that lies before the sample and behind everything that the series has. As in Prometheus, a start more
 //! than [`REACH`] before its sample stays without one: it would change data that is settled.
 //!
-//! Promises: zeros do not count as stored to whoever sent the batch; the same zero offered twice is stored once; a refused batch can be offered again and gets its zeros then. At most [`SERIES_MAX`] series are followed, all
-//! tenants together (about 40 MiB); beyond it new ones go without and are counted. Lacking: memory across restarts, so a
+//! Promises: zeros do not count as stored to whoever sent the batch; the same zero offered twice is stored once; a refused batch can be offered again and gets its zeros then. Series are followed in bounded
+//! memory, all tenants together ([`SERIES_BYTES`] each); beyond it new ones go without and are counted. Lacking: memory across restarts, so a
 //! counter that began within the last hour gets its zero once more, which changes nothing when it is there already.
 
 use std::collections::HashMap;
@@ -24,13 +24,15 @@ use crate::stats::Stats;
 /// How long before its sample a start may lie. Definition: Prometheus's head takes samples back to half of its
 /// block's two hours.
 pub const REACH: Duration = Duration::from_secs(3600);
-/// Series that are followed at once, in each of the last two spans of [`REACH`].
-pub const SERIES_MAX: usize = 1 << 20;
+/// What a series that is followed costs: an entry of two hash tables that may just have grown.
+pub const SERIES_BYTES: usize = 80;
 
 /// The latest stamp of each series that tells starts.
 #[derive(Debug)]
 pub(crate) struct StartZeros {
     known: Mutex<Known>,
+    /// Series that are followed in each of the last two spans of [`REACH`].
+    series_max: usize,
 }
 
 /// Two generations: a series that was silent for longer than [`REACH`] has nothing behind a start that still counts.
@@ -54,8 +56,9 @@ struct Wanted {
 }
 
 impl StartZeros {
-    pub fn new() -> Self {
-        Self { known: Mutex::default() }
+    /// Follows as many series as fit into `bytes`.
+    pub fn new(bytes: usize) -> Self {
+        Self { known: Mutex::default(), series_max: bytes / SERIES_BYTES }
     }
 
     /// Puts the zeros into a batch. `in_window` says whether a stamp may be stored.
@@ -115,7 +118,7 @@ impl StartZeros {
             }
             let Some(key) = key_of(series) else { return false };
             let last = known.last(key);
-            let followed = known.note(key, last.map_or(time, |last| last.max(time)));
+            let followed = known.note(key, last.map_or(time, |last| last.max(time)), self.series_max);
             let near = start < time && time.0.saturating_sub(start.0) <= REACH.as_millis() as i64;
             if !near || last.is_some_and(|last| start <= last) || !in_window(start) {
                 return false;
@@ -158,8 +161,8 @@ impl Known {
     }
 
     /// Notes the latest stamp; false when there is no room for one more series.
-    fn note(&mut self, key: u64, last: Millis) -> bool {
-        if self.current.len() >= SERIES_MAX && !self.current.contains_key(&key) {
+    fn note(&mut self, key: u64, last: Millis, series_max: usize) -> bool {
+        if self.current.len() >= series_max && !self.current.contains_key(&key) {
             return false;
         }
         self.current.insert(key, last);
@@ -256,7 +259,7 @@ mod tests {
     /// Offers batches one after the other, a minute apart, and lists what they hold then.
     #[track_caller]
     fn check(batches: &[&[Item]], expect: &[&[&str]]) {
-        let zeros = StartZeros::new();
+        let zeros = StartZeros::new(8 * SERIES_BYTES);
         for (n, (items, expect)) in batches.iter().zip(expect).enumerate() {
             let mut batch = batch_of(items);
             put(&zeros, &mut batch, n as u64 * 60);
@@ -295,7 +298,7 @@ mod tests {
         for (time, start) in [(30, 10), (50, 40), (45, 10)] {
             batch.push_sample(Sample { series: 0, time: Millis(time), value: 1.0 }, Millis(start));
         }
-        put(&StartZeros::new(), &mut batch, 0);
+        put(&StartZeros::new(8 * SERIES_BYTES), &mut batch, 0);
         assert_eq!(
             shown(&batch),
             ["a 0@10 0", "a 5@20 10", "a 1@30 10", "a 0@40 0", "a 1@50 40", "a 1@45 10"]
@@ -304,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_refused_batch_gets_its_zeros_again() {
-        let zeros = StartZeros::new();
+        let zeros = StartZeros::new(8 * SERIES_BYTES);
         let items: &[Item] = &[('a', 40, 100), ('b', 0, 100)];
         let taken = put(&zeros, &mut batch_of(items), 0);
         zeros.take_back(&taken);
@@ -315,13 +318,23 @@ mod tests {
 
     #[test]
     fn the_silent_are_forgotten_and_what_has_ended_begins_nothing() {
-        let zeros = StartZeros::new();
+        let zeros = StartZeros::new(8 * SERIES_BYTES);
         put(&zeros, &mut batch_of(&[('a', 40, 100)]), 0);
         assert_eq!(put(&zeros, &mut batch_of(&[('a', 40, 200)]), 3601).len(), 0, "one generation back");
         assert_eq!(put(&zeros, &mut batch_of(&[('a', 40, 200)]), 4 * 3600).len(), 1);
         let mut stale = batch_of(&[('z', 40, 100)]);
         stale.samples[0].value = f64::from_bits(STALE_BITS);
         assert_eq!(put(&zeros, &mut stale, 0).len(), 0);
+    }
+
+    #[test]
+    fn series_beyond_the_memory_go_without() {
+        let zeros = StartZeros::new(SERIES_BYTES);
+        let stats = Stats::new(&Registry::default());
+        let mut batch = batch_of(&[('a', 40, 100), ('b', 40, 100)]);
+        zeros.put(&TenantId::default_tenant(), &mut batch, Duration::ZERO, |_| true, &stats);
+        assert_eq!(shown(&batch), ["a 0@40 0", "a 5@100 40", "b 5@100 40"]);
+        assert_eq!((stats.start_zeros.get(), stats.start_zeros_without_room.get()), (1, 1));
     }
 
     #[test]
@@ -336,7 +349,7 @@ mod tests {
             ..Histogram::default()
         };
         batch.push_histogram(HistogramSample { series, time: Millis(100), histogram }, Millis(40));
-        put(&StartZeros::new(), &mut batch, 0);
+        put(&StartZeros::new(8 * SERIES_BYTES), &mut batch, 0);
         let zero = &batch.histograms[0];
         assert_eq!(
             (batch.histograms.len(), zero.time, batch.histogram_starts[1]),

@@ -12,6 +12,7 @@
 //! | queries | 1/4 | a query gets half of what is left, and is refused when that does not suffice |
 //! | queue, bodies of pushes, bodies of scrapes, patterns | 1/16 each, if set higher | as without a budget |
 //! | open parts; known series of remote write | 1/12; 1/24, at most their own bounds | the oldest go |
+//! | series that tell when they began, if zeros are put there | 1/64, at most 80 MiB | new ones go without a zero, counted |
 //! | merges | 1/16 of samples, 1/64 of other tables at once | smaller merges |
 
 use std::time::Duration;
@@ -34,6 +35,8 @@ const BODIES: usize = 128 * MIB;
 const OPEN_PARTS: usize = 96 * MIB;
 /// Known series of remote write, without a budget.
 const KNOWN_SERIES: usize = 128 * MIB;
+/// Series that tell when they began, without a budget.
+const START_ZEROS: usize = 80 * MIB;
 /// The largest merges, without a budget.
 const MERGE_SAMPLES: usize = 128 * MIB;
 const MERGE_ROWS: usize = 32 * MIB;
@@ -55,6 +58,7 @@ pub(crate) struct Shares {
     pub(crate) patterns: usize,
     pub(crate) open_parts: usize,
     pub(crate) known_series: usize,
+    pub(crate) start_zeros: usize,
     pub(crate) merge_samples: usize,
     pub(crate) merge_rows: usize,
 }
@@ -79,6 +83,7 @@ impl Shares {
             patterns: settings.patterns_bytes.min(sixteenth),
             open_parts: OPEN_PARTS.min(budget / 12),
             known_series: KNOWN_SERIES.min(budget / 24),
+            start_zeros: if settings.start_zeros { START_ZEROS.min(budget / 64) } else { 0 },
             merge_samples: MERGE_SAMPLES.min(sixteenth),
             merge_rows: MERGE_ROWS.min(budget / 64),
         }
@@ -97,9 +102,10 @@ mod tests {
     use super::*;
 
     fn check(budget: usize) {
-        let shares = Shares::of_budget(budget, &Settings::default());
+        let shares = Shares::of_budget(budget, &Settings { start_zeros: true, ..Settings::default() });
         let Shares { heads, queries, queue, bodies, patterns, open_parts, known_series, .. } = shares;
-        let fixed = heads + queries + queue + 2 * bodies + patterns + open_parts + known_series;
+        let rest = open_parts + known_series + shares.start_zeros;
+        let fixed = heads + queries + queue + 2 * bodies + patterns + rest;
         assert!(fixed + shares.merge_samples <= budget / 100 * 115, "{shares:?}");
         assert!(shares.series < heads && shares.queue >= 8 * MIB);
     }

@@ -470,7 +470,7 @@ fn pipeline_options(settings: &Settings, shares: &Shares) -> PipelineOptions {
         limits: settings.ingest_limits(),
         queue_bytes: shares.queue,
         series_bytes: shares.series,
-        start_zeros: settings.start_zeros,
+        start_zeros: settings.start_zeros.then_some(shares.start_zeros),
         group_bytes: defaults.group_bytes.min(segment),
         ..defaults
     }

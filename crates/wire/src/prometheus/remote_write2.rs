@@ -2,7 +2,8 @@
 //! `io/prometheus/write/v2/types.proto`.
 //!
 //! Promises: as for 1.0, and a reference outside the table of symbols costs its series only. Start times come from the
-//! samples and histograms themselves or, as earlier drafts had it, from their series. Metadata goes under the name of
+//! samples (field 3) and histograms (field 17) themselves or, as earlier drafts had it, from their series (field 6, which
+//! Prometheus 3.14 reserves). Metadata goes under the name of
 //! the metric's family, as everywhere: without `_bucket`, `_count` and `_sum` of histograms and summaries.
 
 use std::collections::{HashMap, HashSet};
