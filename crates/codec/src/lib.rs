@@ -1,4 +1,5 @@
-//! Batches to bytes and back, recent samples in few bytes, doubles as scaled integers, checksums and frames.
+//! Batches to bytes and back, recent samples and those of parts in few bytes, doubles as scaled integers, checksums and
+//! frames.
 //!
 //! Promises: pure functions; decoders never panic and allocate by what has arrived, never by what is claimed. Absent on
 //! purpose: files, wire formats of others, compression of whole files (the store's Parquet parts do that).
@@ -13,3 +14,5 @@ pub mod bytes;
 pub mod chunk;
 pub mod decimal;
 pub mod frame;
+pub mod radix;
+pub mod run;

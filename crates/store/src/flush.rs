@@ -14,7 +14,7 @@ use crate::metrics::head::MetricHead;
 use crate::metrics::histograms::HistogramWriter;
 use crate::metrics::metadata::{self, MetadataKey};
 use crate::metrics::recent::RecentExemplars;
-use crate::metrics::samples::SampleWriter;
+use crate::metrics::runs::SampleWriter;
 use crate::metrics::scan::{sort_exemplars, sort_floats, sort_histograms};
 use crate::parts::PartError;
 use crate::parts::part::{Draft, Part, Place, write_part};

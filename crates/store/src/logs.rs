@@ -7,7 +7,7 @@ pub(crate) mod head;
 pub(crate) mod index;
 mod kind;
 mod metadata;
-mod packed;
+pub(crate) mod packed;
 pub(crate) mod part;
 mod phrase;
 mod plan;

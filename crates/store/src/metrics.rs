@@ -5,6 +5,8 @@ pub(crate) mod head;
 pub(crate) mod histograms;
 pub(crate) mod metadata;
 pub(crate) mod recent;
+pub(crate) mod rows;
+pub(crate) mod runs;
 pub(crate) mod samples;
 pub(crate) mod scan;
 pub(crate) mod view;

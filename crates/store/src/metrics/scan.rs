@@ -611,7 +611,9 @@ fn retain_in_range(
     if (samples::is_inside(group, range) && hidden.is_empty()) || runs.is_empty() {
         return Ok(());
     }
-    let space = open_group(group, work)?;
+    let rows: usize = runs.iter().map(|run| run.rows.len()).sum();
+    let space = open_group(group, work)?.saturating_add(rows.saturating_mul(size_of::<Millis>()));
+    work.charge(rows.saturating_mul(size_of::<Millis>()))?;
     let mut times = samples::times(group, runs)?.into_iter();
     runs.retain(|run| {
         let is_seen = |time: Nanos| range.contains(time) && !hidden.hides(time, &run.labels);

@@ -47,10 +47,12 @@ const VERSION_KEY: &str = "kenning.part";
 pub(crate) const VERSION: &str = "1";
 /// The version of parts of logs: row groups follow each other in time, columns of texts may be phrases.
 pub(crate) const VERSION_LOGS: &str = "5";
-/// The version of parts of samples: integers have offsets.
-pub(crate) const VERSION_SAMPLES: &str = "4";
+/// The version of parts of samples: a row per series.
+pub(crate) const VERSION_SAMPLES: &str = "6";
 /// All versions that this program reads.
-const VERSIONS: [&str; 5] = [VERSION, "2", "3", VERSION_SAMPLES, VERSION_LOGS];
+const VERSIONS: [&str; 6] = [VERSION, "2", "3", "4", VERSION_LOGS, VERSION_SAMPLES];
+/// Values that are written between two looks at the size of a page.
+const PAGE_STEP: usize = 32;
 /// Bytes of a page whose rows are counted; no page of lines reaches it.
 const PAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -225,9 +227,15 @@ impl TableWriter {
         Self::with_properties(layout, properties(layout)?.build(), VERSION)
     }
 
-    /// A writer of a table in a version of the format of its own.
-    pub(crate) fn of_version(layout: &Layout<'_>, version: &'static str) -> Result<Self, PartError> {
-        Self::with_properties(layout, properties(layout)?.build(), version)
+    /// A writer of a table whose pages have about so many bytes, in a version of the format of its own.
+    pub(crate) fn with_page_bytes(
+        layout: &Layout<'_>,
+        page_bytes: usize,
+        version: &'static str,
+    ) -> Result<Self, PartError> {
+        let properties =
+            properties(layout)?.set_data_page_size_limit(page_bytes).set_write_batch_size(PAGE_STEP);
+        Self::with_properties(layout, properties.build(), version)
     }
 
     /// A writer of a table whose pages have so many rows, in a version of the format of its own.
@@ -526,6 +534,12 @@ impl GroupReader<'_> {
     pub(crate) fn is_all_encoded(&self, index: usize, encoding: Encoding) -> bool {
         let mask = self.metadata().columns().get(index).and_then(|column| column.page_encoding_stats_mask());
         mask.is_some_and(|mask| mask.is_only(encoding))
+    }
+
+    /// True when a column is there and has this name.
+    pub(crate) fn is_named(&self, index: usize, name: &str) -> bool {
+        let column = self.metadata().columns().get(index);
+        column.is_some_and(|column| column.column_descr().name() == name)
     }
 
     /// True when the file has so many columns that this is one.

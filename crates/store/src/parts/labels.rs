@@ -159,6 +159,8 @@ pub(crate) fn on_first_rows<'a>(
 pub(crate) struct SeriesRun {
     pub(crate) labels: LabelSet,
     pub(crate) rows: std::ops::Range<usize>,
+    /// How many runs of the row group stand before it.
+    pub(crate) place: usize,
     /// Set when the times were decoded once: whether they are regular.
     times: OnceLock<Option<Regular>>,
 }
@@ -173,12 +175,23 @@ pub(crate) struct Regular {
 
 impl Regular {
     /// `None` for irregular times, and where a sum could overflow.
-    fn of(times: &[i64]) -> Option<Self> {
+    pub(crate) fn of(times: &[i64]) -> Option<Self> {
         let (start, last) = (*times.first()?, *times.last()?);
         let step = times.get(1).map_or(Some(1), |second| second.checked_sub(start))?;
         last.checked_sub(start).filter(|_| step > 0)?;
         let regular = times.windows(2).all(|pair| matches!(pair, [a, b] if b.checked_sub(*a) == Some(step)));
         regular.then_some(Self { start, step })
+    }
+
+    /// So many times from one to another; `None` when they do not meet.
+    pub(crate) fn between(start: i64, end: i64, step: i64, count: usize) -> Option<Self> {
+        let last = i64::try_from(count.checked_sub(1)?).ok()?.checked_mul(step)?;
+        (step > 0 && end.checked_sub(start)? == last).then_some(Self { start, step })
+    }
+
+    /// The distance between two times.
+    pub(crate) fn step(self) -> i64 {
+        self.step
     }
 
     /// The time of a row.
@@ -203,8 +216,8 @@ impl Regular {
 }
 
 impl SeriesRun {
-    fn new(labels: LabelSet, rows: Range<usize>) -> Self {
-        Self { labels, rows, times: OnceLock::new() }
+    pub(crate) fn new(labels: LabelSet, rows: Range<usize>, place: usize) -> Self {
+        Self { labels, rows, place, times: OnceLock::new() }
     }
 
     /// The times, if they are known to be regular.
@@ -216,6 +229,11 @@ impl SeriesRun {
     pub(crate) fn learn_times(&self, times: &[i64]) {
         self.times.get_or_init(|| Regular::of(times));
     }
+
+    /// Remembers what is known of the times of the run.
+    pub(crate) fn learn(&self, times: Option<Regular>) {
+        self.times.get_or_init(|| times);
+    }
 }
 
 /// The series of a row group, in the order of its rows.
@@ -226,10 +244,17 @@ pub(crate) fn read_runs(series: Column, keys: Column, values: Column) -> Result<
     let ends = starts.iter().skip(1).copied().chain([series.len()]);
     let mut sets = SparseMaps::new(keys, values)?;
     let mut runs = Vec::with_capacity(starts.len());
-    for (start, end) in starts.iter().copied().zip(ends) {
-        runs.push(SeriesRun::new(sets.at(start)?, start..end));
+    for (place, (start, end)) in starts.iter().copied().zip(ends).enumerate() {
+        runs.push(SeriesRun::new(sets.at(start)?, start..end, place));
     }
     Ok(runs)
+}
+
+/// The label sets of a row group that has one on each row.
+pub(crate) fn read_sets(keys: Column, values: Column) -> Result<Vec<LabelSet>, PartError> {
+    let mut sets = SparseMaps::new(keys, values)?;
+    let rows = sets.repetition.iter().filter(|repeated| **repeated == 0).count();
+    (0..rows).map(|_| sets.next_row()).collect()
 }
 
 /// Reads a map column at chosen rows without building the rows between.
