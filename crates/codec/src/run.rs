@@ -434,7 +434,7 @@ mod tests {
         let mut state = 11u64;
         (0..count).map(move |_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (u128::from(state) * u128::from(most) >> 64) as u64
+            ((u128::from(state) * u128::from(most)) >> 64) as u64
         })
     }
 
