@@ -1,13 +1,17 @@
 """Shippers of logs."""
 
 import json
+import pathlib
+import shutil
 import signal
 import subprocess
 import time
 import urllib.parse
 import urllib.request
 
-from kenning import Server, eventually, lines, push
+from kenning import Server, Skip, eventually, lines, push
+
+JS = pathlib.Path(__file__).resolve().parent.parent / "js/loki.mjs"
 
 
 def check_loki_push(options):
@@ -18,6 +22,22 @@ def check_loki_push(options):
         assert line == "level=warn hello" and labels["detected_level"] == "warn", (labels, line)
         assert labels["trace_id"] == "ab" * 16, labels
         assert server.get("/loki/api/v1/label/app/values")["data"] == ["pushed"]
+
+
+def check_loki_transports_of_javascript(options):
+    """What winston (protobuf under snappy, JSON with metadata) and pino send to Loki."""
+    if not (options.js and shutil.which("node")):
+        raise Skip("node and e2e/js/node_modules are needed")
+    with Server(options.kenning) as server:
+        subprocess.run(["node", str(JS), server.url], check=True, timeout=60)
+        for app in ("winston-protobuf", "winston-json", "pino"):
+            query = f'{{app="{app}"}}'
+            found = eventually(lambda: len(got := lines(server, query)) == 2 and got, f"both lines of {app}")
+            failed, mended = sorted(found, key=lambda one: "mended" in one[1])
+            assert "order failed" in failed[1] and failed[0]["detected_level"] == "error", failed
+            assert "order «7» is mended" in mended[1] and mended[0]["detected_level"] == "info", mended
+        assert len(lines(server, '{app="winston-json"} | order="7"')) == 1
+        assert server.get("/loki/api/v1/label/kind/values")["data"] == ["book"]
 
 
 def check_patterns(options):
