@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
 mod budget;
+mod compare;
 mod exposition;
 mod logs;
 mod node_mix;

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -166,6 +167,50 @@ impl Kenning {
             time_to_ready,
             _dir: None,
         })
+    }
+}
+
+/// Debian's Prometheus, taking remote writes on a directory of its own.
+pub struct Prometheus {
+    /// The process.
+    pub process: Watched,
+    /// Its address.
+    pub listen: String,
+    /// Where it keeps its data.
+    pub data: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Prometheus {
+    /// Longest wait for it to become ready.
+    const READY_MAX: Duration = Duration::from_secs(60);
+
+    /// True when measurements shall be made with it too: `BENCH_PROMETHEUS=1`.
+    pub fn is_wanted() -> bool {
+        std::env::var_os("BENCH_PROMETHEUS").is_some_and(|wanted| !wanted.is_empty())
+    }
+
+    /// Starts it without anything to scrape.
+    pub fn start() -> Result<Self, Failure> {
+        let dir = tempfile::tempdir()?;
+        let config = dir.path().join("prometheus.yml");
+        fs::write(&config, "global: {scrape_interval: 1h}\n")?;
+        let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let data = dir.path().join("data");
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", config.display()));
+        command.arg(format!("--storage.tsdb.path={}", data.display()));
+        command.arg(format!("--web.listen-address={listen}"));
+        command.arg("--web.enable-remote-write-receiver");
+        let process = Watched::start(&mut command)?;
+        let started = Instant::now();
+        while ureq::get(format!("http://{listen}/-/ready")).call().is_err() {
+            if started.elapsed() > Self::READY_MAX {
+                return Err("Prometheus did not become ready".into());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(Self { process, listen, data, _dir: dir })
     }
 }
 

@@ -2,7 +2,8 @@
 //! 40 steps, filled through remote write. Each query runs right after the load, then after a restart, when all data are
 //! in parts.
 //!
-//! `KENNING_BENCH_DATA=<folder>` keeps the filled data directories there and uses them again.
+//! `KENNING_BENCH_DATA=<folder>` keeps the filled data directories there and uses them again. `BENCH_PROMETHEUS=1` writes
+//! the same samples to Debian's Prometheus, asks it the same in the same run, and compares the answers.
 
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -11,7 +12,8 @@ use kenning_model::{LabelSet, MetricBatch, Millis, Sample};
 use kenning_stdx::random::Random;
 use kenning_wire::prometheus::encode_write_request;
 
-use crate::process::{Kenning, median, post_all};
+use crate::compare;
+use crate::process::{Kenning, Prometheus, Watched, median, post_all};
 use crate::{Failure, Row};
 
 /// Distance between samples, in milliseconds.
@@ -20,8 +22,13 @@ const STEP_MS: i64 = 15_000;
 const SAMPLES_PER_REQUEST: usize = 5_000;
 /// Bodies that are encoded before they are sent together.
 const REQUESTS_AT_ONCE: usize = 256;
-/// Runs of each query.
+/// Runs of each query in a round, and rounds, of which the one with the least CPU counts: work in the background that
+/// has nothing to do with a query comes in between.
 const RUNS: usize = 15;
+const ROUNDS: usize = 3;
+/// Seconds after the last sample at which is asked: windows then begin and end between samples, so that it is the same to
+/// them whether a range holds its first instant (as before Prometheus 3.0) or not.
+const ASKED_AFTER: i64 = 5;
 /// Where data directories are kept between runs.
 const KEEP: &str = "KENNING_BENCH_DATA";
 
@@ -68,17 +75,22 @@ fn run(binary: &Path, load: &Load) -> Result<Vec<Row>, Failure> {
     let kept = std::env::var_os(KEEP).map(PathBuf::from);
     let data = kept.unwrap_or_else(|| scratch.path().to_owned()).join(load.name);
     let note = data.with_extension("end");
+    let is_filled = note.exists();
+    let end = match is_filled {
+        true => std::fs::read_to_string(&note)?.parse()?,
+        false => SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64 / STEP_MS * STEP_MS,
+    };
+    let peer = ask_prometheus(load, end)?;
     let mut rows = Vec::new();
-    if !note.exists() {
+    if !is_filled {
         let server = Kenning::start_in(binary, &data, None, &[])?;
-        let end = fill(&server, load)?;
-        rows.extend(ask_all(&server, load, end, "just written")?);
+        fill(&server.process, &server.listen, load, end)?;
+        rows.extend(ask_all(&server, load, end, "just written", &peer));
         std::fs::write(&note, end.to_string())?;
     }
-    let end: i64 = std::fs::read_to_string(&note)?.parse()?;
     let server = Kenning::start_in(binary, &data, None, &[])?;
     server.process.settle()?;
-    rows.extend(ask_all(&server, load, end, "from parts")?);
+    rows.extend(ask_all(&server, load, end, "from parts", &peer));
     rows.push(Row {
         work: format!("{}: memory of the server after the queries", load.name),
         result: format!("{:.0} MiB", server.process.memory_mib("VmRSS")?),
@@ -86,14 +98,12 @@ fn run(binary: &Path, load: &Load) -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// Sends everything; gives the time of the last sample, in milliseconds.
-fn fill(server: &Kenning, load: &Load) -> Result<i64, Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
-    let end = now / STEP_MS * STEP_MS;
+/// Sends everything, the last samples at `end`, in milliseconds.
+fn fill(process: &Watched, listen: &str, load: &Load, end: i64) -> Result<(), Failure> {
     let start = end - (load.steps as i64 - 1) * STEP_MS;
     let mut random = Random::seeded(11);
     let mut values: Vec<f64> = load.series.iter().map(|_| random.below(1000) as f64).collect();
-    let url = format!("http://{}/api/v1/write", server.listen);
+    let url = format!("http://{listen}/api/v1/write");
     let steps_at_once = 20;
     let per_request = SAMPLES_PER_REQUEST / steps_at_once;
     let mut bodies = Vec::new();
@@ -108,8 +118,7 @@ fn fill(server: &Kenning, load: &Load) -> Result<i64, Failure> {
         }
     }
     post_all(&url, "application/x-protobuf", &bodies)?;
-    server.process.settle()?;
-    Ok(end)
+    process.settle()
 }
 
 fn batch(
@@ -135,21 +144,48 @@ fn batch(
     batch
 }
 
-fn ask_all(server: &Kenning, load: &Load, end: i64, state: &str) -> Result<Vec<Row>, Failure> {
-    let row = |query: &Query| {
-        ask(server, query, end / 1000, load.name, state).unwrap_or_else(|error| Row {
-            work: format!("{} `{}`, {}, {state}", query.name, query.text, load.name),
-            result: format!("failed: {error}"),
-        })
-    };
-    Ok(load.queries.iter().map(row).collect())
+/// What a query cost and what it gave.
+struct Asked {
+    p50_ms: f64,
+    cpu_ms: f64,
+    body: Vec<u8>,
 }
 
-fn ask(server: &Kenning, query: &Query, end: i64, load: &str, state: &str) -> Result<Row, Failure> {
+/// What Debian's Prometheus makes of the same, query by query; nothing where it is not wanted.
+fn ask_prometheus(load: &Load, end: i64) -> Result<Vec<Asked>, Failure> {
+    if !Prometheus::is_wanted() {
+        return Ok(Vec::new());
+    }
+    let server = Prometheus::start()?;
+    fill(&server.process, &server.listen, load, end)?;
+    load.queries.iter().map(|query| ask(&server.process, &server.listen, query, end / 1000)).collect()
+}
+
+fn ask_all(server: &Kenning, load: &Load, end: i64, state: &str, peer: &[Asked]) -> Vec<Row> {
+    let row = |(at, query): (usize, &Query)| {
+        let asked = ask(&server.process, &server.listen, query, end / 1000);
+        let result = asked.and_then(|asked| describe(&asked, peer.get(at)));
+        Row {
+            work: format!("{} `{}`, {}, {state}", query.name, query.text, load.name),
+            result: result.unwrap_or_else(|error| format!("failed: {error}")),
+        }
+    };
+    load.queries.iter().enumerate().map(row).collect()
+}
+
+fn describe(asked: &Asked, peer: Option<&Asked>) -> Result<String, Failure> {
+    let Asked { p50_ms, cpu_ms, body } = asked;
+    let ours = format!("{p50_ms:.1} ms p50, {cpu_ms:.1} ms CPU, {} bytes", body.len());
+    let Some(peer) = peer else { return Ok(ours) };
+    let answers = compare::describe(body, &peer.body)?;
+    Ok(format!("{ours}; Debian's Prometheus {:.1} ms p50, {:.1} ms CPU; {answers}", peer.p50_ms, peer.cpu_ms))
+}
+
+fn ask(process: &Watched, listen: &str, query: &Query, end: i64) -> Result<Asked, Failure> {
     let agent = ureq::Agent::new_with_defaults();
-    let base = format!("http://{}/api/v1", server.listen);
-    let text = query.text;
-    let get = || -> Result<usize, Failure> {
+    let base = format!("http://{listen}/api/v1");
+    let (text, end) = (query.text, end + ASKED_AFTER);
+    let get = || -> Result<Vec<u8>, Failure> {
         let request = match query.what {
             What::Instant => {
                 agent.get(format!("{base}/query")).query("query", text).query("time", end.to_string())
@@ -171,21 +207,20 @@ fn ask(server: &Kenning, query: &Query, end: i64, load: &str, state: &str) -> Re
         if !answer.status().is_success() {
             return Err(format!("{text}: {}", String::from_utf8_lossy(&body)).into());
         }
-        Ok(body.len())
+        Ok(body)
     };
-    let bytes = get()?;
-    let cpu = server.process.cpu_seconds()?;
-    let mut walls = Vec::new();
-    for _ in 0..RUNS {
-        let started = Instant::now();
-        get()?;
-        walls.push(started.elapsed().as_secs_f64() * 1000.0);
+    let body = get()?;
+    let (mut walls, mut least) = (Vec::new(), f64::INFINITY);
+    for _ in 0..ROUNDS {
+        let cpu = process.cpu_seconds()?;
+        for _ in 0..RUNS {
+            let started = Instant::now();
+            get()?;
+            walls.push(started.elapsed().as_secs_f64() * 1000.0);
+        }
+        least = least.min(process.cpu_seconds()? - cpu);
     }
-    let cpu = (server.process.cpu_seconds()? - cpu) * 1000.0 / RUNS as f64;
-    Ok(Row {
-        work: format!("{} `{text}`, {load}, {state}", query.name),
-        result: format!("{:.1} ms p50, {cpu:.1} ms CPU, {bytes} bytes", median(walls)),
-    })
+    Ok(Asked { p50_ms: median(walls), cpu_ms: least * 1000.0 / RUNS as f64, body })
 }
 
 const HOUR: i64 = 3600;

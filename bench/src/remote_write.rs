@@ -3,15 +3,13 @@
 //!
 //! `BENCH_STEPS` shortens the run; `BENCH_PROMETHEUS=1` sends the same load to Debian's Prometheus.
 
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
 use crate::node_mix::{BATCH_SAMPLES, NodeMix, STEP_MS};
-use crate::process::{Kenning, Watched, folder_bytes, median};
+use crate::process::{Kenning, Prometheus, Watched, folder_bytes, median};
 use crate::{Failure, Row};
 
 const CONNECTIONS: usize = 2;
@@ -287,31 +285,15 @@ fn settle_on_disk(binary: &Path, dir: &Path, server: Kenning) -> Result<(f64, u6
 
 /// The same load to Debian's Prometheus, when that is wanted.
 fn prometheus(shape: &Shape, load: &Load, ours: &Sent) -> Result<Vec<Row>, Failure> {
-    if std::env::var_os("BENCH_PROMETHEUS").is_none_or(|wanted| wanted.is_empty()) {
+    if !Prometheus::is_wanted() {
         return Ok(Vec::new());
     }
-    let dir = tempfile::tempdir()?;
-    let config = dir.path().join("prometheus.yml");
-    std::fs::write(&config, "global: {scrape_interval: 1h}\n")?;
-    let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let data = dir.path().join("data");
-    let mut command = Command::new("prometheus");
-    command.arg(format!("--config.file={}", config.display()));
-    command.arg(format!("--storage.tsdb.path={}", data.display()));
-    command.arg(format!("--web.listen-address={free}"));
-    command.arg("--web.enable-remote-write-receiver");
-    let process = Watched::start(&mut command)?;
-    let started = Instant::now();
-    while ureq::get(format!("http://{free}/-/ready")).call().is_err() {
-        if started.elapsed() > READY_MAX {
-            return Err("Prometheus did not become ready".into());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let theirs = send_measured(shape, load, &process, &format!("http://{free}/api/v1/write"))?;
+    let server = Prometheus::start()?;
+    let theirs =
+        send_measured(shape, load, &server.process, &format!("http://{}/api/v1/write", server.listen))?;
     let mut rows = theirs.rows(shape, "Debian's Prometheus 2.42");
     rows.push(row(shape, "ratio of CPU, Kenning to Prometheus", format!("{:.2}", ours.cpu / theirs.cpu)));
-    let (bytes, samples) = blocks(&data)?;
+    let (bytes, samples) = blocks(&server.data)?;
     if samples > 0.0 {
         let result = format!("{:.2} bytes/sample in {samples} samples", bytes as f64 / samples);
         rows.push(row(shape, "Prometheus's blocks so far, index included", result));

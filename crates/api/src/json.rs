@@ -44,6 +44,24 @@ impl Json {
         self.comma = true;
     }
 
+    /// `{`, to be followed by keys and [`Self::close_object`]; for objects that are finished elsewhere.
+    pub fn open_object(&mut self) {
+        self.separate();
+        self.out.push(b'{');
+        self.comma = false;
+    }
+
+    /// The `}` of [`Self::open_object`].
+    pub fn close_object(&mut self) {
+        self.out.push(b'}');
+        self.comma = true;
+    }
+
+    /// Makes room for so many bytes more, so that a long answer is not copied as it grows.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.out.reserve(bytes);
+    }
+
     /// `{...}`
     pub fn object(&mut self, fill: impl FnOnce(&mut Self)) {
         self.bracket(b'{', b'}', fill);

@@ -45,6 +45,9 @@ pub fn write_float(out: &mut Vec<u8>, value: f64) {
             }
             return write_integer(out, whole.unsigned_abs());
         }
+        if write_thousandths(out, value) {
+            return;
+        }
         let mut buffer = zmij::Buffer::new();
         let digits = buffer.format_finite(value);
         if !digits.contains('e') {
@@ -52,6 +55,28 @@ pub fn write_float(out: &mut Vec<u8>, value: f64) {
         }
     }
     out.extend_from_slice(format_float(value).as_bytes());
+}
+
+/// Appends a value that is a number of thousandths, as most gauges are; false when it is none. At most 15 digits that
+/// read back the same are the shortest that do.
+fn write_thousandths(out: &mut Vec<u8>, value: f64) -> bool {
+    let scaled = value.abs() * 1000.0 + 0.5;
+    let count = if scaled < WHOLE_EXACT { scaled as u64 } else { return false };
+    if count as f64 / 1000.0 != value.abs() {
+        return false;
+    }
+    if value.is_sign_negative() {
+        out.push(b'-');
+    }
+    write_integer(out, count / 1000);
+    let part = count % 1000;
+    let digits = [part / 100, part / 10 % 10, part % 10].map(|digit| b'0' + digit as u8);
+    let zeros = digits.iter().rev().take_while(|digit| **digit == b'0').count();
+    if zeros < digits.len() {
+        out.push(b'.');
+        out.extend_from_slice(digits.get(..digits.len() - zeros).unwrap_or_default());
+    }
+    true
 }
 
 /// Go's `%.2g`.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kenning_model::{Batch, LabelSet, Nanos, Rejected, TenantId};
-use kenning_pipeline::telemetry::{Counter, Declaration, Gauge, Metric, Registry, metric_batch};
+use kenning_pipeline::telemetry::{Counter, Declaration, Gauge, Labels, Metric, Registry, metric_batch};
 use kenning_pipeline::{Intake, Refusal};
 use kenning_receivers::serve::Stop;
 use kenning_stages::LogMetrics;
@@ -41,7 +41,30 @@ fn own_variable(name: &str) -> Option<String> {
     std::env::var(own).ok()
 }
 
-/// Gauges of the store, read from it before each look at the registry.
+/// Why the store let an item go that it had taken; the label `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum StoreDrop {
+    /// Its series has another value at its time, as far as found when it came or was flushed.
+    DuplicateTime,
+    /// The tenant had too many exemplars that are not in parts yet: the oldest went.
+    TooManyExemplars,
+    /// The tenant had too many metadata: those told longest ago went.
+    TooManyMetadata,
+}
+
+impl Labels for StoreDrop {
+    const NAMES: &'static [&'static str] = &["reason"];
+    fn values(&self) -> Vec<String> {
+        let reason = match self {
+            Self::DuplicateTime => "duplicate_time",
+            Self::TooManyExemplars => "too_many_exemplars",
+            Self::TooManyMetadata => "too_many_metadata",
+        };
+        vec![reason.to_owned()]
+    }
+}
+
+/// Metrics of the store, read from it before each look at the registry.
 pub struct StoreMetrics {
     series: Arc<Gauge>,
     head_bytes: Arc<Gauge>,
@@ -50,6 +73,7 @@ pub struct StoreMetrics {
     part_bytes: Arc<Gauge>,
     quarantined: Arc<Gauge>,
     memory: Arc<Gauge>,
+    dropped: Arc<Metric<StoreDrop, Counter>>,
 }
 
 impl StoreMetrics {
@@ -75,6 +99,12 @@ impl StoreMetrics {
                 "",
             ),
             memory: gauge("process_resident_memory_bytes", "Resident memory size", "bytes"),
+            dropped: registry.counter(Declaration {
+                name: "kenning_store_dropped_items_total",
+                help: "Items that the store had taken and let go: samples at a time that their series has another value \
+                       for (those that senders were told of included), exemplars and metadata beyond what a tenant may have",
+                unit: "",
+            }),
         }
     }
 
@@ -87,6 +117,14 @@ impl StoreMetrics {
         self.parts.set(stats.tables.iter().map(|table| table.parts).sum());
         self.part_bytes.set(stats.tables.iter().map(|table| table.bytes).sum());
         self.quarantined.set(stats.quarantined.len() as u64);
+        for (reason, count) in [
+            (StoreDrop::DuplicateTime, stats.counts.conflicting_samples),
+            (StoreDrop::TooManyExemplars, stats.counts.dropped_exemplars),
+            (StoreDrop::TooManyMetadata, stats.counts.dropped_metadata),
+        ] {
+            let counter = self.dropped.with(&reason);
+            counter.add(count.saturating_sub(counter.get()));
+        }
         if let Some(bytes) = kenning_stdx::process::resident_bytes() {
             self.memory.set(bytes);
         }

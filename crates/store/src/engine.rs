@@ -425,13 +425,14 @@ impl Engine {
         let catalog = Arc::clone(&state.catalog);
         drop(state);
         conflicts += frozen.iter().map(|frozen| frozen.heads.conflicts()).sum::<u64>();
-        dropped += frozen.iter().map(|frozen| frozen.heads.dropped()).sum::<u64>();
+        frozen.iter().for_each(|frozen| dropped.add(frozen.heads.dropped()));
         let head_bytes = active_bytes + frozen.iter().map(|frozen| frozen.heads.bytes()).sum::<usize>();
         let head_bytes = head_bytes + self.backlog_bytes.load(Ordering::Relaxed);
         let observed = lock(&self.observed);
         let mut counts = observed.counts;
         counts.conflicting_samples += conflicts;
-        counts.dropped_exemplars_and_metadata += dropped;
+        counts.dropped_exemplars += dropped.exemplars;
+        counts.dropped_metadata += dropped.metadata;
         EngineStats {
             active_series: active_series as u64,
             head_bytes: head_bytes as u64,

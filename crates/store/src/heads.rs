@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use kenning_model::{Batch, LabelSet, Nanos, TenantId};
 
 use crate::logs::head::LogHead;
-use crate::metrics::head::MetricHead;
+use crate::metrics::head::{Dropped, MetricHead};
 use crate::traces::head::SpanHead;
 
 /// The recent data of one tenant.
@@ -139,9 +139,11 @@ impl Heads {
         self.tenants.values().map(|head| head.metrics.conflicts()).sum()
     }
 
-    /// Exemplars and metadata that were dropped because there were too many.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.tenants.values().map(|head| head.metrics.dropped()).sum()
+    /// What was dropped because there was too much of it.
+    pub(crate) fn dropped(&self) -> Dropped {
+        let mut sum = Dropped::default();
+        self.tenants.values().for_each(|head| sum.add(head.metrics.dropped()));
+        sum
     }
 
     pub(crate) fn is_empty(&self) -> bool {

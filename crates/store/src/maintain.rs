@@ -216,7 +216,9 @@ impl Engine {
         self.publish(&plan.removed, &plan.added, true);
         let mut observed = lock(&self.observed);
         observed.counts.conflicting_samples += frozen.heads.conflicts();
-        observed.counts.dropped_exemplars_and_metadata += frozen.heads.dropped();
+        let dropped = frozen.heads.dropped();
+        observed.counts.dropped_exemplars += dropped.exemplars;
+        observed.counts.dropped_metadata += dropped.metadata;
         Ok(())
     }
 
@@ -238,7 +240,7 @@ impl Engine {
         }
         let mut observed = lock(&self.observed);
         observed.counts.conflicting_samples += output.conflicts;
-        observed.counts.dropped_exemplars_and_metadata += output.dropped_metadata;
+        observed.counts.dropped_metadata += output.dropped_metadata;
         drop(observed);
         Ok(FlushPlan { added: output.written, removed })
     }

@@ -65,8 +65,10 @@ pub struct Counts {
     pub expired_parts_for_size: u64,
     /// Samples dropped because their time was taken by another value, as far as found when they came or were flushed.
     pub conflicting_samples: u64,
-    /// Exemplars and metadata that went for newer ones, as a tenant had too many.
-    pub dropped_exemplars_and_metadata: u64,
+    /// Exemplars that went for newer ones, as a tenant had too many.
+    pub dropped_exemplars: u64,
+    /// Metadata that went for newer ones, as a tenant had too many.
+    pub dropped_metadata: u64,
     /// Records of the log whose checksum held and whose payload could not be understood.
     pub undecodable_records: u64,
 }

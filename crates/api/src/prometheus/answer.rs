@@ -73,24 +73,34 @@ fn write_result(json: &mut Json, value: &Value) {
                 });
             }
         }),
-        Value::Matrix(series) => json.array(|json| {
-            for one in series {
-                json.object(|json| {
-                    json.key("metric").pairs(one.labels.iter());
-                    write_points(json, &one.points);
-                });
-            }
-        }),
+        Value::Matrix(series) => {
+            let points: usize = series.iter().map(|one| one.points.len()).sum();
+            json.reserve(points * POINT_BYTES + series.len() * SERIES_BYTES);
+            let mut openings = Openings::default();
+            json.array(|json| {
+                for one in series {
+                    json.object(|json| {
+                        json.key("metric").pairs(one.labels.iter());
+                        write_points(json, &one.points, &mut openings);
+                    });
+                }
+            });
+        }
     }
 }
 
-fn write_points(json: &mut Json, points: &[(Millis, Point)]) {
+fn write_points(json: &mut Json, points: &[(Millis, Point)], openings: &mut Openings) {
     let is_float = |point: &Point| matches!(point, Point::Float(_));
     if points.iter().any(|(_, point)| is_float(point)) {
+        openings.restart();
         json.key("values").array(|json| {
             for (time, point) in points {
                 if let Point::Float(number) = point {
-                    write_number(json, *time, *number);
+                    json.raw_with(|out| {
+                        openings.write(out, *time);
+                        write_float(out, *number);
+                        out.extend_from_slice(b"\"]");
+                    });
                 }
             }
         });
@@ -104,6 +114,55 @@ fn write_points(json: &mut Json, points: &[(Millis, Point)]) {
             }
         });
     }
+}
+
+/// Bytes of a point and of a series beside its points, as they mostly are.
+const POINT_BYTES: usize = 24;
+const SERIES_BYTES: usize = 200;
+
+/// Most times whose texts are kept.
+const OPENINGS_MAX: usize = 16 << 10;
+
+/// How points begin, `[time,"`: the series of an answer have the same times, whose digits are put together once.
+#[derive(Default)]
+struct Openings {
+    times: Vec<Millis>,
+    /// Where the text of each time ends.
+    ends: Vec<usize>,
+    text: Vec<u8>,
+    /// The first time that may be asked for next.
+    next: usize,
+}
+
+impl Openings {
+    /// Another series begins.
+    fn restart(&mut self) {
+        self.next = 0;
+    }
+
+    /// Writes the beginning of a point, whose time is after those before in its series.
+    fn write(&mut self, out: &mut Vec<u8>, time: Millis) {
+        while self.times.get(self.next).is_some_and(|known| *known < time) {
+            self.next += 1;
+        }
+        if self.next == self.times.len() && self.next < OPENINGS_MAX {
+            write_opening(&mut self.text, time);
+            self.times.push(time);
+            self.ends.push(self.text.len());
+        }
+        if self.times.get(self.next) != Some(&time) {
+            return write_opening(out, time);
+        }
+        let start = self.next.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let end = self.ends.get(self.next).copied().unwrap_or(start);
+        out.extend_from_slice(self.text.get(start..end).unwrap_or_default());
+    }
+}
+
+fn write_opening(out: &mut Vec<u8>, time: Millis) {
+    out.push(b'[');
+    write_seconds(out, time);
+    out.extend_from_slice(b",\"");
 }
 
 fn write_pair(json: &mut Json, time: Millis, text: &str) {
@@ -176,5 +235,25 @@ mod tests {
         check(-1, "-0.001");
         check(1_500, "1.5");
         check(i64::MAX, "9223372036854775.807");
+    }
+
+    #[test]
+    fn points_begin_with_their_times_whatever_the_series_before_had() {
+        let mut openings = Openings::default();
+        let mut check = |times: &[i64]| {
+            openings.restart();
+            for time in times.iter().copied().map(Millis) {
+                let (mut out, mut expect) = (Vec::new(), Vec::new());
+                openings.write(&mut out, time);
+                write_opening(&mut expect, time);
+                assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&expect), "{times:?}");
+            }
+        };
+        check(&[]);
+        check(&[1_000, 2_500, 3_000]);
+        check(&[1_000, 2_500, 3_000]);
+        check(&[-5, 2_500, 2_501, 9_000]);
+        check(&[9_000, 10_000]);
+        check(&(0..2 * OPENINGS_MAX as i64).collect::<Vec<_>>());
     }
 }

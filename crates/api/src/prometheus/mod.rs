@@ -71,17 +71,17 @@ where
     let (api, headers) = (call.api.clone(), call.request.headers().clone());
     let outcome = async { handler(Asked::of(call).await?).await };
     let mut response = match outcome.await {
-        Ok(data) if data.json.is_empty() => reply::no_content(),
-        Ok(data) => reply::json(data.into_body()),
+        Ok(data) => data.into_body().map_or_else(reply::no_content, reply::json),
         Err(error) => error.into_prometheus(),
     };
     cors::allow(api.web.cors_origin.as_ref(), &headers, response.headers_mut());
     if encoding::takes_gzip(&headers) { encoding::gzip(response).await } else { response }
 }
 
-/// The `data` of a successful answer, already JSON, with what is to be said beside it.
+/// A successful answer, with what is to be said beside its `data`.
 struct Data {
-    json: Vec<u8>,
+    /// The answer up to and with its `data`, the object still open; `None` when there is nothing to say.
+    json: Option<Json>,
     warnings: Vec<String>,
     infos: Vec<String>,
 }
@@ -89,28 +89,29 @@ struct Data {
 impl Data {
     fn new(fill: impl FnOnce(&mut Json)) -> Self {
         let mut json = Json::new();
-        fill(&mut json);
-        Self { json: json.finish(), warnings: Vec::new(), infos: Vec::new() }
+        json.open_object();
+        json.key("status").text("success");
+        fill(json.key("data"));
+        Self { json: Some(json), warnings: Vec::new(), infos: Vec::new() }
     }
 
     /// Nothing to say but that it is done: status 204.
     fn nothing() -> Self {
-        Self { json: Vec::new(), warnings: Vec::new(), infos: Vec::new() }
+        Self { json: None, warnings: Vec::new(), infos: Vec::new() }
     }
 
     fn with_warnings(self, warnings: Vec<String>) -> Self {
         Self { warnings, ..self }
     }
 
-    fn into_body(self) -> Vec<u8> {
-        Json::build(|json| {
-            json.key("status").text("success");
-            json.key("data").raw_with(|out| out.extend_from_slice(&self.json));
-            for (key, list) in [("warnings", &self.warnings), ("infos", &self.infos)] {
-                if !list.is_empty() {
-                    json.key(key).texts(list);
-                }
+    fn into_body(self) -> Option<Vec<u8>> {
+        let mut json = self.json?;
+        for (key, list) in [("warnings", &self.warnings), ("infos", &self.infos)] {
+            if !list.is_empty() {
+                json.key(key).texts(list);
             }
-        })
+        }
+        json.close_object();
+        Some(json.finish())
     }
 }

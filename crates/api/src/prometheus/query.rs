@@ -61,24 +61,27 @@ async fn evaluate(
     + 'static,
 ) -> Result<Data, ApiError> {
     let clock = std::sync::Arc::clone(&asked.api.clock);
-    let asked_at = clock.steady();
-    let (text, inner) = (query.clone(), std::sync::Arc::clone(&clock));
-    let timed = move |store: &dyn Store, context: &QueryContext| {
-        let started = inner.steady();
+    let (asked_at, timeout) = (clock.steady(), how.timeout.unwrap_or(Duration::MAX));
+    let text = query.clone();
+    // The answer is written where it was computed: a long one would hold up the reactor.
+    let answered = move |store: &dyn Store, context: &QueryContext| {
+        let started = clock.steady();
         let answer = job(store, context, &text)?;
-        Ok((answer, started, inner.steady().saturating_sub(started)))
+        let now = clock.steady();
+        let cost = Cost {
+            stats: answer.stats,
+            queued: started.saturating_sub(asked_at),
+            evaluation: now.saturating_sub(started),
+            total: now.saturating_sub(asked_at),
+        };
+        Ok(write(answer, how, &cost))
     };
-    let timeout = how.timeout.unwrap_or(Duration::MAX);
-    let done = asked.api.run_within(timeout, asked.tenant, &query, params::explain, timed);
-    let (mut answer, started, evaluation) = done.await?;
-    let cost = Cost {
-        stats: answer.stats,
-        queued: started.saturating_sub(asked_at),
-        evaluation,
-        total: clock.steady().saturating_sub(asked_at),
-    };
+    asked.api.run_within(timeout, asked.tenant, &query, params::explain, answered).await
+}
+
+fn write(mut answer: promql::Answer, how: How, cost: &Cost) -> Data {
     let truncated = how.limit.is_some_and(|limit| truncate(&mut answer.value, limit));
-    let mut data = Data::new(|json| write_value(json, &answer.value, how.stats.is_some().then_some(&cost)));
+    let mut data = Data::new(|json| write_value(json, &answer.value, how.stats.is_some().then_some(cost)));
     data.warnings = answer.warnings;
     data.warnings.extend(answer.missing);
     data.infos = answer.infos;
@@ -91,7 +94,7 @@ async fn evaluate(
              \"true\" or \"all\""
         ));
     }
-    Ok(data)
+    data
 }
 
 /// Keeps the first series; true when there were more.

@@ -1,9 +1,11 @@
 //! The leaves of a plan that give rows of floats: selectors and functions of their ranges. What stands above takes the
 //! rows one by one, as the store hands the series over.
 
-use kenning_model::LabelSet;
+use kenning_model::{LabelSet, Millis};
 
-use super::{Column, Evaluated, Evaluator, Steps, sliding};
+use super::over_range::merge_neighbours;
+use super::{Column, Evaluated, Evaluator, Point, Steps, is_stale, sliding, without_metadata};
+use crate::Series;
 use crate::plan::{OverRange, Selector, Vector};
 
 /// A part of a plan whose rows come series by series.
@@ -41,6 +43,40 @@ impl Evaluator<'_> {
             Leaf::Instant(selector) => self.instant_rows(selector, steps, each),
             Leaf::Range(call) => self.range_rows(call, steps, each),
         }
+    }
+
+    /// The rows of a leaf as the answer of a query: each value is put down once.
+    pub(super) fn series_of(&mut self, leaf: &Leaf<'_>, steps: Steps) -> Evaluated<Vec<Series>> {
+        // Room for one column must be there before anything of its length is made.
+        self.charge_columns(1, steps)?;
+        let times: Vec<_> = steps.iter().map(|(_, time)| Millis(time)).collect();
+        let (mut answer, mut drops_names) = (Vec::new(), false);
+        self.leaf_rows(leaf, steps, &mut |this, row| {
+            let (labels, drop_name, points) = match row {
+                Row::Column(column) => {
+                    let points = times.iter().copied().zip(column.points);
+                    let points = points.filter_map(|(time, point)| Some((time, point?)));
+                    (column.labels, column.drop_name, points.collect())
+                }
+                Row::Floats { labels, drop_name, values } => {
+                    let count = values.iter().filter(|value| !is_stale(**value)).count();
+                    this.charge(size_of::<Series>() + count * size_of::<(Millis, Point)>())?;
+                    let mut points = Vec::with_capacity(count);
+                    let there = times.iter().zip(values).filter(|(_, value)| !is_stale(**value));
+                    points.extend(there.map(|(time, value)| (*time, Point::Float(*value))));
+                    (labels.clone(), drop_name, points)
+                }
+            };
+            drops_names |= drop_name;
+            let labels = if drop_name { without_metadata(&labels) } else { labels };
+            answer.push(Series { labels, points });
+            Ok(())
+        })?;
+        // Series come in label order.
+        if drops_names {
+            answer.sort_by(|a, b| a.labels.cmp(&b.labels));
+        }
+        merge_neighbours(answer)
     }
 
     /// The rows of a leaf as columns.

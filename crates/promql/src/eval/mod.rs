@@ -193,7 +193,13 @@ pub(crate) fn range(
             let points = points.into_iter().map(|value| Some(Point::Float(value))).collect();
             vec![Column { labels: LabelSet::empty(), drop_name: false, points }]
         }
-        Root::Vector(vector) => evaluator.vector(vector, steps)?,
+        Root::Vector(vector) => match evaluator.leaf(vector).filter(|_| !options.plain) {
+            Some(leaf) => {
+                let series = evaluator.series_of(&leaf, steps)?;
+                return evaluator.answer(Value::Matrix(series), query);
+            }
+            None => evaluator.vector(vector, steps)?,
+        },
         Root::Matrix(_) | Root::Text(_) => Vec::new(),
     };
     let mut columns = collect::without_names(columns)?;

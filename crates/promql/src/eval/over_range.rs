@@ -510,7 +510,7 @@ impl Evaluator<'_> {
 }
 
 /// Joins series that have the same labels once their names are gone.
-fn merge_neighbours(sorted: Vec<Series>) -> Evaluated<Vec<Series>> {
+pub(super) fn merge_neighbours(sorted: Vec<Series>) -> Evaluated<Vec<Series>> {
     let mut merged: Vec<Series> = Vec::with_capacity(sorted.len());
     for series in sorted {
         match merged.last_mut().filter(|last| last.labels == series.labels) {

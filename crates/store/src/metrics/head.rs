@@ -107,6 +107,20 @@ impl MetricSeries<'_> {
     }
 }
 
+/// What went for newer items of its kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Dropped {
+    pub(crate) exemplars: u64,
+    pub(crate) metadata: u64,
+}
+
+impl Dropped {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.exemplars += other.exemplars;
+        self.metadata += other.metadata;
+    }
+}
+
 /// The recent metrics of one tenant.
 #[derive(Debug, Default)]
 pub(crate) struct MetricHead {
@@ -271,9 +285,9 @@ impl MetricHead {
         &self.metadata
     }
 
-    /// Exemplars and metadata that were dropped because there were too many.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.exemplars.dropped() + self.metadata.dropped()
+    /// What was dropped because there was too much of it.
+    pub(crate) fn dropped(&self) -> Dropped {
+        Dropped { exemplars: self.exemplars.dropped(), metadata: self.metadata.dropped() }
     }
 
     /// From the earliest to the latest time of samples and histograms.

@@ -137,3 +137,78 @@ impl HeadRows {
         self.histograms.get(place.histograms.clone()).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kenning_model::{Filter, MetricBatch, Sample, Scan, Table, TenantId, TimeRange};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn add(head: &mut MetricHead, sets: &[LabelSet], times: &[i64]) {
+        let mut batch = MetricBatch::default();
+        for set in sets {
+            let series = batch.add_series(set.clone());
+            let sample = |time: &i64| Sample { series, time: Millis(*time), value: *time as f64 };
+            batch.samples.extend(times.iter().map(sample));
+        }
+        let numbers = head.resolve(&batch.series);
+        head.add(&batch, &numbers);
+    }
+
+    fn view(head: &MetricHead, scan: &Scan) -> HeadView {
+        HeadView::new(head, &mut Work::new(scan)).expect("no limit is near")
+    }
+
+    fn scan_from(start: i64, end: i64) -> Scan {
+        let time = TimeRange::from_millis(Millis(start), Millis(end));
+        Scan::rows(TenantId::default_tenant(), Table::Samples, time, Filter::All)
+    }
+
+    fn set(pairs: &[(&str, &str)]) -> LabelSet {
+        LabelSet::from_pairs(pairs.iter().copied())
+    }
+
+    proptest! {
+        #[test]
+        fn series_are_in_order_once_a_scan_has_looked_for_it(
+            batches in vec(vec(("[a-c]", "[a-z]{1,2}"), 1..20), 1..5),
+            is_odd: bool,
+        ) {
+            let (mut head, scan) = (MetricHead::default(), scan_from(0, 10));
+            if is_odd {
+                add(&mut head, &[set(&[("__name__", "b"), ("A", "x")])], &[1]);
+            }
+            for batch in batches {
+                let sets = batch.iter().map(|(name, value)| set(&[("__name__", name), ("l", value)]));
+                add(&mut head, &sets.collect::<Vec<_>>(), &[1]);
+                view(&head, &scan).order_newcomers();
+                let view = view(&head, &scan);
+                prop_assert_eq!(view.is_sorted, !is_odd);
+                prop_assert!(is_odd || view.series.is_sorted_by(|a, b| a.0 < b.0));
+                prop_assert_eq!(view.series.len(), head.series());
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_outside_of_the_range_is_not_copied() {
+        let mut head = MetricHead::default();
+        add(&mut head, &[set(&[("__name__", "a")])], &(0..1000).collect::<Vec<_>>());
+        let check = |start: i64, end: i64, runs, is_growing: bool| {
+            let view = view(&head, &scan_from(start, end));
+            assert_eq!((view.rows.runs.len(), view.rows.growing.is_empty()), (runs, !is_growing));
+            let mut columns = SeriesColumns::default();
+            let places = view.series.iter().map(|(_, place)| place);
+            places.for_each(|place| {
+                view.rows.floats_in(place, (start, end), &mut columns);
+            });
+            assert_eq!(columns.times, (start.max(0)..=end.min(999)).collect::<Vec<_>>());
+        };
+        check(995, 2000, 0, true);
+        check(128, 255, 1, false);
+        check(127, 128, 2, false);
+        check(0, 999, 7, true);
+        check(1000, 2000, 0, false);
+    }
+}
