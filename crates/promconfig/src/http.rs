@@ -72,6 +72,27 @@ pub struct Header {
     pub values: Vec<Source>,
 }
 
+/// Tokens that a server hands out. Definition: Prometheus `oauth2`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OAuth2 {
+    /// Who asks.
+    pub client_id: String,
+    /// The secret that it asks with.
+    pub client_secret: Option<Source>,
+    /// Where it asks.
+    pub token_url: String,
+    /// What for.
+    pub scopes: Vec<String>,
+    /// More parameters.
+    pub endpoint_params: Vec<(String, String)>,
+    /// TLS towards the token's server.
+    pub tls: Tls,
+    /// The proxy before it.
+    pub proxy: Proxy,
+    /// Asks with a signed token of its own (RFC 7523) and not with a secret.
+    pub signs: bool,
+}
+
 /// Which proxy requests go through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxy {
@@ -93,7 +114,7 @@ pub struct HttpClient {
     /// A token.
     pub authorization: Option<Authorization>,
     /// Tokens fetched from a server.
-    pub oauth2: bool,
+    pub oauth2: Option<Box<OAuth2>>,
     /// TLS.
     pub tls: Tls,
     /// Follows redirects.
@@ -111,7 +132,7 @@ impl Default for HttpClient {
         Self {
             basic_auth: None,
             authorization: None,
-            oauth2: false,
+            oauth2: None,
             tls: Tls::default(),
             follow_redirects: true,
             enable_http2: true,
@@ -129,7 +150,11 @@ impl HttpClient {
         let token = self.authorization.iter().filter_map(|auth| auth.credentials.as_ref());
         let tls = [&self.tls.ca, &self.tls.cert, &self.tls.key].into_iter().flatten();
         let headers = self.headers.iter().flat_map(|header| &header.values);
-        let all = basic.chain(token).chain(tls).chain(headers);
+        let tokens = self.oauth2.iter().flat_map(|oauth2| {
+            let tls = &oauth2.tls;
+            [&oauth2.client_secret, &tls.ca, &tls.cert, &tls.key].into_iter().flatten()
+        });
+        let all = basic.chain(token).chain(tls).chain(headers).chain(tokens);
         all.filter_map(|source| match source {
             Source::File(path) => Some(path.as_str()),
             Source::Inline(_) => None,
@@ -145,7 +170,11 @@ impl HttpClient {
         let token = self.authorization.iter_mut().map(|auth| &mut auth.credentials);
         let tls = [&mut self.tls.ca, &mut self.tls.cert, &mut self.tls.key];
         let headers = self.headers.iter_mut().flat_map(|header| &mut header.values);
-        let all = basic.chain(token).chain(tls).flatten().chain(headers);
+        let tokens = self.oauth2.iter_mut().flat_map(|oauth2| {
+            let OAuth2 { client_secret, tls, .. } = &mut **oauth2;
+            [client_secret, &mut tls.ca, &mut tls.cert, &mut tls.key]
+        });
+        let all = basic.chain(token).chain(tls).chain(tokens).flatten().chain(headers);
         all.filter_map(|source| match source {
             Source::File(path) => Some(path),
             Source::Inline(_) => None,
@@ -195,7 +224,7 @@ pub(crate) fn read_client(fields: &Fields<'_>) -> HttpClient {
     HttpClient {
         basic_auth,
         authorization,
-        oauth2: oauth2.is_some(),
+        oauth2: oauth2.map(Box::new),
         tls: read_tls(fields, "tls_config"),
         follow_redirects: fields.boolean("follow_redirects").unwrap_or(true),
         enable_http2: fields.boolean("enable_http2").unwrap_or(true),
@@ -236,9 +265,9 @@ fn read_authorization(inner: Fields<'_>, outer: &Fields<'_>, bearer: bool) -> Au
 
 const JWT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-fn read_oauth2(inner: Fields<'_>, outer: &Fields<'_>) {
+fn read_oauth2(inner: Fields<'_>, outer: &Fields<'_>) -> OAuth2 {
     let client_id = inner.text_or_empty("client_id");
-    let (_, secrets) = source(&inner, "client_secret", "client_secret_file", "client_secret_ref");
+    let (client_secret, secrets) = source(&inner, "client_secret", "client_secret_file", "client_secret_ref");
     let (_, keys) =
         source(&inner, "client_certificate_key", "client_certificate_key_file", "client_certificate_key_ref");
     let grant = inner.text_or_empty("grant_type");
@@ -248,9 +277,8 @@ fn read_oauth2(inner: Fields<'_>, outer: &Fields<'_>) {
         let _ = inner.text(name);
     }
     let _ = inner.get("claims");
-    let _ = (inner.texts("scopes"), inner.text_map("endpoint_params"));
-    read_tls(&inner, "tls_config");
-    read_proxy(&inner);
+    let (scopes, endpoint_params) = (inner.texts("scopes"), inner.text_map("endpoint_params"));
+    let (tls, proxy) = (read_tls(&inner, "tls_config"), read_proxy(&inner));
     inner.finish();
     if client_id.is_empty() {
         outer.wrong("oauth2 client_id must be configured");
@@ -274,6 +302,8 @@ fn read_oauth2(inner: Fields<'_>, outer: &Fields<'_>) {
              grant-type=client_credentials",
         );
     }
+    let signs = grant == JWT;
+    OAuth2 { client_id, client_secret, token_url, scopes, endpoint_params, tls, proxy, signs }
 }
 
 /// Reads TLS settings from the field `name`.

@@ -32,6 +32,6 @@ pub use discovery::{
     read_group_checked,
 };
 pub use fields::Problem;
-pub use http::{Authorization, BasicAuth, Header, HttpClient, Proxy, Secret, Source, Tls};
+pub use http::{Authorization, BasicAuth, Header, HttpClient, OAuth2, Proxy, Secret, Source, Tls};
 pub use scrape::{EscapingScheme, ScrapeConfig, ScrapeProtocol};
 pub use shown::show;

@@ -60,7 +60,8 @@ pub(crate) fn read_alerting(fields: &Fields<'_>, names: NameScheme) -> Alerting 
 fn read_alertmanager(node: &Node, names: NameScheme, log: &Log) -> Option<(HttpClient, Vec<Discovery>)> {
     let fields = Fields::open(node, "config.AlertmanagerConfig", log)?;
     let client = read_client(&fields);
-    let authenticated = client.basic_auth.is_some() || client.authorization.is_some() || client.oauth2;
+    let authenticated =
+        client.basic_auth.is_some() || client.authorization.is_some() || client.oauth2.is_some();
     if read_sigv4(&fields) && authenticated {
         fields.wrong("at most one of basic_auth, authorization, oauth2, & sigv4 must be configured");
     }
@@ -187,7 +188,7 @@ fn check_one_authentication(fields: &Fields<'_>, client: &HttpClient) {
     let ways = [
         ("basic_auth", client.basic_auth.is_some()),
         ("authorization", client.authorization.is_some() || bearer),
-        ("oauth2", client.oauth2),
+        ("oauth2", client.oauth2.is_some()),
         ("sigv4", read_sigv4(fields)),
         ("azuread", read_azure(fields)),
         ("google_iam", read_google(fields)),

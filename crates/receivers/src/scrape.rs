@@ -10,7 +10,7 @@
 //!
 //! Promises: a body is bounded while it is read and while it is unpacked; a target that hangs costs its timeout and
 //! nothing else; what is known of each target can be read at any time ([`Targets`]). Discovery: static, files, HTTP, DNS,
-//! Docker; other mechanisms, SOCKS proxies and OAuth 2 are refused by name ([`unsupported`]).
+//! Docker; other mechanisms, SOCKS proxies and signed OAuth 2 grants are refused by name ([`unsupported`]).
 
 mod client;
 mod dial;
@@ -18,6 +18,7 @@ mod discover;
 mod dns;
 mod docker;
 mod failures;
+mod oauth2;
 mod pool;
 mod proxy;
 mod samples;
@@ -81,8 +82,16 @@ pub fn unsupported(config: &ScrapeConfig) -> Vec<String> {
         }
     }
     for client in clients {
-        if client.oauth2 {
-            refuse("oauth2", "use basic_auth or authorization");
+        if client.oauth2.as_ref().is_some_and(|oauth2| oauth2.signs) {
+            refuse(
+                "oauth2 with grant_type jwt-bearer",
+                "use client_credentials, basic_auth or authorization",
+            );
+        }
+        if let Some(Err(problem)) =
+            client.oauth2.as_ref().map(|oauth2| Proxies::new(&oauth2.proxy, &ProxyVariables::default()))
+        {
+            refuse("the proxy_url of oauth2", &problem);
         }
         if let Err(problem) = Proxies::new(&client.proxy, &ProxyVariables::default()) {
             refuse("the proxy_url", &problem);

@@ -203,6 +203,41 @@ async fn credentials_headers_parameters_and_redirects_go_with_the_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_fetched_once_and_go_with_the_request() {
+    let node = Node::start_default().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let (address, _exporter) = exporter(&node, move |_, request| {
+        let header = |name: &str| request.headers().get(name).map_or("", |value| value.to_str().unwrap());
+        match request.uri().path() {
+            // This server takes credentials among the parameters only.
+            "/token" if header("authorization").is_empty() => {
+                assert_eq!((request.method().as_str(), count.fetch_add(1, Ordering::SeqCst)), ("POST", 0));
+                assert_eq!(header("content-type"), "application/x-www-form-urlencoded");
+                page("application/json", r#"{"access_token":"t0k3n","expires_in":3600}"#)
+            }
+            "/token" => Response::builder().status(401).body(Full::default()).unwrap(),
+            _ if header("authorization") == "Bearer t0k3n" => page("text/plain", "a 1\n"),
+            _ => Response::builder().status(403).body(Full::default()).unwrap(),
+        }
+    })
+    .await;
+    let files = Arc::new(MemFiles::default());
+    files.put("/secret", "s\n");
+    let yaml = format!(
+        "scrape_configs:\n- job_name: j\n  scrape_interval: 200ms\n  scrape_timeout: 200ms\n  oauth2: {{client_id: me, \
+         client_secret_file: /secret, token_url: 'http://{address}/token', scopes: [read]}}\n  \
+         static_configs: [{{targets: ['{address}'], labels: {{n: a}}}}, {{targets: ['{address}'], labels: {{n: b}}}}]\n"
+    );
+    let config = kenning_promconfig::load(yaml.as_bytes()).unwrap();
+    let (_control, _stopper) = start_with(&node, config.scrape_configs, files);
+    while values(&node, "a").iter().flatten().count() < 4 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_configuration_stops_and_starts_jobs_and_what_does_not_work_changes_nothing() {
     let node = Node::start_default().await;
     let (address, _exporter) = exporter(&node, |_, _| page("text/plain", "a 1\n")).await;

@@ -634,7 +634,8 @@ fn check_consul(seen: &Seen<'_, '_>) {
             "at most one of consul SD configuration username and password and basic auth can be configured",
         );
     }
-    if !seen.text("token").is_empty() && (seen.client.authorization.is_some() || seen.client.oauth2) {
+    if !seen.text("token").is_empty() && (seen.client.authorization.is_some() || seen.client.oauth2.is_some())
+    {
         seen.wrong("at most one of consul SD token, authorization, or oauth2 can be configured");
     }
 }

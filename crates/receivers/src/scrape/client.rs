@@ -2,17 +2,18 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
-use http::{Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use kenning_promconfig::{HttpClient, ScrapeConfig, ScrapeProtocol, Source};
 use kenning_stdx::files::Files;
 use kenning_stdx::net::UNIX;
-use kenning_wire::compression::Encoding;
+use kenning_wire::compression::{Encoding, decompress};
 use kenning_wire::prometheus::Exposition;
 
 use super::dial::{Body, Dialer, Sender};
@@ -179,7 +180,10 @@ impl Client {
         bytes_max: usize,
         time: Duration,
     ) -> Result<Answer, String> {
-        let own = own_headers(client, self.dialer.files()).await?;
+        let mut own = own_headers(client, self.dialer.files()).await?;
+        if let Some(token) = self.dialer.token().await? {
+            own.authorization = Some(token);
+        }
         let mut place = place.clone();
         let origin = place.host.to_ascii_lowercase();
         let mut at_home = true;
@@ -204,6 +208,45 @@ impl Client {
             self.disconnect();
             return Err(format!("server returned HTTP status {}", response.status()));
         }
+        self.answer(response, bytes_max, time).await
+    }
+
+    /// Posts a form and gives the answer's body; redirects are not followed.
+    pub async fn post_form(
+        &mut self,
+        place: &Place,
+        form: String,
+        authorization: Option<String>,
+        bytes_max: usize,
+        time: Duration,
+    ) -> Result<Vec<u8>, String> {
+        let with = |request: &mut Request<Body>| {
+            *request.method_mut() = Method::POST;
+            *request.body_mut() = Body::from(form.clone());
+            let headers = request.headers_mut();
+            headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+            headers
+                .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+            if let Some(Ok(value)) = authorization.as_deref().map(HeaderValue::from_str) {
+                headers.insert(header::AUTHORIZATION, value);
+            }
+        };
+        let response = self.request(place, &with).await?;
+        if !response.status().is_success() {
+            return Err(format!("{} answered HTTP status {}", place.url(), response.status()));
+        }
+        let answer = self.answer(response, bytes_max, time).await?;
+        let body = decompress(answer.encoding, &answer.received.bytes, bytes_max);
+        body.map(Cow::into_owned).map_err(|error| error.to_string())
+    }
+
+    /// Reads the body of an answer.
+    async fn answer(
+        &mut self,
+        response: Response<Incoming>,
+        bytes_max: usize,
+        time: Duration,
+    ) -> Result<Answer, String> {
         let encoding = Encoding::from_header(&header_of(&response, header::CONTENT_ENCODING));
         let encoding = encoding.map_err(|error| error.to_string())?;
         let content_type = header_of(&response, header::CONTENT_TYPE);
@@ -224,7 +267,7 @@ impl Client {
         with: &(dyn Fn(&mut Request<Body>) + Sync),
     ) -> Result<Response<Incoming>, String> {
         let request = || {
-            let mut request = Request::new(Body::new());
+            let mut request = Request::new(Body::default());
             with(&mut request);
             request
         };
@@ -272,15 +315,20 @@ async fn own_headers(client: &HttpClient, files: &Arc<dyn Files>) -> Result<OwnH
     read.await.map_err(|error| error.to_string())?
 }
 
-fn read_headers(client: &HttpClient, files: &dyn Files) -> Result<OwnHeaders, String> {
-    let value = |source: &Source| match source {
-        Source::Inline(text) => Ok::<_, String>(text.0.clone()),
+/// What a source holds now.
+pub(super) fn read_source(source: &Source, files: &dyn Files) -> Result<String, String> {
+    match source {
+        Source::Inline(text) => Ok(text.0.clone()),
         Source::File(path) => {
             let read = files.read(path, SECRET_BYTES_MAX);
             let bytes = read.map_err(|error| format!("unable to read {path}: {error}"))?;
             Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
         }
-    };
+    }
+}
+
+fn read_headers(client: &HttpClient, files: &dyn Files) -> Result<OwnHeaders, String> {
+    let value = |source: &Source| read_source(source, files);
     let or_empty = |source: &Option<Source>| source.as_ref().map_or(Ok(String::new()), value);
     let mut authorization = None;
     if let Some(basic) = &client.basic_auth {

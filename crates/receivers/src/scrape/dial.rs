@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -16,10 +16,11 @@ use kenning_stdx::files::Files;
 use kenning_stdx::net::{BoxStream, Net};
 
 use super::client::{Place, USER_AGENT, chain};
+use super::oauth2::Tokens;
 use super::proxy::{Proxies, ProxyServer};
 use super::{ScrapeContext, tls};
 
-pub(super) type Body = Empty<Bytes>;
+pub(super) type Body = Full<Bytes>;
 
 /// A connection that requests go over.
 pub(super) enum Sender {
@@ -78,6 +79,7 @@ struct Inner {
     proxies: Result<Proxies, String>,
     connect_headers: Vec<(String, Vec<Secret>)>,
     http2: bool,
+    tokens: Option<Tokens>,
 }
 
 impl Dialer {
@@ -89,11 +91,20 @@ impl Dialer {
             proxies: Proxies::new(&client.proxy, &context.proxies),
             connect_headers: client.proxy.connect_headers.clone(),
             http2: client.enable_http2,
+            tokens: client.oauth2.as_ref().map(|oauth2| Tokens::new(context, oauth2)),
         }))
     }
 
     pub fn files(&self) -> &Arc<dyn Files> {
         &self.0.files
+    }
+
+    /// The token that a server gave for this client, as the value of a header; `None` when it needs none.
+    pub async fn token(&self) -> Result<Option<String>, String> {
+        match &self.0.tokens {
+            None => Ok(None),
+            Some(tokens) => tokens.authorization(&self.0.files).await.map(Some),
+        }
     }
 
     /// A connection to `place`, ready for requests.
@@ -149,7 +160,7 @@ impl Dialer {
         for (name, values) in &self.0.connect_headers {
             request = values.iter().fold(request, |request, value| request.header(name, &value.0));
         }
-        let request = request.body(Body::new()).map_err(|error| chain(&error))?;
+        let request = request.body(Body::default()).map_err(|error| chain(&error))?;
         let answer =
             sender.send_request(request).await.map_err(|error| format!("the proxy: {}", chain(&error)))?;
         if answer.status() != StatusCode::OK {
