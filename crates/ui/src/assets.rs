@@ -326,11 +326,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/metrics-OVCLBQYS.js"),
     },
     Embedded {
-        path: "assets/metrics-PER3SGMJ.css",
+        path: "assets/metrics-PCQMUXDD.css",
         content_type: "text/css; charset=utf-8",
-        etag: "\"44d0825188e2d82e3b9d760cf649bbfe\"",
+        etag: "\"0b3246af99b1eb34ef53be3ec0a88b00\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/metrics-PER3SGMJ.css"),
+        body: include_bytes!("../../../ui/dist/assets/metrics-PCQMUXDD.css"),
     },
     Embedded {
         path: "assets/metrics_about-VSJNTZYA.js",
@@ -466,18 +466,18 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/services-XAEHWISY.js"),
     },
     Embedded {
-        path: "assets/signals-VS5BWPMS.css",
+        path: "assets/signals-7MRITKOF.css",
         content_type: "text/css; charset=utf-8",
-        etag: "\"d6b6079f2ad4bae8b218d4d545fd9351\"",
+        etag: "\"69fad4b3bd8f233e921b74ae9e7f5095\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/signals-VS5BWPMS.css"),
+        body: include_bytes!("../../../ui/dist/assets/signals-7MRITKOF.css"),
     },
     Embedded {
-        path: "assets/style-IUAJXSZ7.css",
+        path: "assets/style-QP5VKMTL.css",
         content_type: "text/css; charset=utf-8",
-        etag: "\"f3a7707ff718c8fd1f64751b397e7e82\"",
+        etag: "\"fc18ad3b1e2f917120d41ea49821baea\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/style-IUAJXSZ7.css"),
+        body: include_bytes!("../../../ui/dist/assets/style-QP5VKMTL.css"),
     },
     Embedded {
         path: "assets/theme-GTQJAALP.js",
@@ -517,7 +517,7 @@ pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
         path: "index.html",
         content_type: "text/html; charset=utf-8",
-        etag: "\"857094365cbddf7e431e1a0b85b907e1\"",
+        etag: "\"61dcfef2c19f764d8b570f688ca3615a\"",
         immutable: false,
         body: include_bytes!("../../../ui/dist/index.html"),
     },
