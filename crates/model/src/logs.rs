@@ -95,6 +95,14 @@ impl TextColumn {
         self.ends.get(row).and_then(|end| self.text.get(start..*end as usize)).unwrap_or("")
     }
 
+    /// Bytes of the text of a row; none when there is no such row. Does not look at the text.
+    #[inline]
+    #[must_use]
+    pub fn bytes_of(&self, row: usize) -> usize {
+        let start = row.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end);
+        self.ends.get(row).map_or(0, |end| end.saturating_sub(start) as usize)
+    }
+
     /// Texts one after another, of so many bytes each; `None` when they do not fill `text`, or one would begin inside a
     /// character.
     #[must_use]
@@ -297,6 +305,7 @@ mod tests {
             batch.push(stream, row);
         }
         assert_eq!(batch.rows().map(|r| r.line).collect::<Vec<_>>(), ["one", "", "três"]);
+        assert_eq!((0..4).map(|row| batch.line.bytes_of(row)).collect::<Vec<_>>(), [3, 0, 5, 0]);
         assert!(batch.row(3).is_none());
         assert_eq!(batch.rows().map(|r| r.metadata.get("k")).collect::<Vec<_>>(), ["v", "v", "v"]);
     }

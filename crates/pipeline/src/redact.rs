@@ -39,7 +39,7 @@ pub use options::{Mistake, OwnPattern, RedactOptions};
 pub use processor::{Redaction, Scope};
 
 use filter::{Filter, Trigger};
-use key::{Care, Rule};
+use key::{Care, KnownNames, Rule};
 use options::OwnRegex;
 use value::{Manner, Quote, Strings};
 
@@ -128,6 +128,7 @@ pub struct Scratch {
     found: Vec<Finding>,
     /// The last text had a private key block without its end.
     is_block_open: bool,
+    known: KnownNames,
 }
 
 impl Redactor {
@@ -241,18 +242,17 @@ impl Redactor {
     /// Collects what is found, in no order.
     fn find(&self, whole: &str, scratch: &mut Scratch) {
         let text = whole.as_bytes();
-        let Scratch { found, is_block_open } = scratch;
-        found.clear();
-        *is_block_open = false;
+        scratch.found.clear();
+        scratch.is_block_open = false;
         // What was found under a name is not looked at for further names.
         let mut behind = 0;
         let mut strings = Strings::default();
         self.filter.find(text, |start, len, action| {
             let is_new = start + len > behind;
-            let end =
-                is_new.then(|| self.look(text, (start, len), action, &mut strings, found, is_block_open));
+            let end = is_new.then(|| self.look(text, (start, len), action, &mut strings, scratch));
             behind = behind.max(end.flatten().unwrap_or(0));
         });
+        let found = &mut scratch.found;
         if self.is_on(Kind::Email.into()) || self.is_on(Kind::UrlPassword.into()) {
             let mut signs = memchr::memchr_iter(b'@', text).peekable();
             let has_url = signs.peek().is_some() && (whole.contains("://") || whole.contains(":\\/\\/"));
@@ -270,11 +270,13 @@ impl Redactor {
         (start, len): (usize, usize),
         action: Action,
         strings: &mut Strings,
-        found: &mut Vec<Finding>,
-        is_block_open: &mut bool,
+        scratch: &mut Scratch,
     ) -> Option<usize> {
+        let Scratch { found, is_block_open, known } = scratch;
         let one = match action {
-            Action::Name => return pairs::look(text, start, len, &self.own_names, strings, found),
+            Action::Name => {
+                return pairs::look(text, start, len, (self.own_names.as_slice(), known), strings, found);
+            }
             Action::Token(number) => {
                 let form = vendor::FORMS.get(usize::from(number))?;
                 let (start, end) = vendor::token_at(text, start, form)?;

@@ -45,8 +45,8 @@ pub struct PushOptions {
     pub body: BodyLimits,
     /// Memory for bodies. All push receivers of a node should share one.
     pub budget: Budget,
-    /// Memory of remembered remote write series, beside their label sets: half of it is in use, about 260 bytes a
-    /// series. Beyond it those that are silent longest are forgotten, which costs time and nothing else.
+    /// Memory of remembered remote write series and, for an eighth, of remembered streams of Loki's push, beside their
+    /// label sets: half of it is in use, about 260 bytes a series. Beyond it those that are silent longest are forgotten, which costs time and nothing else.
     pub known_series_bytes: usize,
     /// How OTLP becomes series and streams; the time in it is replaced by the time of receipt.
     pub otlp: OtlpOptions,
@@ -64,6 +64,9 @@ impl Default for PushOptions {
     }
 }
 
+/// Streams take so many-th of the memory of what is remembered: they are a hundredth of the series where both are.
+const KNOWN_STREAMS_SHARE: usize = 8;
+
 /// Takes pushes. Cloning shares it.
 #[derive(Clone)]
 pub struct PushService(Arc<Inner>);
@@ -75,6 +78,8 @@ struct Inner {
     stats: Stats,
     /// Series of remote write by the bytes they come as.
     series: Arc<SeriesCache>,
+    /// Streams of Loki's push likewise.
+    streams: Arc<SeriesCache>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +116,10 @@ impl PushService {
     #[must_use]
     pub fn new(intake: Intake, options: PushOptions, stats: Stats) -> Self {
         let ingest = Ingest::new(intake, options.tenant, options.budget);
-        let series = Arc::new(SeriesCache::new(options.known_series_bytes));
-        Self(Arc::new(Inner { ingest, body: options.body, otlp: options.otlp, stats, series }))
+        let for_streams = options.known_series_bytes / KNOWN_STREAMS_SHARE;
+        let series = Arc::new(SeriesCache::new(options.known_series_bytes - for_streams));
+        let streams = Arc::new(SeriesCache::new(for_streams));
+        Self(Arc::new(Inner { ingest, body: options.body, otlp: options.otlp, stats, series, streams }))
     }
 
     /// Answers a request for a push path; `None`, with the body unread, when the path is not one.
@@ -186,8 +193,10 @@ impl Inner {
             Some(Format::Protobuf) => {
                 // Loki's clients compress with snappy and mostly do not say so.
                 let unsaid = Some(Encoding::Snappy);
-                let decode =
-                    |body: &[u8], limits: &DecodeLimits, _| logs(loki::decode_push_protobuf(body, limits));
+                let streams = Arc::clone(&self.streams);
+                let decode = move |body: &[u8], limits: &DecodeLimits, _| {
+                    logs(loki::decode_push_protobuf_cached(body, limits, &streams))
+                };
                 self.take(Route::Loki, request, unsaid, decode).await
             }
             None => {

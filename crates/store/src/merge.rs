@@ -38,6 +38,10 @@ const GROWTH_TENTHS: u64 = 17;
 /// is of like size, too.
 const GROWTH_TENTHS_OPEN: u64 = 30;
 
+/// Lines take so many times the memory of other rows beside what they take on disk: seven bytes for one. Parts of full
+/// heads are as large as what comes of merges, and are not written again.
+const LOGS_EXPAND: u64 = 3;
+
 /// Widths of the windows that parts of metrics are merged in, narrow to wide, in nanoseconds.
 const WINDOWS: [i64; 3] = [WIDTH, 4 * WIDTH, 12 * WIDTH];
 
@@ -51,7 +55,8 @@ fn choose_in(parts: &[Arc<Part>], options: &Options) -> Option<Vec<Arc<Part>>> {
     let (windows, bytes_max) = match parts.first()?.info.name.table {
         PartTable::Samples | PartTable::Histograms => (&WINDOWS[..], options.merge_sample_bytes_max),
         PartTable::Exemplars => (&WINDOWS[..], options.merge_bytes_max),
-        PartTable::Logs | PartTable::Spans => (&[WIDTH][..], options.merge_bytes_max),
+        PartTable::Logs => (&[WIDTH][..], options.merge_bytes_max / LOGS_EXPAND),
+        PartTable::Spans => (&[WIDTH][..], options.merge_bytes_max),
         // Metadata reach over all time and are written anew whenever they change.
         PartTable::Metadata => return None,
     };

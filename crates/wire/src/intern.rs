@@ -120,18 +120,25 @@ impl LabelTable {
     }
 }
 
-/// Builds label sets of which neighbours are often equal, and then shares them.
+/// Builds label sets of which many in a request are equal, and then shares them.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     last: LabelSet,
+    known: LabelTable,
 }
+
+/// Most sets of a request that later ones are compared with, but for the last one: metadata of few values, such as
+/// levels, are shared, those with ids cost little more than before.
+const SHARED_MAX: usize = 128;
 
 impl Shared {
     /// The set of these pairs; `pairs` comes back sorted and unique.
     pub fn build(&mut self, pairs: &mut Vec<(&str, &str)>) -> LabelSet {
         normalise(pairs);
         if !self.last.iter().eq(pairs.iter().copied()) {
-            self.last = LabelSet::from_borrowed(pairs);
+            let known = (self.known.sets.len() < SHARED_MAX).then(|| self.known.intern(pairs));
+            let known = known.and_then(|at| self.known.get(at)).cloned();
+            self.last = known.unwrap_or_else(|| LabelSet::from_borrowed(pairs));
         }
         self.last.clone()
     }
@@ -195,6 +202,19 @@ mod tests {
         assert_eq!((table.push_distinct(&set("a")), table.push_distinct(&set("b"))), (0, 1));
         assert_eq!((table.intern_set(&set("b")), table.intern(&mut vec![("a", "1")])), (1, 0));
         assert_eq!((table.intern_set(&set("c")), table.push_distinct(&set("c"))), (2, 2));
+    }
+
+    #[test]
+    fn sets_of_few_values_are_shared() {
+        let mut shared = Shared::default();
+        let mut set = |value: &str| shared.build(&mut vec![("b", "1"), ("a", value)]);
+        let (info, warn) = (set("info"), set("warn"));
+        assert!(set("info").is_same(&info) && set("warn").is_same(&warn));
+        for n in 0..1000 {
+            let value = n.to_string();
+            assert_eq!(set(&value), LabelSet::from_pairs([("a", value.as_str()), ("b", "1")]));
+        }
+        assert_eq!(set("info"), info);
     }
 
     #[test]

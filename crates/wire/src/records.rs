@@ -107,6 +107,11 @@ impl<'l> Records<'l> {
         Ok(self.table.intern(labels))
     }
 
+    /// The index of a stream whose labels this gave once, under limits that these keep.
+    pub fn known_stream(&mut self, labels: &LabelSet) -> u32 {
+        self.table.intern_set(labels)
+    }
+
     pub fn labels(&self, stream: u32) -> LabelSet {
         self.table.get(stream).cloned().unwrap_or_default()
     }

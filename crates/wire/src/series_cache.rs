@@ -1,5 +1,5 @@
-//! Label sets by the bytes that senders write for them, across requests: a sender repeats its series every few
-//! seconds, byte for byte, so most series need not be parsed.
+//! Label sets by the bytes that senders write for them, across requests: a sender repeats its series (and its streams)
+//! every few seconds, byte for byte, so most series need not be parsed.
 //!
 //! Promises: a hit gives what parsing would have given, because the bytes are compared, not only their hash; memory is
 //! bounded; readers of many requests run side by side. Senders also repeat the order of their series, so the entry after
@@ -18,7 +18,8 @@ use crate::limits::DecodeLimits;
 /// set itself is shared with whoever holds the series.
 const ENTRY_BYTES: usize = 64;
 
-/// A label as it is sent takes at least this: a field's tag and length, and one of name and value likewise, not empty.
+/// A label as it is sent takes at least this: a field's tag and length, and one of name and value likewise, not empty;
+/// as text a name, `=`, two quotation marks and a comma or brace.
 const LABEL_BYTES_MIN: usize = 5;
 
 /// Known series. Shared by all requests.

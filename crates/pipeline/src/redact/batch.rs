@@ -1,6 +1,6 @@
 //! Redacts what a batch holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use kenning_model::{
@@ -13,6 +13,8 @@ use super::{Kind, KindNumber, Redactor, Scratch, Tally};
 
 /// Most records after a private key block's begin that are looked at for the rest of it.
 const BLOCK_ROWS_MAX: usize = 256;
+/// Sets of metadata whose redaction is remembered within a batch.
+const KNOWN_METADATA: usize = 8;
 /// Deepest nesting of lists and maps that is looked into; deeper values are dropped by decoders.
 const DEPTH_MAX: usize = 32;
 
@@ -43,13 +45,19 @@ impl Work<'_> {
 
     fn logs(&mut self, batch: &mut LogBatch) {
         self.lines(batch);
-        // Records share their metadata, mostly with the one before.
-        let mut last: Option<(LabelSet, Option<LabelSet>)> = None;
+        // Records share few sets of metadata; those of the last ones are known.
+        let mut known: VecDeque<(LabelSet, Option<LabelSet>)> = VecDeque::new();
         for metadata in batch.metadata.iter_mut().filter(|metadata| !metadata.is_empty()) {
-            let known =
-                last.as_ref().filter(|(before, _)| before == metadata).map(|(_, after)| after.clone());
-            let after = known.unwrap_or_else(|| self.labels(metadata));
-            last = Some((metadata.clone(), after.clone()));
+            let found = known.iter().find(|(before, _)| before == metadata);
+            let after = match found {
+                Some((_, after)) => after.clone(),
+                None => {
+                    let after = self.labels(metadata);
+                    known.truncate(KNOWN_METADATA - 1);
+                    known.push_front((metadata.clone(), after.clone()));
+                    after
+                }
+            };
             if let Some(after) = after {
                 *metadata = after;
             }

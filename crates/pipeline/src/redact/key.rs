@@ -3,6 +3,8 @@
 //! A name is read without case, separators and the words that may follow (`_new`, `_value`, `2`): `X-Api-Key`, `apiKey`
 //! and `API_KEY_V2` are one name. Its end decides: `db_password` is a secret, `password_policy` is not.
 
+use kenning_model::keyed::keyed_hash;
+
 use super::kind::Kind;
 use super::text::between;
 
@@ -191,6 +193,33 @@ const HARMLESS_ENDS: &[&str] = &[
     "nosecret",
     "invalidtoken",
 ];
+
+/// What was said of names: lines repeat theirs, and reading one costs ten times a look here.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KnownNames(Vec<(Box<[u8]>, Option<Rule>)>);
+
+/// Names remembered at once, one per hash; a power of two.
+const KNOWN_NAMES: usize = 64;
+
+impl KnownNames {
+    /// As [`rule_of`].
+    pub(super) fn rule_of(&mut self, name: &[u8], own: &[(Box<str>, Rule)]) -> Option<Rule> {
+        // Own names belong to a redactor, what is remembered here may not.
+        if !own.is_empty() {
+            return rule_of(name, own);
+        }
+        if self.0.is_empty() {
+            self.0.resize(KNOWN_NAMES, Default::default());
+        }
+        let place = keyed_hash(name) as usize % KNOWN_NAMES;
+        let Some(slot) = self.0.get_mut(place) else { return rule_of(name, own) };
+        if *slot.0 != *name {
+            // No rule belongs to the name without bytes, so that empty slots tell the truth.
+            *slot = (name.into(), rule_of(name, own));
+        }
+        slot.1
+    }
+}
 
 /// How values under a name are to be treated; `None` for ordinary names. Of `own` names, without case and separators, the
 /// values always go.
@@ -386,6 +415,17 @@ mod tests {
             ],
             None,
         );
+    }
+
+    #[test]
+    fn known_names_keep_their_rules() {
+        let mut known = KnownNames::default();
+        let names = (0..500).map(|n| format!("{}{n}", ["password", "key", "session_id", "x"][n % 4]));
+        for name in names.clone().chain(names).chain([String::new()]) {
+            for _ in 0..2 {
+                assert_eq!(known.rule_of(name.as_bytes(), &[]), rule_of(name.as_bytes(), &[]), "{name}");
+            }
+        }
     }
 
     #[test]

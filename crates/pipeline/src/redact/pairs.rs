@@ -5,7 +5,7 @@
 
 use super::Finding;
 use super::Kind;
-use super::key::{Care, NAME_LEN_MAX, Rule, rule_of};
+use super::key::{Care, KnownNames, NAME_LEN_MAX, Rule};
 use super::text::{after_escape, at, back, before, between, from, skip, skip_some, starts_at};
 use super::value::{
     Manner, Place, Quote, Strings, bare_end, content_end, cookies_end, is_harmless, is_placeholder,
@@ -49,7 +49,7 @@ pub(super) fn look(
     text: &[u8],
     stem: usize,
     len: usize,
-    own: &[(Box<str>, Rule)],
+    (own, known): (&[(Box<str>, Rule)], &mut KnownNames),
     strings: &mut Strings,
     found: &mut Vec<Finding>,
 ) -> Option<usize> {
@@ -61,7 +61,7 @@ pub(super) fn look(
     let start = after_escape(text, start, stem);
     // What was put in place of a secret earlier is no name.
     (!text.get(..start)?.ends_with(b"<redacted:")).then_some(())?;
-    let rule = rule_of(between(text, start, end), own)?;
+    let rule = known.rule_of(between(text, start, end), own)?;
     let name = Name { start, end, rule };
     let mut joint = joint_of(text, name)?;
     strings.read_to(text, start);

@@ -45,12 +45,14 @@ impl Kind {
                     0 => is_canonical(digits),
                     width => digits.len() == usize::from(width),
                 };
-                (fits && is_digits(digits)).then_some(())?;
-                signed(is_negative, number(digits.bytes())?)
+                (fits && !digits.is_empty()).then_some(())?;
+                signed(is_negative, number(0, digits)?)
             }
             Self::Decimal { scale, trimmed } => {
                 let (is_negative, rest) = split_sign(text);
-                let (whole, fraction) = rest.split_once('.').unwrap_or((rest, ""));
+                let point = rest.bytes().position(|byte| byte == b'.');
+                let parts = point.and_then(|at| Some((rest.get(..at)?, rest.get(at + 1..)?)));
+                let (whole, fraction) = parts.unwrap_or((rest, ""));
                 let has_point = whole.len() < rest.len();
                 let scale = usize::from(*scale);
                 let fits = match trimmed {
@@ -61,13 +63,11 @@ impl Kind {
                     }
                     false => fraction.len() == scale && has_point,
                 };
-                (fits
-                    && is_canonical(whole)
-                    && is_digits(whole)
-                    && (fraction.is_empty() || is_digits(fraction)))
-                .then_some(())?;
-                let zeros = std::iter::repeat_n(b'0', scale - fraction.len());
-                signed(is_negative, number(whole.bytes().chain(fraction.bytes()).chain(zeros))?)
+                (fits && is_canonical(whole) && !whole.is_empty() && whole.len() + scale <= DIGITS_MAX)
+                    .then_some(())?;
+                let digits = number(number(0, whole)?, fraction)?;
+                let zeros = POWERS_OF_TEN.get(scale - fraction.len())?;
+                signed(is_negative, digits.checked_mul(*zeros)?)
             }
             Self::Text | Self::Hex { .. } | Self::Phrases(_) => None,
         }
@@ -139,10 +139,19 @@ impl Kind {
     /// Appends the bytes of a text of hex digits; false when it is none of this kind.
     pub(crate) fn unhex_into(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
         let Self::Hex { len } = self else { return false };
-        let byte = |pair: &[u8]| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
-        let start = out.len();
-        out.extend(text.chunks_exact(2).map_while(byte));
-        text.len() == usize::from(*len) * 2 && out.len() - start == usize::from(*len)
+        let mut bytes = [0u8; HEX_LEN_MAX];
+        let Some(bytes) = bytes.get_mut(..usize::from(*len)) else { return false };
+        if text.len() != bytes.len() * 2 {
+            return false;
+        }
+        let mut all = 0;
+        for (byte, [high, low]) in bytes.iter_mut().zip(text.as_chunks().0) {
+            let (high, low) = (digit_or_more(*high), digit_or_more(*low));
+            all |= high | low;
+            *byte = high << 4 | low & 15;
+        }
+        out.extend_from_slice(bytes);
+        all < 16
     }
 
     /// False when no text of this kind contains all bytes of `part` in a row.
@@ -236,6 +245,33 @@ fn digit(byte: u8) -> Option<u8> {
     }
 }
 
+/// As [`digit`], with 255 for other bytes.
+fn digit_or_more(byte: u8) -> u8 {
+    DIGITS.get(usize::from(byte)).copied().unwrap_or(u8::MAX)
+}
+
+static DIGITS: [u8; 256] = {
+    let mut digits = [u8::MAX; 256];
+    let mut value = 0;
+    while value < 16 {
+        let byte = if value < 10 { b'0' + value } else { b'a' - 10 + value };
+        digits[byte as usize] = value;
+        value += 1;
+    }
+    digits
+};
+
+/// Powers of ten that 18 digits hold.
+static POWERS_OF_TEN: [i64; DIGITS_MAX] = {
+    let mut powers = [1; DIGITS_MAX];
+    let mut at = 1;
+    while at < DIGITS_MAX {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
 fn split_sign(text: &str) -> (bool, &str) {
     text.strip_prefix('-').map_or((false, text), |rest| (true, rest))
 }
@@ -248,14 +284,17 @@ fn is_canonical(digits: &str) -> bool {
     digits.len() == 1 || !digits.starts_with('0')
 }
 
-fn number(digits: impl Iterator<Item = u8>) -> Option<i64> {
-    let (mut number, mut count) = (0i64, 0);
-    for byte in digits {
-        count += 1;
-        (count <= DIGITS_MAX).then_some(())?;
-        number = number * 10 + i64::from(byte - b'0');
+/// The number whose digits follow those of `before`; no more than [`DIGITS_MAX`] in all, of which the caller saw to those
+/// before.
+fn number(before: i64, digits: &str) -> Option<i64> {
+    (digits.len() <= DIGITS_MAX).then_some(())?;
+    let (mut number, mut all) = (before, 0);
+    for byte in digits.bytes() {
+        let digit = byte.wrapping_sub(b'0');
+        all |= u8::from(digit > 9);
+        number = number.wrapping_mul(10).wrapping_add(i64::from(digit));
     }
-    Some(number)
+    (all == 0).then_some(number)
 }
 
 /// A negative zero is not a number that comes back.

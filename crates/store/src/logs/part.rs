@@ -2,6 +2,7 @@
 //! close together, however many streams there are.
 
 use std::collections::HashMap;
+use std::iter::once_with;
 use std::ops::Range;
 
 use kenning_model::keyed::Prehashed;
@@ -12,7 +13,7 @@ use parquet::data_type::{ByteArray, FixedLenByteArray};
 use super::group::{LogGroup, Parts};
 use super::index::{Form, GroupIndex, INDEX_KEY, INDEX_KEY_2, LogIndex, PAGE_ROWS, Run};
 use super::kind::Kind;
-use super::plan::{Filled, Filler, Plan, PlannedColumn};
+use super::plan::{Filled, Filler, Plan, PlannedColumn, Unwritten};
 use super::streams::{Passing, StreamFacts};
 use crate::delete::Hidden;
 use crate::parts::columns::{
@@ -104,9 +105,11 @@ pub(crate) fn write(sources: &[Source<'_>], range: TimeRange) -> Result<Option<D
     let time = TimeRange { start: first.time, end: last.time };
     rank_arrivals(&mut places);
     let streams = Streams::of(sources, &places)?;
-    let row = |place: &Place| sources.get(place.source as usize)?.batch.row(place.row as usize);
-    let line = |place: &Place| row(place).map_or("", |row| row.line);
-    let plan = Plan::new(places.iter().map(line));
+    let batch = |place: &Place| sources.get(place.source as usize).map(|source| source.batch);
+    let row = |place: &Place| batch(place)?.row(place.row as usize);
+    let line = |place: &Place| batch(place).map_or("", |batch| batch.line.get(place.row as usize));
+    let line_bytes = |place: &Place| batch(place).map_or(0, |batch| batch.line.bytes_of(place.row as usize));
+    let plan = Plan::new(places.iter(), line);
     let (tick, unit) = tick_of(places.iter().map(|place| place.time));
     let mut table = new_table(&plan, unit)?;
     let mut index = LogIndex {
@@ -114,10 +117,13 @@ pub(crate) fn write(sources: &[Source<'_>], range: TimeRange) -> Result<Option<D
         streams: streams.sets.iter().map(|labels| (*labels).clone()).collect(),
         columns: plan.columns.iter().map(|column| column.kind.clone()).collect(),
         templates: plan.templates.clone(),
-        metadata_names: metadata_names(places.iter().filter_map(row)),
+        metadata_names: metadata_names(
+            places.iter().filter_map(|place| batch(place)?.metadata.get(place.row as usize)),
+        ),
         groups: Vec::new(),
     };
-    for range in group_ranges(places.iter().map(|place| line(place).len())) {
+    let mut text_bytes = Vec::new();
+    for range in group_ranges(places.iter().map(line_bytes)) {
         let mut order: Vec<(u32, &Place)> = places
             .get(range)
             .into_iter()
@@ -126,10 +132,16 @@ pub(crate) fn write(sources: &[Source<'_>], range: TimeRange) -> Result<Option<D
             .collect();
         // Stable: times and arrivals are in order already.
         order.sort_by_key(|(rank, _)| *rank);
-        let rows: Vec<Arrived<'_>> =
-            order.iter().filter_map(|(_, place)| Some((row(place)?, place.arrival))).collect();
+        let mut rows: Vec<Arrived<'_>> = Vec::with_capacity(order.len());
+        rows.extend(order.iter().filter_map(|(_, place)| Some((row(place)?, place.arrival))));
         let numbers: Vec<i32> = order.iter().map(|(rank, _)| rank.cast_signed()).collect();
-        index.groups.push(write_group(&mut table, &rows, &numbers, &streams.sets, &plan, tick)?);
+        index.groups.push(write_group(
+            &mut table,
+            (&rows, &numbers),
+            &streams.sets,
+            (&plan, tick),
+            &mut text_bytes,
+        )?);
     }
     table.append(INDEX_KEY, &index.encode())?;
     Ok(Some(Draft { table: PartTable::Logs, written: table.finish()?, rows: places.len() as u64, time }))
@@ -241,13 +253,13 @@ fn tick_of(times: impl Iterator<Item = Nanos> + Clone) -> (i64, &'static str) {
     units.into_iter().find(|(tick, _)| fits(tick)).unwrap_or((1, "NANOS"))
 }
 
-fn metadata_names<'a>(rows: impl Iterator<Item = LogRow<'a>>) -> Option<Vec<Box<str>>> {
+fn metadata_names<'a>(sets: impl Iterator<Item = &'a LabelSet>) -> Option<Vec<Box<str>>> {
     let mut names = std::collections::BTreeSet::new();
     let mut before: Option<&LabelSet> = None;
-    for row in rows.filter(|row| !row.metadata.is_empty()) {
-        if before != Some(row.metadata) {
-            names.extend(row.metadata.iter().map(|(name, _)| name));
-            before = Some(row.metadata);
+    for set in sets.filter(|set| !set.is_empty()) {
+        if before != Some(set) {
+            names.extend(set.iter().map(|(name, _)| name));
+            before = Some(set);
         }
         if names.len() > METADATA_NAMES_MAX {
             return None;
@@ -292,38 +304,37 @@ fn group_ranges(lines: impl ExactSizeIterator<Item = usize>) -> Vec<Range<usize>
     ranges
 }
 
+/// Writes rows, which are sorted by the numbers of their streams. Each column is made when it is its turn, so that a
+/// group takes little more memory than the texts of its lines. `text_bytes` says how much room those of the group before
+/// took, column by column.
 fn write_group(
     table: &mut TableWriter,
-    rows: &[Arrived<'_>],
-    numbers: &[i32],
+    (rows, numbers): (&[Arrived<'_>], &[i32]),
     streams: &[&LabelSet],
-    plan: &Plan,
-    tick: i64,
+    (plan, tick): (&Plan, i64),
+    text_bytes: &mut Vec<usize>,
 ) -> Result<GroupIndex, PartError> {
     let set_of = |number: i32| streams.get(number as usize).copied();
-    let [keys, texts] = map_columns(on_first_rows(numbers, &set_of));
-    let [own_keys, own_texts] = map_columns(rows.iter().map(|(row, _)| Some(row.metadata)));
     let trace = |id: TraceId| (!id.is_none()).then(|| FixedLenByteArray::from(id.0.to_vec()));
     let span = |id: SpanId| (!id.is_none()).then(|| FixedLenByteArray::from(id.0.to_vec()));
-    let mut filler = Filler::new(plan);
+    let mut filler = Filler::new(plan, rows.len(), text_bytes);
     rows.iter().for_each(|(row, _)| filler.add(row.line));
-    let Filled { lines, templates, fields, grams, values } = filler.finish();
-    let own = [
-        Column::required(Values::I32(numbers.to_vec())),
-        keys,
-        texts,
-        Column::required(Values::I64(rows.iter().map(|(row, _)| row.time.0 / tick).collect())),
-        Column::required(Values::I64(rows.iter().map(|(_, arrival)| arrival.cast_signed()).collect())),
-        Column::required(Values::I32(rows.iter().map(|(row, _)| i32::from(row.severity.0)).collect())),
-        Column::optional(rows.iter().map(|(row, _)| trace(row.trace_id)), Values::Fixed),
-        Column::optional(rows.iter().map(|(row, _)| span(row.span_id)), Values::Fixed),
-        lines,
-        own_keys,
-        own_texts,
-        templates,
-    ];
-    let columns: Vec<Column> = own.into_iter().chain(fields).collect();
-    table.write_group(&columns)?;
+    let Filled { lines, templates, fields, grams, values } = filler.finish(text_bytes);
+    let time = || Values::I64(rows.iter().map(|(row, _)| row.time.0 / tick).collect());
+    let arrival = || Values::I64(rows.iter().map(|(_, arrival)| arrival.cast_signed()).collect());
+    let severity = || Values::I32(rows.iter().map(|(row, _)| i32::from(row.severity.0)).collect());
+    let columns = once_with(|| Column::required(Values::I32(numbers.to_vec())))
+        .chain(once_with(|| map_columns(on_first_rows(numbers, &set_of))).flatten())
+        .chain(once_with(|| Column::required(time())))
+        .chain(once_with(|| Column::required(arrival())))
+        .chain(once_with(|| Column::required(severity())))
+        .chain(once_with(|| Column::optional(rows.iter().map(|(row, _)| trace(row.trace_id)), Values::Fixed)))
+        .chain(once_with(|| Column::optional(rows.iter().map(|(row, _)| span(row.span_id)), Values::Fixed)))
+        .chain(once_with(|| lines.columns()).flatten())
+        .chain(once_with(|| map_columns(rows.iter().map(|(row, _)| Some(row.metadata)))).flatten())
+        .chain(once_with(|| templates))
+        .chain(fields.into_iter().flat_map(Unwritten::columns));
+    table.write_columns(columns)?;
     let has_ties = rows.iter().any(|(_, arrival)| *arrival > 0);
     Ok(GroupIndex::new(runs_of(rows, numbers), grams, values, has_ties))
 }

@@ -35,7 +35,7 @@ const PHRASED_VALUES_MIN: usize = 64;
 /// Lines in a row that are looked at ...
 const SAMPLE_RUN: usize = 32;
 /// ... of so many, where a part has more than [`SAMPLED_WHOLE`] rows. Runs, because neighbours share their template.
-const SAMPLE_OF: usize = 256;
+const SAMPLE_OF: usize = 512;
 /// Rows of parts all of whose lines are looked at.
 const SAMPLED_WHOLE: usize = 32 << 10;
 
@@ -43,6 +43,9 @@ const SAMPLED_WHOLE: usize = 32 << 10;
 const STENCILS_MAX: usize = 64;
 /// So many of them are tried on a line that is not like the one before.
 const STENCILS_TRIED: u32 = 4;
+
+/// Texts of a row group have room for so many-th more than those of the one before.
+const TEXT_SPARE: usize = 16;
 
 /// Places of values in the key of a template.
 const VISIBLE: u8 = 1;
@@ -222,14 +225,14 @@ pub(crate) struct PlannedColumn {
 }
 
 impl Plan {
-    /// Looks at the lines of a part, or at a sample of them when they are many.
-    pub(crate) fn new<'a>(lines: impl ExactSizeIterator<Item = &'a str>) -> Self {
+    /// Looks at the lines of a part, or at a sample of them when they are many; `line` gives that of a row.
+    pub(crate) fn new<'a, R>(rows: impl ExactSizeIterator<Item = R>, line: impl Fn(R) -> &'a str) -> Self {
         let mut gathering = Gathering::default();
-        let all = lines.len() <= SAMPLED_WHOLE;
+        let all = rows.len() <= SAMPLED_WHOLE;
         let mut looked_at = 0;
-        for (row, line) in lines.enumerate() {
-            if all || row % SAMPLE_OF < SAMPLE_RUN {
-                gathering.add(line);
+        for (place, row) in rows.enumerate() {
+            if all || place % SAMPLE_OF < SAMPLE_RUN {
+                gathering.add(line(row));
                 looked_at += 1;
             }
         }
@@ -431,12 +434,29 @@ struct Texts {
     definition: Vec<i16>,
 }
 
+/// Notes that a row has a value.
+fn define(definition: &mut Vec<i16>, row: usize) {
+    if definition.len() < row {
+        definition.resize(row, 0);
+    }
+    definition.push(1);
+}
+
 impl Texts {
+    fn with_capacity(rows: usize, bytes: usize) -> Self {
+        // A column whose texts are not known to be many may have none.
+        let rows = if bytes > 0 { rows } else { 0 };
+        Self {
+            buffer: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(rows),
+            definition: Vec::with_capacity(rows),
+        }
+    }
+
     fn push(&mut self, row: usize, text: &[u8]) {
         self.buffer.extend_from_slice(text);
         self.ends.push(self.buffer.len());
-        self.definition.resize(row, 0);
-        self.definition.push(1);
+        define(&mut self.definition, row);
     }
 
     /// The different texts and how many rows have each, when they are few.
@@ -509,8 +529,7 @@ struct Numbers {
 impl Numbers {
     fn push(&mut self, row: usize, number: i64) {
         self.values.push(number);
-        self.definition.resize(row, 0);
-        self.definition.push(1);
+        define(&mut self.definition, row);
     }
 
     fn finish(mut self, rows: usize) -> Column {
@@ -573,11 +592,29 @@ impl Phrased {
     }
 }
 
+/// Columns that are still to be made: their values lie close together.
+pub(crate) struct Unwritten<'p> {
+    filling: Filling,
+    kind: &'p Kind,
+    rows: usize,
+}
+
+impl Unwritten<'_> {
+    /// The leaf columns as they are written.
+    pub(crate) fn columns(self) -> Vec<Column> {
+        match self.filling {
+            Filling::Texts(texts) => vec![texts.finish(self.rows, self.kind)],
+            Filling::Numbers(numbers) => vec![numbers.finish(self.rows)],
+            Filling::Phrases(phrased) => phrased.finish(self.rows),
+        }
+    }
+}
+
 /// The columns of a row group that hold its lines.
-pub(crate) struct Filled {
-    pub(crate) lines: Column,
+pub(crate) struct Filled<'p> {
+    pub(crate) lines: Unwritten<'p>,
     pub(crate) templates: Column,
-    pub(crate) fields: Vec<Column>,
+    pub(crate) fields: Vec<Unwritten<'p>>,
     pub(crate) grams: Vec<(GramColumn, Vec<Grams>)>,
     pub(crate) values: Vec<(u16, index::Values)>,
 }
@@ -613,9 +650,13 @@ impl<T: Hash + Eq> Tally<T> {
 }
 
 impl<'p> Filler<'p> {
-    pub(crate) fn new(plan: &'p Plan) -> Self {
-        let filling = |column: &PlannedColumn| match column.kind {
-            Kind::Text | Kind::Hex { .. } => Filling::Texts(Texts::default()),
+    /// For so many rows; `text_bytes` is what [`Self::finish`] said of others, or nothing.
+    pub(crate) fn new(plan: &'p Plan, rows: usize, text_bytes: &[usize]) -> Self {
+        let filling = |(place, column): (usize, &PlannedColumn)| match column.kind {
+            Kind::Text | Kind::Hex { .. } => {
+                let before = text_bytes.get(place).copied().unwrap_or(0);
+                Filling::Texts(Texts::with_capacity(rows, before + before / TEXT_SPARE))
+            }
             Kind::Int { .. } | Kind::Decimal { .. } => Filling::Numbers(Numbers::default()),
             Kind::Phrases(ref phrases) => Filling::Phrases(Phrased::new(phrases)),
         };
@@ -627,9 +668,9 @@ impl<'p> Filler<'p> {
             values: Vec::new(),
             last: None,
             rows: 0,
-            templates: Vec::new(),
+            templates: Vec::with_capacity(rows),
             lines: Texts::default(),
-            columns: plan.columns.iter().map(filling).collect(),
+            columns: plan.columns.iter().enumerate().map(filling).collect(),
             numbers: Vec::new(),
             bytes: Vec::new(),
         }
@@ -726,17 +767,23 @@ impl<'p> Filler<'p> {
     }
 
     /// The column of whole lines, that of template numbers, those of fields, and the grams of those that are searched.
-    pub(crate) fn finish(self) -> Filled {
+    /// `text_bytes` becomes the bytes that the texts of each column take.
+    pub(crate) fn finish(self, text_bytes: &mut Vec<usize>) -> Filled<'p> {
         let rows = self.rows;
+        text_bytes.clear();
+        text_bytes.extend(self.columns.iter().map(|column| match column {
+            Filling::Texts(texts) => texts.buffer.len(),
+            Filling::Numbers(_) | Filling::Phrases(_) => 0,
+        }));
         let mut grams = Vec::new();
         if !self.lines.ends.is_empty() {
             grams.push((GramColumn::Line, self.lines.grams(&Kind::Text)));
         }
-        let lines = self.lines.finish(rows, &Kind::Text);
+        let lines = Unwritten { filling: Filling::Texts(self.lines), kind: &Kind::Text, rows };
         let templates = Column::optional(self.templates.into_iter(), Values::I32);
         let mut fields = Vec::with_capacity(self.columns.len());
         let mut listed = Vec::new();
-        for ((place, column), planned) in (0u16..).zip(self.columns).zip(&self.plan.columns) {
+        for ((place, mut column), planned) in (0u16..).zip(self.columns).zip(&self.plan.columns) {
             let kind = &planned.kind;
             let list = match &column {
                 _ if !planned.is_dictionary => None,
@@ -749,21 +796,18 @@ impl<'p> Filler<'p> {
                 }),
             };
             listed.extend(list.map(|list| (place, list)));
-            match column {
-                Filling::Texts(texts) => {
-                    if !planned.is_dictionary {
-                        grams.push((GramColumn::Field(place), texts.grams(kind)));
-                    }
-                    fields.push(texts.finish(rows, kind));
+            match &mut column {
+                Filling::Texts(texts) if !planned.is_dictionary => {
+                    grams.push((GramColumn::Field(place), texts.grams(kind)));
                 }
-                Filling::Numbers(column) => fields.push(column.finish(rows)),
                 // Wordings are in the index, so only texts without one need grams.
-                Filling::Phrases(mut phrased) => {
+                Filling::Phrases(phrased) => {
                     phrased.others.definition.resize(rows, 0);
                     grams.push((GramColumn::Field(place), phrased.others.grams(&Kind::Text)));
-                    fields.extend(phrased.finish(rows));
                 }
+                Filling::Texts(_) | Filling::Numbers(_) => {}
             }
+            fields.push(Unwritten { filling: column, kind, rows });
         }
         Filled { lines, templates, fields, grams, values: listed }
     }

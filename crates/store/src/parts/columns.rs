@@ -1,6 +1,7 @@
 //! Columns in and out of Parquet, without Arrow: the store's rows are few fixed shapes, and the low-level writers and
 //! readers of the `parquet` crate serve them with a third of the code to compile.
 
+use std::borrow::Borrow;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -271,11 +272,20 @@ impl TableWriter {
 
     /// Writes one row group: every leaf column of the schema, in its order.
     pub(crate) fn write_group(&mut self, columns: &[Column]) -> Result<(), PartError> {
+        self.write_columns(columns)
+    }
+
+    /// As [`Self::write_group`], asking for a column when the one before is written, so that they need not all be there
+    /// at once.
+    pub(crate) fn write_columns<C: Borrow<Column>>(
+        &mut self,
+        columns: impl IntoIterator<Item = C>,
+    ) -> Result<(), PartError> {
         let mut group = self.writer.next_row_group()?;
-        let mut columns = columns.iter();
+        let mut columns = columns.into_iter();
         while let Some(mut writer) = group.next_column()? {
             let column = columns.next().ok_or_else(|| damaged("a column is missing"))?;
-            write_column(&mut writer, column)?;
+            write_column(&mut writer, column.borrow())?;
             writer.close()?;
         }
         group.close()?;

@@ -11,4 +11,4 @@ mod protobuf;
 pub use json::decode_push_json;
 pub use labels::parse_labels;
 pub use legacy::decode_push_legacy_json;
-pub use protobuf::decode_push_protobuf;
+pub use protobuf::{decode_push_protobuf, decode_push_protobuf_cached};
