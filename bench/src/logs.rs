@@ -3,7 +3,7 @@
 //!
 //! `KENNING_BENCH_LOG_LINES` says how many (300 000 when unset; the peers were measured with 3 000 000). For profilers:
 //! `KENNING_BENCH_KEEP` names a folder that gets a copy of the data and the queries, and with
-//! `KENNING_BENCH_LOG_INGEST` the work ends where the queries would begin.
+//! `KENNING_BENCH_LOG_INGEST` the queries are left out.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -207,23 +207,35 @@ pub fn measure(binary: &Path) -> Result<Vec<Row>, Failure> {
         work: "logs: CPU until all lines are in parts, a restart included; parts on disk / raw".into(),
         result: format!("{:.1} CPU s per GB; {disk:.3}", cpu * 1e9 / loki.raw as f64),
     });
-    if std::env::var_os("KENNING_BENCH_LOG_INGEST").is_some() {
-        return Ok(rows);
+    let is_ingest_alone = std::env::var_os("KENNING_BENCH_LOG_INGEST").is_some();
+    if !is_ingest_alone {
+        rows.extend(queries(&server, &loki, "in parts")?);
     }
-    rows.extend(queries(&server, &loki, "in parts")?);
     drop(server);
     drop(dir);
+    if !is_ingest_alone {
+        rows.extend(just_written(binary, &loki)?);
+    }
+    drop(loki);
+    rows.extend(over_otlp(binary)?);
+    Ok(rows)
+}
+
+/// The queries right after their lines came.
+fn just_written(binary: &Path, loki: &Load) -> Result<Vec<Row>, Failure> {
     let dir = tempfile::tempdir()?;
     let server = Kenning::start_in(binary, dir.path(), None, &[])?;
     post_all(&format!("http://{}/loki/api/v1/push", server.listen), "application/x-protobuf", &loki.bodies)?;
-    rows.extend(queries(&server, &loki, "just written")?);
-    drop(server);
-    drop(loki);
+    queries(&server, loki, "just written")
+}
+
+/// The same lines over OTLP, and what is left of them after a crash.
+fn over_otlp(binary: &Path) -> Result<Vec<Row>, Failure> {
     let otlp = load(lines_wanted(), otlp_body)?;
     let dir = tempfile::tempdir()?;
     let server = Kenning::start_in(binary, dir.path(), None, &[])?;
     let url = format!("http://{}/v1/logs", server.otlp_http);
-    rows.push(ingest(&server, &otlp, &url, "OTLP/HTTP")?);
+    let mut rows = vec![ingest(&server, &otlp, &url, "OTLP/HTTP")?];
     server.process.kill_hard()?;
     drop(server);
     let again = Kenning::start_in(binary, dir.path(), None, &[])?;

@@ -11,9 +11,9 @@
 //! | active series and streams, within the heads | 1/5 | new ones are refused as `memory`, known ones go on |
 //! | queries | 1/4 | a query gets half of what is left, and is refused when that does not suffice |
 //! | queue, bodies of pushes, bodies of scrapes, patterns | 1/16 each, if set higher | as without a budget |
-//! | open parts; known series of remote write | 1/12; 1/24, at most their own bounds | the oldest go |
+//! | open parts; known series of remote write and streams of Loki's push | 1/12; 1/24, at most their own bounds | the oldest go |
 //! | series that tell when they began, if zeros are put there | 1/64, at most 80 MiB | new ones go without a zero, counted |
-//! | merges | 1/16 of samples, 1/64 of other tables at once | smaller merges |
+//! | merges | 1/16 of samples, 1/64 of other tables (of logs a third of that) at once | smaller merges |
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ const MEMORY_UNKNOWN: u64 = 2 << 30;
 const BODIES: usize = 128 * MIB;
 /// Open parts, without a budget.
 const OPEN_PARTS: usize = 96 * MIB;
-/// Known series of remote write, without a budget.
+/// Known series of remote write and streams of Loki's push, without a budget.
 const KNOWN_SERIES: usize = 128 * MIB;
 /// Series that tell when they began, without a budget.
 const START_ZEROS: usize = 80 * MIB;
