@@ -250,6 +250,7 @@ fn digit_or_more(byte: u8) -> u8 {
     DIGITS.get(usize::from(byte)).copied().unwrap_or(u8::MAX)
 }
 
+#[expect(clippy::indexing_slicing, reason = "computed when the program is built")]
 static DIGITS: [u8; 256] = {
     let mut digits = [u8::MAX; 256];
     let mut value = 0;
@@ -262,6 +263,7 @@ static DIGITS: [u8; 256] = {
 };
 
 /// Powers of ten that 18 digits hold.
+#[expect(clippy::indexing_slicing, reason = "computed when the program is built")]
 static POWERS_OF_TEN: [i64; DIGITS_MAX] = {
     let mut powers = [1; DIGITS_MAX];
     let mut at = 1;
