@@ -22,7 +22,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Millions of small texts cost less in it than in the system's, and what a peak took goes back to the system.
+/// Millions of small texts cost less in it than in the system's, and what a peak took goes back to the system. It asks for
+/// no huge pages: measured, they double the memory of ten thousand series and save no time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

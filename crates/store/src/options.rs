@@ -10,7 +10,7 @@ pub struct Options {
     /// The write-ahead log's; `flushed_through` is set by the engine.
     pub wal: WalOptions,
     /// Heads with this many bytes of rows are due to be flushed, series themselves not counted, which come again; those
-    /// of logs at half of it, and logs never hold more than this.
+    /// of logs at three eighths of it, and logs never hold more than twice that.
     pub flush_bytes: usize,
     /// Heads of this age (by the steady clock) are due to be flushed.
     pub flush_age: Duration,
@@ -41,12 +41,12 @@ impl Options {
 
     /// Bytes of log records in heads at which they are due to be flushed: they are large, and a part of theirs is small.
     pub(crate) fn log_flush_bytes(&self) -> usize {
-        self.flush_bytes / 2
+        self.flush_bytes / 8 * 3
     }
 
     /// Log records never hold more in heads.
     pub(crate) fn log_head_bytes_max(&self) -> usize {
-        self.flush_bytes.min(self.head_bytes_max)
+        (self.log_flush_bytes() * 2).min(self.head_bytes_max)
     }
 }
 

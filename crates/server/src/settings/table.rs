@@ -388,7 +388,7 @@ pub const TABLE: &[Setting] = &[
         "store.flush.bytes",
         Bytes,
         flush_bytes,
-        "Memory of recent data at which it is written into parts; half of it for logs alone"
+        "Memory of recent data at which it is written into parts; three eighths of it for logs alone"
     ),
     setting!("store.flush.age", Span, flush_age, "Age of recent data at which it is written into parts"),
     setting!(
