@@ -421,6 +421,18 @@ impl<'g, 'f> Picker<'g, 'f> {
                 number.into_iter().for_each(|number| kind.format(number, out));
                 Ok(number.is_some())
             }
+            Kind::Hex { len }
+                if let Some(value) = self.group.plain_value(
+                    leaf,
+                    self.row / PAGE_ROWS,
+                    self.rows(),
+                    self.row,
+                    usize::from(*len),
+                )? =>
+            {
+                push_hex(&value, out);
+                Ok(true)
+            }
             _ => {
                 let page = read_bytes(self.group, leaf, kind, self.row / PAGE_ROWS, self.rows())?;
                 push_bytes(page.get(self.row % PAGE_ROWS), kind, out)

@@ -1,6 +1,7 @@
 //! Checksums over a Parquet file in blocks, since the files' own page checksums cover neither headers nor footers.
 //!
-//! The bytes up to the end of the last row group are cut into blocks of [`BLOCK_LEN`]; the CRC-32C of each stands in the
+//! The bytes up to the end of the last row group are cut into blocks of [`BLOCK_LEN`] or, in parts of logs, of
+//! [`SMALL_BLOCK_LEN`]; how many checksums there are tells which. The CRC-32C of each stands in the
 //! footer's key-value metadata under [`SUMS_KEY`], as hex. The rest of the file, the tail, is proven by the file's name.
 //! [`CheckedFile`] is the only way bytes of a part are read, and it hands out nothing that was not verified.
 
@@ -16,16 +17,20 @@ use parquet::file::reader::{ChunkReader, Length};
 
 /// Bytes under one checksum.
 pub(crate) const BLOCK_LEN: usize = 64 << 10;
+/// The same where single rows are looked up, which are in small pages of many columns.
+pub(crate) const SMALL_BLOCK_LEN: usize = 16 << 10;
 
-/// Blocks of a file that are kept for the next read: 2 MiB.
-const RECENT_MAX: usize = 32;
+/// Bytes of blocks of a file that are kept for the next read.
+const RECENT_BYTES_MAX: usize = 2 << 20;
+/// So many neighbouring blocks are read at once, past those that are kept.
+const SPAN_MIN: u64 = 3;
 
 /// Where the checksums stand in the footer.
 pub(crate) const SUMS_KEY: &str = "kenning.crc32c";
 
 /// The checksums of `data` as they stand in the footer.
-pub(crate) fn sums_text(data: &[u8]) -> String {
-    data.chunks(BLOCK_LEN).map(|block| format!("{:08x}", crc32c::crc32c(block))).collect()
+pub(crate) fn sums_text(data: &[u8], block_len: usize) -> String {
+    data.chunks(block_len).map(|block| format!("{:08x}", crc32c::crc32c(block))).collect()
 }
 
 fn parse_sums(text: &str) -> Option<Vec<u32>> {
@@ -41,10 +46,24 @@ struct Inner {
     file: Arc<dyn File>,
     data_len: u64,
     tail: Bytes,
-    sums: OnceLock<Vec<u32>>,
+    sums: OnceLock<Sums>,
     /// The blocks used last, latest first: pages are small, and neighbours are read one after another.
     recent: Mutex<VecDeque<(u64, Bytes)>>,
     bytes_read: AtomicU64,
+}
+
+struct Sums {
+    block_len: usize,
+    each: Vec<u32>,
+}
+
+impl Sums {
+    fn new(text: &str, data_len: u64) -> Option<Self> {
+        let each = parse_sums(text)?;
+        let fits = |block_len: &usize| each.len() as u64 == data_len.div_ceil(*block_len as u64);
+        let block_len = [BLOCK_LEN, SMALL_BLOCK_LEN].into_iter().find(fits)?;
+        Some(Self { block_len, each })
+    }
 }
 
 fn invalid(reason: String) -> io::Error {
@@ -79,8 +98,7 @@ impl CheckedFile {
 
     /// Takes the checksums that the footer holds.
     pub(crate) fn set_sums(&self, text: &str) -> io::Result<()> {
-        let sums =
-            parse_sums(text).filter(|sums| sums.len() as u64 == self.0.data_len.div_ceil(BLOCK_LEN as u64));
+        let sums = Sums::new(text, self.0.data_len);
         let sums = sums.ok_or_else(|| invalid("the footer's checksums do not fit the file".to_owned()))?;
         self.0.sums.get_or_init(|| sums);
         Ok(())
@@ -107,22 +125,35 @@ impl CheckedFile {
             return Ok(bytes);
         }
         let bytes = self.read_block(index)?;
-        recent.truncate(RECENT_MAX - 1);
+        recent.truncate((RECENT_BYTES_MAX / self.block_len()).max(1) - 1);
         recent.push_front((index, bytes.clone()));
         Ok(bytes)
     }
 
+    fn block_len(&self) -> usize {
+        self.0.sums.get().map_or(BLOCK_LEN, |sums| sums.block_len)
+    }
+
     fn read_block(&self, index: u64) -> io::Result<Bytes> {
-        let sum =
-            self.0.sums.get().zip(usize::try_from(index).ok()).and_then(|(sums, at)| sums.get(at).copied());
-        let sum = sum.ok_or_else(|| invalid(format!("block {index} has no checksum")))?;
-        let start = index * BLOCK_LEN as u64;
-        let len = self.0.data_len.saturating_sub(start).min(BLOCK_LEN as u64) as usize;
+        self.read_blocks(index, 1)
+    }
+
+    /// Reads neighbouring blocks at once.
+    fn read_blocks(&self, first: u64, count: u64) -> io::Result<Bytes> {
+        let block_len = self.block_len();
+        let start = first.saturating_mul(block_len as u64);
+        let wanted = count.saturating_mul(block_len as u64);
+        let len = self.0.data_len.saturating_sub(start).min(wanted) as usize;
         let mut bytes = BytesMut::zeroed(len);
         self.0.file.read_exact_at(&mut bytes, start)?;
         self.0.bytes_read.fetch_add(len as u64, Ordering::Relaxed);
-        if crc32c::crc32c(&bytes) != sum {
-            return Err(invalid(format!("block {index} does not match its checksum")));
+        for (block, index) in bytes.chunks(block_len).zip(first..) {
+            let at = usize::try_from(index).ok();
+            let sum = self.0.sums.get().zip(at).and_then(|(sums, at)| sums.each.get(at).copied());
+            let sum = sum.ok_or_else(|| invalid(format!("block {index} has no checksum")))?;
+            if crc32c::crc32c(block) != sum {
+                return Err(invalid(format!("block {index} does not match its checksum")));
+            }
         }
         Ok(bytes.freeze())
     }
@@ -133,12 +164,22 @@ impl CheckedFile {
             let at = usize::try_from(start - self.0.data_len).unwrap_or(usize::MAX).min(self.0.tail.len());
             return Ok(self.0.tail.slice(at..));
         }
-        let block = self.block(start / BLOCK_LEN as u64)?;
-        let at = (start % BLOCK_LEN as u64) as usize;
+        let block_len = self.block_len() as u64;
+        let block = self.block(start / block_len)?;
+        let at = (start % block_len) as usize;
         Ok(block.slice(at.min(block.len())..))
     }
 
     fn range(&self, start: u64, len: usize) -> io::Result<Bytes> {
+        let block_len = self.block_len() as u64;
+        let end = start.saturating_add(len as u64);
+        let blocks = end.div_ceil(block_len).saturating_sub(start / block_len);
+        if end <= self.0.data_len && blocks >= SPAN_MIN {
+            let at = (start % block_len) as usize;
+            let bytes = self.read_blocks(start / block_len, blocks)?;
+            let found = bytes.get(at..at + len).map(|found| bytes.slice_ref(found));
+            return found.ok_or_else(|| invalid(format!("{len} bytes at {start} reach past the end")));
+        }
         let first = self.piece(start)?;
         if first.len() >= len {
             return Ok(first.slice(..len));

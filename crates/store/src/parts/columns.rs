@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kenning_stdx::vfs::Vfs;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::reader::ColumnReader;
@@ -25,7 +26,7 @@ use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
 
-use super::blocks::{CheckedFile, SUMS_KEY, sums_text};
+use super::blocks::{BLOCK_LEN, CheckedFile, SMALL_BLOCK_LEN, SUMS_KEY, sums_text};
 use super::name::PartName;
 use super::pages::{self, RawPage};
 use super::{PartError, damaged};
@@ -296,7 +297,8 @@ impl TableWriter {
     pub(crate) fn finish(mut self) -> Result<Written, PartError> {
         self.writer.flush()?;
         let data_len = self.writer.inner().len();
-        let sums = sums_text(self.writer.inner());
+        let block_len = if self.version == VERSION_LOGS { SMALL_BLOCK_LEN } else { BLOCK_LEN };
+        let sums = sums_text(self.writer.inner(), block_len);
         self.writer.append_key_value_metadata(KeyValue::new(SUMS_KEY.to_owned(), sums));
         self.writer.append_key_value_metadata(KeyValue::new(VERSION_KEY.to_owned(), self.version.to_owned()));
         let bytes = self.writer.into_inner()?;
@@ -508,6 +510,18 @@ impl GroupReader<'_> {
         first_row: usize,
     ) -> Result<Option<RawPage>, PartError> {
         pages::data_page(self.file, self.whole, self.index, leaf, page, first_row)
+    }
+
+    /// One value of `len` bytes out of a page that holds them as they are; see [`pages::plain_value`].
+    pub(crate) fn plain_value(
+        &self,
+        leaf: usize,
+        page: usize,
+        rows: Range<usize>,
+        row: usize,
+        len: usize,
+    ) -> Result<Option<Bytes>, PartError> {
+        pages::plain_value(self.file, self.whole, (self.index, leaf, page), rows, row, len)
     }
 
     /// True when the pages of a column can be read one by one with [`Self::page_of_row`].

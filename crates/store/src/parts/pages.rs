@@ -5,6 +5,7 @@
 //! (data pages of version 1, Zstandard or nothing); for the rest callers have the crate's reader.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use bytes::Bytes;
 use kenning_codec::bytes::Decoder;
@@ -64,6 +65,55 @@ pub(crate) fn data_page(
         return Err(damaged("a page has no place"));
     };
     read(&file.get_bytes(start, len)?, column, DATA_PAGE)
+}
+
+/// Most bytes of a page's header and of the levels of a column without gaps.
+const HEADER_BYTES_MAX: usize = 256;
+
+/// One value of `len` bytes out of a page that is not compressed and in which every row has one: only its bytes are read.
+/// `None` for other pages. `row` is one of the page's `rows`; `place` are the row group, the column and the page.
+pub(crate) fn plain_value(
+    file: &CheckedFile,
+    metadata: &ParquetMetaData,
+    place: (usize, usize, usize),
+    rows: Range<usize>,
+    row: usize,
+    len: usize,
+) -> Result<Option<Bytes>, PartError> {
+    let (group, leaf, page) = place;
+    let known = column_of(metadata, group, leaf)
+        .filter(|column| column.compression() == Compression::UNCOMPRESSED && !column_has_dictionary(column));
+    let place =
+        known.and(metadata.page_index()).and_then(|index| index.page_locations(group, leaf)?.get(page));
+    let place = place.filter(|place| usize::try_from(place.first_row_index) == Ok(rows.start));
+    let sizes = place.map(|place| (u64::try_from(place.offset), usize::try_from(place.compressed_page_size)));
+    let Some((Ok(start), Ok(page_len))) = sizes else { return Ok(None) };
+    let head = file.get_bytes(start, page_len.min(HEADER_BYTES_MAX))?;
+    let mut decoder = Decoder::new(&head);
+    let header = read_header(&mut decoder).ok_or_else(|| damaged("the header of a page is malformed"))?;
+    let is_plain = header.kind == DATA_PAGE && header.encoding == 0 && header.values == rows.len();
+    let body = head.get(head.len() - decoder.remaining()..).unwrap_or_default();
+    let Some(values) = levels_of_all(body, rows.len()).filter(|_| is_plain) else { return Ok(None) };
+    let before = head.len() - body.len() + values;
+    let at = row.checked_sub(rows.start).and_then(|row| row.checked_mul(len)).map(|at| before + at);
+    match at.filter(|at| row < rows.end && at.saturating_add(len) <= page_len) {
+        Some(at) => Ok(Some(file.get_bytes(start + at as u64, len)?)),
+        None => Err(damaged("a page is shorter than its values")),
+    }
+}
+
+fn column_has_dictionary(column: &ColumnChunkMetaData) -> bool {
+    column.dictionary_page_offset().is_some()
+}
+
+/// Bytes of the levels of an optional column, when they say that each of so many rows has a value.
+fn levels_of_all(body: &[u8], rows: usize) -> Option<usize> {
+    let (len, rest) = body.split_first_chunk::<4>()?;
+    let len = u32::from_le_bytes(*len) as usize;
+    let mut levels = Decoder::new(rest.get(..len)?);
+    let run = levels.varint()?;
+    let is_all = run & 1 == 0 && run >> 1 >= rows as u64 && levels.byte()? == 1;
+    is_all.then_some(len + 4)
 }
 
 /// Where the data pages of a column are; none when the footer does not say or they are of a form that is not understood
