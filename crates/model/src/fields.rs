@@ -275,9 +275,15 @@ impl PlainFields {
     /// The value under a name in the line just read, which was plain.
     #[must_use]
     pub fn value<'l>(&self, line: &'l str, name: &str) -> Option<&'l str> {
+        line.get(self.range(name)?)
+    }
+
+    /// Where the value under a name stands in the line just read, which was plain.
+    #[must_use]
+    pub fn range(&self, name: &str) -> Option<Range<usize>> {
         let names = self.names.as_ref()?.iter().zip(&self.tokens.fields);
         let (_, field) = { names }.find(|(known, field)| *known == name && field.is_visible)?;
-        line.get(field.value.clone())
+        Some(field.value.clone())
     }
 }
 

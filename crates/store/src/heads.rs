@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use kenning_model::{Batch, LabelSet, Nanos, TenantId};
 
+use crate::logs::cut::CutBudget;
 use crate::logs::head::LogHead;
 use crate::metrics::head::{Dropped, MetricHead};
 use crate::traces::head::SpanHead;
@@ -56,6 +57,7 @@ pub(crate) struct Heads {
     tenants: HashMap<TenantId, TenantHead>,
     bytes: usize,
     log_bytes: usize,
+    cuts: CutBudget,
 }
 
 impl Heads {
@@ -86,7 +88,8 @@ impl Heads {
 
     fn change<T: Default>(&mut self, tenant: &TenantId, change: impl FnOnce(&mut TenantHead) -> T) -> T {
         if !self.tenants.contains_key(tenant) {
-            self.tenants.insert(tenant.clone(), TenantHead::default());
+            let logs = LogHead::new(&self.cuts);
+            self.tenants.insert(tenant.clone(), TenantHead { logs, ..TenantHead::default() });
         }
         let Some(head) = self.tenants.get_mut(tenant) else { return T::default() };
         let (before, logs_before) = (head.bytes(), head.logs.bytes());
@@ -110,7 +113,7 @@ impl Heads {
 
     /// Bytes held, as far as they are counted.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.cuts.held()
     }
 
     /// Bytes held by log records.
@@ -126,7 +129,7 @@ impl Heads {
     /// Bytes of rows: what flushing sooner would only have to be held again, the series themselves, left out.
     pub(crate) fn row_bytes(&self) -> usize {
         let series: usize = self.tenants.values().map(|head| head.metrics.series_bytes()).sum();
-        self.bytes.saturating_sub(series)
+        self.bytes().saturating_sub(series)
     }
 
     /// Series with recent samples.

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod cells;
+pub(crate) mod cut;
 mod group;
 pub(crate) mod head;
 pub(crate) mod index;

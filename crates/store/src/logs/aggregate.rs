@@ -1,11 +1,13 @@
 //! Counts and numbers by group out of the columns of a row group, without putting lines together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
-use kenning_model::{Agg, Field, Group, Nanos, NumberRow, ScanError, least_of_top, number_of};
+use kenning_model::{
+    Agg, Field, Group, Nanos, NumberRow, Record, ScanError, ValueRef, least_of_top, number_of,
+};
 
 use super::cells::{ABSENT, Paged, rows_of};
 use super::group::{Keys, LogGroup, Parts, Rows};
@@ -14,7 +16,7 @@ use super::kind::{Kind, Scale};
 use super::verdict::Verdict;
 use crate::parts::PartError;
 use crate::scan::ENTRY_BYTES;
-use crate::scan::group::Groups;
+use crate::scan::group::{Groups, push_key, push_key_text};
 use crate::scan::work::Work;
 
 /// Most fields that are grouped by in this way; more are grouped row by row.
@@ -572,7 +574,11 @@ impl Coded {
 /// The numbers of a field by group, for [`kenning_model::Shape::Numbers`].
 pub(crate) struct Numbers {
     is_timed: bool,
-    groups: BTreeMap<Vec<Box<str>>, List>,
+    /// By the bytes of the texts of the key.
+    places: HashMap<Vec<u8>, usize>,
+    groups: Vec<(Vec<Box<str>>, List)>,
+    /// Work space.
+    key: Vec<u8>,
 }
 
 /// Numbers, and their times where these are wanted.
@@ -595,7 +601,7 @@ impl List {
 
 impl Numbers {
     pub(crate) fn new(is_timed: bool) -> Self {
-        Self { is_timed, groups: BTreeMap::new() }
+        Self { is_timed, places: HashMap::new(), groups: Vec::new(), key: Vec::new() }
     }
 
     /// Bytes of a number, and of its time where that is wanted.
@@ -603,26 +609,58 @@ impl Numbers {
         size_of::<f64>() + if self.is_timed { size_of::<Nanos>() } else { 0 }
     }
 
+    /// Adds the number of a row, if it has one.
     pub(crate) fn add(
         &mut self,
-        key: Vec<Box<str>>,
+        by: &[Field],
+        of: &Field,
         time: Nanos,
-        number: f64,
+        row: &impl Record,
         work: &mut Work<'_>,
     ) -> Result<(), ScanError> {
+        let mut number = None;
+        row.any(of, &mut |value| {
+            number = match value {
+                ValueRef::Str(text) => number_of(text),
+                value => number_of(&value.to_string()),
+            };
+            true
+        });
+        let Some(number) = number else { return Ok(()) };
         work.charge(self.bytes_each())?;
+        self.key.clear();
+        by.iter().for_each(|field| push_key(row, field, &mut self.key));
+        let texts = || by.iter().map(|field| row.text_of(field).into()).collect();
+        let place = match self.places.get(&self.key) {
+            Some(place) => *place,
+            None => self.insert(texts(), work)?,
+        };
         let is_timed = self.is_timed;
-        let list = self.list(key, work)?;
-        list.numbers.push(number);
-        list.times.extend(is_timed.then_some(time));
+        if let Some((_, list)) = self.groups.get_mut(place) {
+            list.numbers.push(number);
+            list.times.extend(is_timed.then_some(time));
+        }
         Ok(())
     }
 
-    fn list(&mut self, key: Vec<Box<str>>, work: &mut Work<'_>) -> Result<&mut List, ScanError> {
-        if !self.groups.contains_key(&key) {
-            work.charge(ENTRY_BYTES + key.iter().map(|text| text.len() + ENTRY_BYTES).sum::<usize>())?;
-        }
-        Ok(self.groups.entry(key).or_default())
+    /// A new list under the key at hand; gives its place.
+    fn insert(&mut self, texts: Vec<Box<str>>, work: &mut Work<'_>) -> Result<usize, ScanError> {
+        let text = texts.iter().map(|text| text.len() + ENTRY_BYTES).sum::<usize>();
+        work.charge(ENTRY_BYTES + self.key.len() + text)?;
+        self.places.insert(self.key.clone(), self.groups.len());
+        self.groups.push((texts, List::default()));
+        Ok(self.groups.len() - 1)
+    }
+
+    fn append(&mut self, texts: Vec<Box<str>>, mut list: List, work: &mut Work<'_>) -> Result<(), ScanError> {
+        self.key.clear();
+        texts.iter().for_each(|text| push_key_text(text, &mut self.key));
+        let place = match self.places.get(&self.key) {
+            Some(place) => *place,
+            None => self.insert(texts, work)?,
+        };
+        self.groups.get_mut(place).into_iter().for_each(|(_, own)| own.append(std::mem::take(&mut list)));
+        Ok(())
     }
 
     /// Adds the numbers of the rows of a row group.
@@ -665,21 +703,23 @@ impl Numbers {
         }
         for (codes, list) in lists.lists {
             let key = keys.iter().zip(codes).map(|(key, code)| key.text(code, group)).collect();
-            self.list(key, work)?.append(list);
+            self.append(key, list, work)?;
         }
         Ok(())
     }
 
-    pub(crate) fn join(&mut self, other: Self) {
-        for (key, list) in other.groups {
-            self.groups.entry(key).or_default().append(list);
-        }
+    /// Takes over what another worker gathered.
+    pub(crate) fn join(&mut self, other: Self, work: &mut Work<'_>) -> Result<(), ScanError> {
+        other.groups.into_iter().try_for_each(|(key, list)| self.append(key, list, work))
     }
 
     pub(crate) fn finish(self) -> Vec<NumberRow> {
         // A group of which every number was left out is none.
         let there = self.groups.into_iter().filter(|(_, list)| !list.numbers.is_empty());
-        there.map(|(key, List { numbers, times })| NumberRow { key, numbers, times }).collect()
+        let mut rows: Vec<NumberRow> =
+            there.map(|(key, List { numbers, times })| NumberRow { key, numbers, times }).collect();
+        rows.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        rows
     }
 }
 

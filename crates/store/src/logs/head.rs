@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::cut::{CutBudget, Cuts};
+
 use kenning_model::keyed::Prehashed;
 use kenning_model::{LabelSet, LogBatch, Nanos, TimeRange};
 
@@ -16,6 +18,15 @@ pub(crate) struct LogRun {
     /// Place of the first record in the head's order of arrival.
     pub(crate) first: u64,
     pub(crate) range: TimeRange,
+    /// Fields of the lines that queries have asked for; of runs that take no more records.
+    pub(crate) cuts: Arc<Cuts>,
+}
+
+impl LogRun {
+    /// True when no record will join it any more.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.batch.len() >= JOINED_ROWS_MAX
+    }
 }
 
 /// Label sets that records share, however many batches they came in: the sets of a batch are copies of its own.
@@ -49,9 +60,15 @@ pub(crate) struct LogHead {
     metadata: Known,
     rows: u64,
     bytes: usize,
+    cuts: CutBudget,
 }
 
 impl LogHead {
+    /// An empty head; what queries keep of its lines counts against the budget.
+    pub(crate) fn new(cuts: &CutBudget) -> Self {
+        Self { cuts: cuts.clone(), ..Self::default() }
+    }
+
     /// Takes a batch.
     pub(crate) fn add(&mut self, batch: &LogBatch) {
         let Some(range) = batch.time_range() else { return };
@@ -82,7 +99,8 @@ impl LogHead {
                 self.bytes += column_bytes(&own) + size_of::<LogRun>();
                 self.bytes += share(&mut self.streams, own.streams.iter_mut());
                 self.bytes += share(&mut self.metadata, own.metadata.iter_mut());
-                self.runs.push(LogRun { batch: Arc::new(own), first: before, range });
+                let cuts = Arc::new(Cuts::new(&self.cuts));
+                self.runs.push(LogRun { batch: Arc::new(own), first: before, range, cuts });
             }
         }
     }

@@ -2,6 +2,7 @@
 //! the part has and of what kind they are; a second one at every line, group by group, fills them. A line that the
 //! sample did not foresee stays whole.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::collections::hash_map::Entry;
@@ -53,7 +54,7 @@ const HIDDEN: u8 = 2;
 
 /// Finds the template of a line: its syntax and whether it is clean, then the line with marks for its values.
 #[derive(Default)]
-struct Cutter {
+pub(super) struct Cutter {
     tokens: Tokens,
     key: Vec<u8>,
 }
@@ -96,6 +97,11 @@ impl Cutter {
         Template { syntax, is_plain: names.is_some(), slots, end: line.get(at..).unwrap_or("").into() }
     }
 
+    /// The template of a line, which has places for values and no columns for them yet; `None` for lines that cannot be cut.
+    pub(super) fn template_of(&mut self, line: &str) -> Option<Template> {
+        self.cut(line).then(|| self.template(line, &vec![0; self.tokens.fields.len()]))
+    }
+
     /// The key of a field in its line with those of the objects around it.
     fn path(&self, line: &str, place: usize) -> String {
         let Some(field) = self.tokens.fields.get(place) else { return String::new() };
@@ -131,14 +137,14 @@ enum Written {
 /// its values, and values that are written as its own are, reading it would end the same. A property test holds it to
 /// [`Cutter`].
 #[derive(Debug)]
-struct Stencil<'t> {
-    template: &'t Template,
+pub(super) struct Stencil<'t> {
+    template: Cow<'t, Template>,
     written: Vec<Written>,
 }
 
 impl<'t> Stencil<'t> {
     /// `None` where a value must be read to be understood: arrays, nulls, escapes, empty texts.
-    fn new(template: &'t Template) -> Option<Self> {
+    pub(super) fn new(template: Cow<'t, Template>) -> Option<Self> {
         let nexts = template.slots.iter().skip(1).map(|slot| &*slot.before).chain([&*template.end]);
         let written = |(slot, next): (&Slot, &str)| {
             slot.name.as_ref()?;
@@ -153,7 +159,7 @@ impl<'t> Stencil<'t> {
     }
 
     /// Finds the values of a line of the template; false for other lines, and for some that would need a closer look.
-    fn cut(&self, line: &str, values: &mut Vec<Range<usize>>) -> bool {
+    pub(super) fn cut(&self, line: &str, values: &mut Vec<Range<usize>>) -> bool {
         let text = line.as_bytes();
         values.clear();
         let mut at = 0;
@@ -663,7 +669,12 @@ impl<'p> Filler<'p> {
         Self {
             plan,
             cutter: Cutter::default(),
-            stencils: plan.templates.iter().take(STENCILS_MAX).map(Stencil::new).collect(),
+            stencils: plan
+                .templates
+                .iter()
+                .take(STENCILS_MAX)
+                .map(|t| Stencil::new(Cow::Borrowed(t)))
+                .collect(),
             before: 0,
             values: Vec::new(),
             last: None,
@@ -814,13 +825,13 @@ impl<'p> Filler<'p> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     /// Lines that are alike, and some that only look so.
-    fn line() -> impl Strategy<Value = String> {
+    pub(in crate::logs) fn line() -> impl Strategy<Value = String> {
         let value = prop_oneof![
             Just("\"x\"".to_owned()),
             "\"[a-c \\\\=\u{fffd}\u{1}]{0,3}\"",
@@ -859,7 +870,7 @@ mod tests {
                 }
                 let columns: Vec<u16> = (0..cutter.tokens.fields.len() as u16).collect();
                 let (template, key) = (cutter.template(model, &columns), cutter.key.clone());
-                let Some(stencil) = Stencil::new(&template) else { continue };
+                let Some(stencil) = Stencil::new(Cow::Borrowed(&template)) else { continue };
                 let mut values = Vec::new();
                 for line in &lines {
                     if stencil.cut(line, &mut values) {

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kenning_model::{
     Agg, Block, DistinctOf, Field, Filter, Flow, Group, LabelSet, LineSyntax, LogBatch, LogRow, Nanos, Order,
     PlainFields, Record, Scan, ScanError, ScanSummary, Severity, Shape, SpanId, TimeRange, TraceId, ValueRef,
-    number_of,
 };
 use memchr::memmem::Finder;
 
 use super::aggregate::{self, NumberCounts, Numbers};
+use super::cut::{self, CutField};
 use super::group::{LogGroup, Parts, Rows, cost};
 use super::head::LogRun;
 use super::part::{Wanted, read};
@@ -105,13 +105,7 @@ impl<'a> Collector<'a> {
                 top.add(place, bytes, Pick::Here(Box::new(Kept::of(row))), work)
             }
             Self::Groups(groups, ..) => groups.add(row.time, row.line.len(), record, work),
-            Self::Numbers(numbers, by, of) => match number_of(&record.text_of(of)) {
-                Some(number) => {
-                    let key = by.iter().map(|field| record.text_of(field).into()).collect();
-                    numbers.add(key, row.time, number, work)
-                }
-                None => Ok(()),
-            },
+            Self::Numbers(numbers, by, of) => numbers.add(by, of, row.time, record, work),
             Self::Streams(sets, _) => sets.add(row.stream, work),
             Self::Values(texts, field) => texts.add_values(record, field, work),
         }
@@ -131,19 +125,20 @@ impl<'a> Collector<'a> {
     }
 
     /// Takes over what another worker collected.
-    fn join(&mut self, other: Self, work: &mut Work<'_>) {
+    fn join(&mut self, other: Self, work: &mut Work<'_>) -> Result<(), ScanError> {
         match (self, other) {
             (Self::Rows(own), Self::Rows(other)) => own.join(other, work),
             (Self::Groups(own, counts, _), Self::Groups(other, more, _)) => {
                 own.join(other);
                 counts.join(more, work);
             }
-            (Self::Numbers(own, ..), Self::Numbers(other, ..)) => own.join(other),
+            (Self::Numbers(own, ..), Self::Numbers(other, ..)) => own.join(other, work)?,
             (Self::Streams(own, _), Self::Streams(other, _)) => own.join(other),
             (Self::Values(own, _), Self::Values(other, _)) => own.join(other),
             // Collectors of one scan are of one kind.
             _ => {}
         }
+        Ok(())
     }
 
     /// What of a row it looks at, when it looks at rows.
@@ -263,7 +258,8 @@ pub(crate) fn scan_logs(
         for run in runs.into_iter().filter(|run| run.range.overlaps(scan.time)) {
             work.check()?;
             if !collector.excludes(run.range) {
-                add_rows(&run.batch, |row| run.first + row as u64, newest + head, &mut collector, work)?;
+                let arrival = |row: usize| run.first + row as u64;
+                add_rows(&run.batch, Some(run), arrival, newest + head, &mut collector, work)?;
             }
         }
     }
@@ -310,7 +306,7 @@ fn scan_parts<'a>(
     for result in done {
         let (other, summary) = result?;
         work.join(summary);
-        collector.join(other, work);
+        collector.join(other, work)?;
     }
     Ok(())
 }
@@ -489,7 +485,7 @@ fn scan_whole_lines(
         work.charge(space)?;
         let (batch, arrivals) = read(&group, &wanted)?;
         let arrival = |row: usize| arrivals.get(row).copied().unwrap_or(0);
-        add_rows(&batch, arrival, order, collector, work)?;
+        add_rows(&batch, None, arrival, order, collector, work)?;
         work.refund(space);
     }
     Ok(())
@@ -516,6 +512,7 @@ fn needs_lines(scan: &Scan) -> bool {
 
 fn add_rows(
     batch: &LogBatch,
+    run: Option<&LogRun>,
     arrival: impl Fn(usize) -> u64,
     order: u64,
     collector: &mut Collector<'_>,
@@ -532,7 +529,7 @@ fn add_rows(
             }
         }
     }
-    let cut = RefCell::default();
+    let cut = Cut { known: fields_of_run(scan, run, &rows), line: RefCell::default() };
     let passing = batch_rows_passing(batch, &scan.filter, rows, &cut);
     if let Collector::Groups(groups, _, spec) = collector
         && aggregate::is_plain_count(spec)
@@ -547,6 +544,19 @@ fn add_rows(
     }
     Ok(())
 }
+
+/// The fields of a run that a scan looks at, when it looks at those of many of its lines.
+fn fields_of_run(scan: &Scan, run: Option<&LogRun>, rows: &Rows) -> Vec<Arc<CutField>> {
+    let is_worth_it = |run: &&LogRun| {
+        run.is_sealed() && rows.len() * CUT_SHARE >= run.batch.len() && !cut::looks_at_lines(&scan.filter)
+    };
+    let Some(run) = run.filter(is_worth_it) else { return Vec::new() };
+    let wanted = cut::wanted(scan);
+    if wanted.is_empty() { Vec::new() } else { run.cuts.fields(&run.batch, &wanted) }
+}
+
+/// All lines of a run are cut when one in so many is wanted at least.
+const CUT_SHARE: usize = 4;
 
 /// Counts rows by nothing but time.
 fn count_rows(
@@ -578,17 +588,29 @@ struct CutLine {
     fields: PlainFields,
 }
 
+/// What is known of the fields of a batch's lines.
+struct Cut {
+    /// Of all lines.
+    known: Vec<Arc<CutField>>,
+    line: RefCell<CutLine>,
+}
+
 /// A row of a batch whose line is cut at most once for all tests of its fields.
 struct CutRow<'a> {
     row: LogRow<'a>,
     at: usize,
-    cut: &'a RefCell<CutLine>,
+    cut: &'a Cut,
 }
 
 impl CutRow<'_> {
+    /// What is known of a field of all rows.
+    fn known(&self, is_it: impl Fn(&CutField) -> bool) -> Option<&CutField> {
+        self.cut.known.iter().map(|field| &**field).find(|field| is_it(field))
+    }
+
     /// Looks at the fields when the line is plain.
     fn plain<T>(&self, syntax: LineSyntax, look: impl FnOnce(&PlainFields) -> Option<T>) -> Option<T> {
-        let mut cut = self.cut.try_borrow_mut().ok()?;
+        let mut cut = self.cut.line.try_borrow_mut().ok()?;
         let is_plain = match cut.of {
             Some((at, of, is_plain)) if (at, of) == (self.at, syntax) => is_plain,
             _ => {
@@ -607,8 +629,16 @@ impl Record for CutRow<'_> {
             Field::Parsed(syntax, name)
                 if self.row.stream.get(name).is_empty() && self.row.metadata.get(name).is_empty() =>
             {
+                if let Some(field) = self.known(|field| field.is(*syntax, name)) {
+                    return field
+                        .value(self.at, self.row.line)
+                        .is_some_and(|value| test(ValueRef::Str(value)));
+                }
                 let value = self.plain(*syntax, |fields| fields.value(self.row.line, name));
                 value.is_some_and(|value| test(ValueRef::Str(value)))
+            }
+            Field::Plain(syntax) if let Some(field) = self.known(|field| field.is_of(*syntax)) => {
+                field.is_plain(self.at) && test(ValueRef::Bool(true))
             }
             Field::Plain(syntax) => self.plain(*syntax, |_| Some(())).is_some() && test(ValueRef::Bool(true)),
             _ => self.row.any(field, test),
@@ -623,7 +653,7 @@ fn cuts(filter: &Filter) -> bool {
 
 /// The rows of a batch among some that pass a filter: labels are looked at once per stream, and texts are looked for in
 /// all lines at once.
-fn batch_rows_passing(batch: &LogBatch, filter: &Filter, of: Rows, cut: &RefCell<CutLine>) -> Rows {
+fn batch_rows_passing(batch: &LogBatch, filter: &Filter, of: Rows, cut: &Cut) -> Rows {
     if of.is_empty() {
         return of;
     }

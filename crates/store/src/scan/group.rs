@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kenning_model::{Agg, Group, GroupRow, Nanos, Record, ScanError};
+use kenning_model::{Agg, Field, Group, GroupRow, Nanos, Record, ScanError, ValueRef};
 
 use super::ENTRY_BYTES;
 use super::work::Work;
@@ -10,12 +10,36 @@ use super::work::Work;
 /// Groups as they fill.
 pub(crate) struct Groups<'a> {
     group: &'a Group,
-    groups: HashMap<(Nanos, Vec<Box<str>>), Vec<f64>>,
+    /// By the bytes of the bucket and of the texts of the key: rows find their group without texts of their own.
+    places: HashMap<Vec<u8>, usize>,
+    rows: Vec<GroupRow>,
+    /// Work space.
+    key: Vec<u8>,
+}
+
+/// Appends the text of a field, as part of a key: its length behind it tells it from others.
+pub(crate) fn push_key(row: &impl Record, field: &Field, key: &mut Vec<u8>) {
+    let start = key.len();
+    row.any(field, &mut |value| {
+        match value {
+            ValueRef::Str(text) => key.extend_from_slice(text.as_bytes()),
+            value => key.extend_from_slice(value.to_string().as_bytes()),
+        }
+        true
+    });
+    let len = (key.len() - start) as u64;
+    key.extend_from_slice(&len.to_le_bytes());
+}
+
+/// The same of a text.
+pub(crate) fn push_key_text(text: &str, key: &mut Vec<u8>) {
+    key.extend_from_slice(text.as_bytes());
+    key.extend_from_slice(&(text.len() as u64).to_le_bytes());
 }
 
 impl<'a> Groups<'a> {
     pub(crate) fn new(group: &'a Group) -> Self {
-        Self { group, groups: HashMap::new() }
+        Self { group, places: HashMap::new(), rows: Vec::new(), key: Vec::new() }
     }
 
     /// Adds a row that passed the filter.
@@ -26,24 +50,44 @@ impl<'a> Groups<'a> {
         row: &impl Record,
         work: &mut Work<'_>,
     ) -> Result<(), ScanError> {
-        let key: Vec<Box<str>> =
-            self.group.by.iter().map(|field| row.text_of(field).into_boxed_str()).collect();
-        let key = (bucket_end(self.group, time), key);
-        if !self.groups.contains_key(&key) {
-            let text = key.1.iter().map(|text| text.len() + ENTRY_BYTES).sum::<usize>();
-            work.charge(ENTRY_BYTES + text + size_of::<f64>() * self.group.aggs.len())?;
-        }
-        let values =
-            self.groups.entry(key).or_insert_with(|| self.group.aggs.iter().map(start_value).collect());
+        let (group, bucket) = (self.group, bucket_end(self.group, time));
+        self.begin_key(bucket);
+        group.by.iter().for_each(|field| push_key(row, field, &mut self.key));
+        let texts = || group.by.iter().map(|field| row.text_of(field).into_boxed_str()).collect();
+        let place = match self.places.get(&self.key) {
+            Some(place) => *place,
+            None => self.insert(bucket, texts(), work)?,
+        };
+        let values = self.rows.get_mut(place).into_iter().flat_map(|row| &mut row.values);
         for (agg, value) in self.group.aggs.iter().zip(values) {
             *value = aggregate(agg, *value, line_bytes, row);
         }
         Ok(())
     }
 
+    fn begin_key(&mut self, bucket: Nanos) {
+        self.key.clear();
+        self.key.extend_from_slice(&bucket.0.to_le_bytes());
+    }
+
+    /// A new group under the key at hand; gives its place.
+    fn insert(
+        &mut self,
+        bucket: Nanos,
+        texts: Vec<Box<str>>,
+        work: &mut Work<'_>,
+    ) -> Result<usize, ScanError> {
+        let text = texts.iter().map(|text| text.len() + ENTRY_BYTES).sum::<usize>();
+        work.charge(ENTRY_BYTES + self.key.len() + text + size_of::<f64>() * self.group.aggs.len())?;
+        self.places.insert(self.key.clone(), self.rows.len());
+        let values = self.group.aggs.iter().map(start_value).collect();
+        self.rows.push(GroupRow { time: bucket, key: texts, values });
+        Ok(self.rows.len() - 1)
+    }
+
     /// True without groups.
     pub(crate) fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.rows.is_empty()
     }
 
     /// The bucket of a time.
@@ -59,38 +103,41 @@ impl<'a> Groups<'a> {
         counted: &[f64],
         work: &mut Work<'_>,
     ) -> Result<(), ScanError> {
-        let key = (bucket, key);
-        match self.groups.get_mut(&key) {
-            Some(values) => {
-                let aggs = self.group.aggs.iter().zip(values).zip(counted);
-                aggs.for_each(|((agg, value), more)| *value = joined(agg, *value, *more));
-            }
-            None => {
-                let text = key.1.iter().map(|text| text.len() + ENTRY_BYTES).sum::<usize>();
-                work.charge(ENTRY_BYTES + text + size_of_val(counted))?;
-                self.groups.insert(key, counted.to_vec());
-            }
-        }
+        self.begin_key(bucket);
+        key.iter().for_each(|text| push_key_text(text, &mut self.key));
+        let place = match self.places.get(&self.key) {
+            Some(place) => *place,
+            None => self.insert(bucket, key, work)?,
+        };
+        self.join_at(place, counted);
         Ok(())
     }
 
-    /// Adds the groups of another worker.
+    fn join_at(&mut self, place: usize, counted: &[f64]) {
+        let values = self.rows.get_mut(place).into_iter().flat_map(|row| &mut row.values);
+        for ((agg, value), more) in self.group.aggs.iter().zip(values).zip(counted) {
+            *value = joined(agg, *value, *more);
+        }
+    }
+
+    /// Adds the groups of another worker, which were charged by it.
     pub(crate) fn join(&mut self, other: Self) {
-        for (key, values) in other.groups {
-            match self.groups.get_mut(&key) {
-                Some(own) => {
-                    let aggs = self.group.aggs.iter().zip(own).zip(values);
-                    aggs.for_each(|((agg, value), more)| *value = joined(agg, *value, more));
+        for row in other.rows {
+            self.begin_key(row.time);
+            row.key.iter().for_each(|text| push_key_text(text, &mut self.key));
+            match self.places.get(&self.key) {
+                Some(place) => self.join_at(*place, &row.values),
+                None => {
+                    self.places.insert(self.key.clone(), self.rows.len());
+                    self.rows.push(row);
                 }
-                None => drop(self.groups.insert(key, values)),
             }
         }
     }
 
     /// The groups by time and key.
     pub(crate) fn finish(self) -> Vec<GroupRow> {
-        let groups = self.groups.into_iter();
-        let mut rows: Vec<_> = groups.map(|((time, key), values)| GroupRow { time, key, values }).collect();
+        let mut rows = self.rows;
         rows.sort_unstable_by_key(|row| row.time);
         self.group.keep_top(&mut rows);
         rows.sort_unstable_by(|a, b| a.time.cmp(&b.time).then_with(|| a.key.cmp(&b.key)));
