@@ -471,7 +471,7 @@ fn push_bytes(bytes: Option<&[u8]>, kind: &Kind, out: &mut String) -> Result<boo
 /// A column of which pages are read when they are asked for. Clones share what was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Paged<T> {
-    pages: Vec<Option<Arc<[T]>>>,
+    pages: Vec<Option<Arc<Vec<T>>>>,
     rows: usize,
 }
 
@@ -493,7 +493,7 @@ impl<T> Paged<T> {
             if found.len() != rows.len() {
                 return Err(damaged("a log column has another number of rows"));
             }
-            *slot = Some(found.into());
+            *slot = Some(Arc::new(found));
         }
         Ok(())
     }
@@ -504,12 +504,13 @@ impl<T> Paged<T> {
         T: Clone,
     {
         let rows = values.len();
-        Self { pages: values.chunks(PAGE_ROWS).map(|page| Some(page.into())).collect(), rows }
+        Self { pages: values.chunks(PAGE_ROWS).map(|page| Some(Arc::new(page.to_vec()))).collect(), rows }
     }
 
     /// The values that are at hand, changed.
     pub(crate) fn map<U>(&self, change: impl Fn(&T) -> U) -> Paged<U> {
-        let page = |page: &Option<Arc<[T]>>| page.as_ref().map(|page| page.iter().map(&change).collect());
+        let changed = |page: &Arc<Vec<T>>| Arc::new(page.iter().map(&change).collect());
+        let page = |page: &Option<Arc<Vec<T>>>| page.as_ref().map(changed);
         Paged { pages: self.pages.iter().map(page).collect(), rows: self.rows }
     }
 
@@ -521,7 +522,7 @@ impl<T> Paged<T> {
 
     /// The values of a page that was read.
     pub(crate) fn page(&self, page: usize) -> Option<&[T]> {
-        self.pages.get(page)?.as_deref()
+        self.pages.get(page)?.as_deref().map(Vec::as_slice)
     }
 
     /// Bytes held, roughly.

@@ -498,12 +498,13 @@ impl<'a> LogGroup<'a> {
         })
     }
 
-    /// True when [`Self::pick`] serves: it passes over structured metadata.
-    pub(crate) fn can_pick(&self) -> bool {
-        self.index.metadata_names.as_ref().is_some_and(Vec::is_empty)
+    /// Has at hand what [`Self::pick`] does not look up itself: structured metadata.
+    pub(crate) fn prepare_pick(&mut self, of: &Rows) -> Result<(), PartError> {
+        let has_metadata = self.index.metadata_names.as_ref().is_none_or(|names| !names.is_empty());
+        if has_metadata { self.metadata(of) } else { Ok(()) }
     }
 
-    /// One row, read from its pages without reading these for other rows; `line` is work space.
+    /// One row that was prepared, read from its pages without reading these for other rows; `line` is work space.
     pub(crate) fn pick<'r>(
         &'r self,
         row: usize,
@@ -539,7 +540,7 @@ impl<'a> LogGroup<'a> {
             trace_id: picker.id(TRACE_ID, TraceId::NONE, TraceId::from_slice)?,
             span_id: picker.id(SPAN_ID, SpanId::NONE, SpanId::from_slice)?,
             line,
-            metadata: &NO_LABELS,
+            metadata: self.metadata.as_ref().and_then(|sets| sets.get(row)).unwrap_or(&NO_LABELS),
         })
     }
 

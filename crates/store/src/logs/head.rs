@@ -18,15 +18,8 @@ pub(crate) struct LogRun {
     /// Place of the first record in the head's order of arrival.
     pub(crate) first: u64,
     pub(crate) range: TimeRange,
-    /// Fields of the lines that queries have asked for; of runs that take no more records.
+    /// Fields of the lines that queries have asked for.
     pub(crate) cuts: Arc<Cuts>,
-}
-
-impl LogRun {
-    /// True when no record will join it any more.
-    pub(crate) fn is_sealed(&self) -> bool {
-        self.batch.len() >= JOINED_ROWS_MAX
-    }
 }
 
 /// Label sets that records share, however many batches they came in: the sets of a batch are copies of its own.
@@ -81,6 +74,8 @@ impl LogHead {
                 let own = Arc::make_mut(&mut run.batch);
                 let (held, streams, rows) = (column_bytes(own), own.streams.len(), own.len());
                 join(own, &mut self.joined, batch);
+                // What is known of fewer records is of no use any more.
+                run.cuts = Arc::new(Cuts::new(&self.cuts));
                 run.range =
                     TimeRange { start: run.range.start.min(range.start), end: run.range.end.max(range.end) };
                 self.bytes += column_bytes(own).saturating_sub(held);

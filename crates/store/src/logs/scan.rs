@@ -438,8 +438,10 @@ fn fetch_group(
 ) -> Result<(), PartError> {
     let mut rows = Rows::none(group.rows);
     spots.iter().for_each(|(spot, _)| rows.insert(spot.row));
-    let is_picked = group.can_pick() && spots.len() <= rows.pages().count() * PICKED_MAX;
-    if !is_picked {
+    let is_picked = spots.len() <= rows.pages().count() * PICKED_MAX;
+    if is_picked {
+        group.prepare_pick(&rows)?;
+    } else {
         group.times(&rows)?;
         group.prepare(&rows, Parts::ALL)?;
     }
@@ -547,9 +549,8 @@ fn add_rows(
 
 /// The fields of a run that a scan looks at, when it looks at those of many of its lines.
 fn fields_of_run(scan: &Scan, run: Option<&LogRun>, rows: &Rows) -> Vec<Arc<CutField>> {
-    let is_worth_it = |run: &&LogRun| {
-        run.is_sealed() && rows.len() * CUT_SHARE >= run.batch.len() && !cut::looks_at_lines(&scan.filter)
-    };
+    let is_worth_it =
+        |run: &&LogRun| rows.len() * CUT_SHARE >= run.batch.len() && !cut::looks_at_lines(&scan.filter);
     let Some(run) = run.filter(is_worth_it) else { return Vec::new() };
     let wanted = cut::wanted(scan);
     if wanted.is_empty() { Vec::new() } else { run.cuts.fields(&run.batch, &wanted) }
