@@ -456,18 +456,7 @@ impl Chance {
             2 => Filter::Compare(field, compare, Literal::Int(self.below(600) as i64)),
             3 => Filter::OneOf(field, (0..self.below(3)).map(|_| self.text()).collect()),
             4 if field == Field::Line || self.one_in(4) => {
-                const SOURCES: [&str; 9] = [
-                    "timeout",
-                    "did 1.* of 7",
-                    "(?i)TIMEOUT of",
-                    "needle-[a-f]+ in|ms\"",
-                    "(retry|did) [0-9]{2}",
-                    "x*",
-                    "status\":5.*(err|do)",
-                    "^whole line",
-                    "h[ai]y\"",
-                ];
-                Filter::Matches(field, Pattern::anywhere(self.pick(&SOURCES)).unwrap())
+                Filter::Matches(field, LINE_PATTERNS[self.below(LINE_PATTERNS.len() as u64) as usize].clone())
             }
             4 => Filter::Matches(field, Pattern::whole(self.pick(&["a|up", ".*", "", "re.*"])).unwrap()),
             5 => Filter::Contains(field, self.needle().into()),
@@ -616,6 +605,22 @@ pub fn for_seeds(count: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
         }
     }
 }
+
+/// Expressions for lines; compiled once, for that takes longer than most scans here.
+static LINE_PATTERNS: std::sync::LazyLock<Vec<Pattern>> = std::sync::LazyLock::new(|| {
+    const SOURCES: [&str; 9] = [
+        "timeout",
+        "did 1.* of 7",
+        "(?i)TIMEOUT of",
+        "needle-[a-f]+ in|ms\"",
+        "(retry|did) [0-9]{2}",
+        "x*",
+        "status\":5.*(err|do)",
+        "^whole line",
+        "h[ai]y\"",
+    ];
+    SOURCES.iter().map(|source| Pattern::anywhere(source).unwrap()).collect()
+});
 
 /// Puts the numbers of a group, which come in no particular order, in order of time and value.
 pub fn sort_numbers(row: &mut NumberRow) {
