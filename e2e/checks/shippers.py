@@ -98,10 +98,13 @@ action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" tcp_framing=
 
 
 def check_syslog_ng(options):
-    """Debian's syslog-ng follows a file and forwards it: RFC 5424 with structured data over TCP, RFC 3164 over UDP."""
+    """Debian's syslog-ng follows a file and forwards it: RFC 5424 with structured data over TCP, RFC 3164 over UDP.
+
+    Its package excludes rsyslog's, which CI installs, so this runs where somebody has it.
+    """
     syslog_ng = shutil.which("syslog-ng") or shutil.which("syslog-ng", path="/usr/sbin")
     if not syslog_ng:
-        raise Skip("Debian's syslog-ng-core is needed")
+        raise Skip("Debian's syslog-ng-core is needed (it excludes rsyslog)")
     with Server(options.kenning, extra=SYSLOG) as server, tempfile.TemporaryDirectory() as dir:
         tcp, udp = (server.addresses[f"syslog_{kind}_listen"].rpartition(":")[2] for kind in ("tcp", "udp"))
         config = pathlib.Path(dir, "syslog-ng.conf")
