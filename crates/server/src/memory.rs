@@ -7,11 +7,11 @@
 //!
 //! | share | of the budget | full |
 //! |---|---|---|
-//! | heads | 2/5 | flushed; then writers wait for the flush |
-//! | active series and streams, within the heads | 1/5 | new ones are refused as `memory`, known ones go on |
-//! | queries | 1/4 | a query gets half of what is left, and is refused when that does not suffice |
-//! | queue, bodies of pushes, bodies of scrapes, patterns | 1/16 each, if set higher | as without a budget |
-//! | open parts; known series of remote write and streams of Loki's push | 1/12; 1/24, at most their own bounds | the oldest go |
+//! | heads | 27/50 | flushed; then writers wait for the flush |
+//! | active series and streams, within the heads | 2/5 | new ones are refused as `memory`, known ones go on |
+//! | queries | 1/5 | a query gets half of what is left, and is refused when that does not suffice |
+//! | queue, bodies of pushes, bodies of scrapes; patterns | 1/16 each; 1/32; if set higher | as without a budget |
+//! | open parts; known series of remote write and streams of Loki's push | 1/16; 1/24, at most their own bounds | the oldest go |
 //! | series that tell when they began, if zeros are put there | 1/64, at most 80 MiB | new ones go without a zero, counted |
 //! | merges | 1/16 of samples, 1/64 of other tables (of logs a third of that) at once | smaller merges |
 
@@ -75,13 +75,13 @@ impl Shares {
         let sixteenth = budget / 16;
         Self {
             budget,
-            heads: budget / 5 * 2,
-            series: budget / 5,
-            queries: budget / 4,
+            heads: budget / 50 * 27,
+            series: budget / 5 * 2,
+            queries: budget / 5,
             queue: settings.ingest_queue_bytes.min(sixteenth),
             bodies: BODIES.min(sixteenth),
-            patterns: settings.patterns_bytes.min(sixteenth),
-            open_parts: OPEN_PARTS.min(budget / 12),
+            patterns: settings.patterns_bytes.min(budget / 32),
+            open_parts: OPEN_PARTS.min(sixteenth),
             known_series: KNOWN_SERIES.min(budget / 24),
             start_zeros: if settings.start_zeros { START_ZEROS.min(budget / 64) } else { 0 },
             merge_samples: MERGE_SAMPLES.min(sixteenth),
