@@ -1,8 +1,9 @@
 //! Label sets by the bytes that senders write for them, across requests: a sender repeats its series (and its streams)
 //! every few seconds, byte for byte, so most series need not be parsed.
 //!
-//! Promises: a hit gives what parsing would have given, because the bytes are compared, not only their hash; memory is
-//! bounded; readers of many requests run side by side. Senders also repeat the order of their series, so the entry after
+//! Promises: a hit gives what parsing would have given, because the bytes are compared, not only their hash: with those
+//! that were sent or, where only one form of bytes means the set and there are many, with the set itself, so that its text
+//! is not held twice. Memory is bounded; readers of many requests run side by side. Senders also repeat the order of their series, so the entry after
 //! the last one found is tried before anything is hashed: such a request reads memory in one direction. Series that are silent for a while are forgotten generation by
 //! generation. Absent: series that were refused, which are parsed and refused anew each time.
 
@@ -14,9 +15,13 @@ use kenning_model::keyed::{Prehashed, keyed_hash};
 
 use crate::limits::DecodeLimits;
 
-/// Bytes of an entry beside the bytes it was sent as: the entry, its place in the index, and room for growth. The label
-/// set itself is shared with whoever holds the series.
+/// Bytes of an entry beside its text: the entry, its place in the index, and room for growth. The text counts once, as it
+/// was sent, be it held as such or as the label set, which is shared with whoever holds the series.
 const ENTRY_BYTES: usize = 64;
+
+/// Most bytes that are held as they were sent though the label set tells them too. Comparing them is cheaper than
+/// comparing labels one by one, which matters to few thousand series sent often; for many, memory matters more.
+const SPARE_BYTES_MAX: usize = 4 << 20;
 
 /// A label as it is sent takes at least this: a field's tag and length, and one of name and value likewise, not empty;
 /// as text a name, `=`, two quotation marks and a comma or brace.
@@ -39,16 +44,20 @@ struct Generations {
 /// Series in the order they came.
 #[derive(Debug, Default)]
 struct Generation {
-    /// What all entries were sent as, one after the other.
+    /// What those entries were sent as that need it, and as many others as are cheap, one after the other.
     sent: Vec<u8>,
     entries: Vec<Entry>,
+    /// Counted against the cache's bound.
+    bytes: usize,
     index: HashMap<u64, u32, Prehashed>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// Where its bytes end; they begin where those of the entry before end.
+    /// Where its bytes end among those that are held; they begin where those of the entry before end.
     end: u32,
+    /// Its bytes are there; if not, it is canonical.
+    is_held: bool,
     /// Its bytes are the only ones that its labels are sent as.
     canonical: bool,
     labels: LabelSet,
@@ -119,7 +128,7 @@ impl SeriesCache {
         let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
         for fresh in fresh {
             let bytes = ENTRY_BYTES + fresh.sent.len();
-            if generations.current.bytes() + bytes > self.bytes_max {
+            if generations.current.bytes + bytes > self.bytes_max {
                 let current = std::mem::take(&mut generations.current);
                 forgotten = std::mem::replace(&mut generations.previous, current);
             }
@@ -134,35 +143,39 @@ impl SeriesCache {
 }
 
 impl Generation {
-    fn bytes(&self) -> usize {
-        self.sent.len() + self.entries.len() * ENTRY_BYTES
-    }
-
-    fn entry(&self, at: u32) -> Option<(&[u8], &Entry)> {
+    /// The entry at a place if it was sent as these bytes.
+    fn entry(&self, at: u32, sent: &[u8]) -> Option<&Entry> {
         let entry = self.entries.get(at as usize)?;
+        if !entry.is_held {
+            return Some(entry).filter(|entry| is_sent_as(&entry.labels, sent));
+        }
         let before = at.checked_sub(1).and_then(|before| self.entries.get(before as usize));
         let start = before.map_or(0, |before| before.end as usize);
-        Some((self.sent.get(start..entry.end as usize)?, entry))
+        (self.sent.get(start..entry.end as usize)? == sent).then_some(entry)
     }
 
     fn find(&self, hash: u64, sent: &[u8]) -> Option<(u32, &Entry)> {
         let at = *self.index.get(&hash)?;
-        self.entry(at).filter(|(known, _)| *known == sent).map(|(_, entry)| (at, entry))
+        self.entry(at, sent).map(|entry| (at, entry))
     }
 
     /// Of two series with one hash the later is found; two requests may bring one series at once.
     fn add(&mut self, fresh: Fresh) {
+        if self.find(fresh.hash, &fresh.sent).is_some() {
+            return;
+        }
+        let canonical = is_canonical(&fresh.sent) && is_sent_as(&fresh.labels, &fresh.sent);
+        let is_held = !canonical || self.sent.len() < SPARE_BYTES_MAX;
+        let held: &[u8] = if is_held { &fresh.sent } else { &[] };
         let (Ok(at), Ok(end)) =
-            (u32::try_from(self.entries.len()), u32::try_from(self.sent.len() + fresh.sent.len()))
+            (u32::try_from(self.entries.len()), u32::try_from(self.sent.len() + held.len()))
         else {
             return;
         };
-        if self.find(fresh.hash, &fresh.sent).is_none() {
-            self.sent.extend_from_slice(&fresh.sent);
-            let canonical = is_canonical(&fresh.sent);
-            self.entries.push(Entry { end, canonical, labels: fresh.labels });
-            self.index.insert(fresh.hash, at);
-        }
+        self.sent.extend_from_slice(held);
+        self.bytes += ENTRY_BYTES + fresh.sent.len();
+        self.entries.push(Entry { end, is_held, canonical, labels: fresh.labels });
+        self.index.insert(fresh.hash, at);
     }
 }
 
@@ -171,8 +184,7 @@ impl Known<'_> {
     pub fn find(&self, sent: &[u8], expected: &mut Expected, limits: &DecodeLimits) -> Found<'_> {
         let Generations { current, previous } = &*self.0;
         let at = expected.next;
-        if let Some((known, entry)) = current.entry(at)
-            && known == sent
+        if let Some(entry) = current.entry(at, sent)
             && keeps(sent, &entry.labels, limits)
         {
             return entry.found(expected.found(at));
@@ -215,6 +227,27 @@ fn is_canonical(mut sent: &[u8]) -> bool {
     sent.is_empty()
 }
 
+/// True when the bytes are the canonical ones of these labels.
+fn is_sent_as(labels: &LabelSet, mut sent: &[u8]) -> bool {
+    for (name, value) in labels.iter() {
+        let [0x0a, rest @ ..] = sent else { return false };
+        let Some((label, after)) = block(rest) else { return false };
+        let inside = after_text(label, 0x0a, name).and_then(|inside| after_text(inside, 0x12, value));
+        if inside.is_none_or(|rest| !rest.is_empty()) {
+            return false;
+        }
+        sent = after;
+    }
+    sent.is_empty()
+}
+
+/// What follows a field that holds this text.
+fn after_text<'a>(bytes: &'a [u8], tag: u8, text: &str) -> Option<&'a [u8]> {
+    let (first, rest) = bytes.split_first()?;
+    let (found, after) = block(rest)?;
+    (*first == tag && found == text.as_bytes()).then_some(after)
+}
+
 /// A length in the shortest form and as many bytes.
 fn block(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (first, rest) = bytes.split_first()?;
@@ -249,6 +282,40 @@ mod tests {
         };
         let inside = [text(0x0a, name), text(0x12, value)].concat();
         [vec![0x0a, inside.len() as u8], inside].concat()
+    }
+
+    #[test]
+    fn entries_without_their_bytes_are_found_by_their_labels() {
+        let mut cache = Generation { sent: vec![0; SPARE_BYTES_MAX], ..Generation::default() };
+        let sets = [("a", "1"), ("a", "2"), ("b", "")];
+        for (hash, (name, value)) in (0..).zip(sets) {
+            let labels = LabelSet::from_pairs([(name, value)]);
+            cache.add(Fresh::new(hash, &label(name, value), labels));
+        }
+        assert_eq!(cache.entries.iter().map(|entry| entry.is_held).collect::<Vec<_>>(), [false, false, true]);
+        assert!(cache.find(0, &label("a", "1")).is_some() && cache.find(1, &label("a", "2")).is_some());
+        assert!(cache.find(0, &label("a", "2")).is_none() && cache.find(1, &label("a", "12")).is_none());
+    }
+
+    #[test]
+    fn sets_are_told_from_each_other_by_their_own_text() {
+        let set = LabelSet::from_pairs([("a", "1"), ("bb", "22")]);
+        let sent = [label("a", "1"), label("bb", "22")].concat();
+        assert!(is_sent_as(&set, &sent) && is_sent_as(&LabelSet::empty(), b""));
+        for other in [
+            label("a", "1"),
+            [label("a", "1"), label("bb", "23")].concat(),
+            [label("a", "1"), label("b", "22")].concat(),
+            [label("bb", "22"), label("a", "1")].concat(),
+            [sent.clone(), label("c", "3")].concat(),
+            [sent.clone(), vec![0x0a]].concat(),
+            Vec::new(),
+        ] {
+            assert!(!is_sent_as(&set, &other), "{other:?}");
+        }
+        for end in 0..sent.len() {
+            assert!(!is_sent_as(&set, &sent[..end]));
+        }
     }
 
     #[test]
