@@ -9,7 +9,8 @@ export function lazy<P extends object>(load: () => Promise<ComponentType<P>>, re
     const [view, setView] = useState<ComponentType<P> | undefined>(() => known);
     const [failed, setFailed] = useState(false);
     useEffect(() => {
-      if (known) return;
+      // Another one may have fetched it since this one was drawn.
+      if (known) return setView(() => known);
       load().then(
         (c) => {
           known = c;
