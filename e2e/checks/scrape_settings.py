@@ -3,17 +3,16 @@
 import http.server
 import json
 import pathlib
-import shutil
 import signal
 import ssl
 import struct
-import subprocess
 import tempfile
 import threading
 import time
 import urllib.request
 
-from kenning import Server, Skip, eventually, vector
+from certificates import NEW_KEY, certificates, openssl
+from kenning import Server, eventually, vector
 
 
 class Exporter:
@@ -72,25 +71,12 @@ def prometheus_yml(dir, text):
 
 
 def authority(dir):
-    """An authority, a server's certificate for 127.0.0.1 and a client's."""
-    openssl = shutil.which("openssl")
-    if not openssl:
-        raise Skip("openssl is needed")
-
-    def run(*words):
-        subprocess.run([openssl, *words], check=True, cwd=dir, capture_output=True, timeout=30)
-
-    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    run("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test authority", "-days", "2")
-    run("req", "-x509", *new_key, "-keyout", "other.key", "-out", "other.pem", "-subj", "/CN=other", "-days", "2")
-    pathlib.Path(dir, "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    for name in ("server", "client"):
-        run("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-            "-out", f"{name}.pem", "-days", "2", "-extfile", "names")
+    """What `certificates` makes, a second authority, and a certificate that signed itself."""
+    certificates(dir, "IP:127.0.0.1")
+    openssl(dir, "req", "-x509", *NEW_KEY, "-keyout", "other.key", "-out", "other.pem", "-subj", "/CN=other", "-days", "2")
     # What node_exporter's guide makes: one certificate that signed itself.
-    run("req", "-x509", *new_key, "-keyout", "own.key", "-out", "own.pem", "-subj", "/CN=own", "-days", "2",
-        "-addext", "subjectAltName=IP:127.0.0.1")
+    openssl(dir, "req", "-x509", *NEW_KEY, "-keyout", "own.key", "-out", "own.pem", "-subj", "/CN=own", "-days", "2",
+            "-addext", "subjectAltName=IP:127.0.0.1")
 
 
 def serving(dir, name, client_ca=None):

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import tempfile
 
+from certificates import certificates
 from kenning import Server, Skip, eventually, lines
 
 SYSLOG = ["--set", "syslog.tcp_listen=127.0.0.1:0", "--set", "syslog.udp_listen=127.0.0.1:0"]
@@ -132,25 +133,6 @@ log {{ source(app); rewrite(order); destination(tcp); destination(udp); }};
         finally:
             process.terminate()
             process.wait(timeout=10)
-
-
-def certificates(dir):
-    """An authority, and a certificate of its for the server and one for a client."""
-    openssl = shutil.which("openssl")
-    if not openssl:
-        raise Skip("openssl is needed")
-
-    def run(*words):
-        subprocess.run([openssl, *words], check=True, cwd=dir, capture_output=True, timeout=30)
-
-    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    run("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test authority", "-days", "2")
-    for name in ("server", "client"):
-        run("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        pathlib.Path(dir, "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-            "-out", f"{name}.pem", "-days", "2", "-extfile", "names")
-    return {name: str(pathlib.Path(dir, name)) for name in ("ca.pem", "server.pem", "server.key", "client.pem", "client.key")}
 
 
 def secured(files, address, with_client=True):

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use kenning_gotext::url::query_escape;
 use kenning_promconfig::DockerDiscovery;
 use kenning_promconfig::targets::{ADDRESS, TargetGroup};
 use serde_json::Value;
@@ -33,7 +34,7 @@ pub(super) fn containers_path(config: &DockerDiscovery) -> String {
         filters.entry(name).or_default().extend(values.iter().map(String::as_str));
     }
     let json = serde_json::json!(filters).to_string();
-    format!("/containers/json?filters={}", super::target::encoded(&json))
+    format!("/containers/json?filters={}", query_escape(&json))
 }
 
 /// The targets of the daemon's two answers.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use kenning_gotext::url::query_escape;
 use kenning_promconfig::{HttpClient, OAuth2, Source};
 use kenning_stdx::clock::Clock;
 use kenning_stdx::files::Files;
@@ -20,7 +21,6 @@ use tokio::sync::Mutex;
 use super::ScrapeContext;
 use super::client::{Client, Place, read_source};
 use super::dial::Dialer;
-use super::target::encoded;
 use crate::body::Budget;
 
 /// Most bytes of an answer with a token. Definition: Go `golang.org/x/oauth2`.
@@ -104,7 +104,7 @@ impl Tokens {
     async fn ask(&self, secret: &str) -> Result<Granted, String> {
         let place = Place::of_url(&self.config.token_url)?;
         let id = &self.config.client_id;
-        let header = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret)));
+        let header = STANDARD.encode(format!("{}:{}", query_escape(id), query_escape(secret)));
         let first = self.post(&place, form(&self.config, None), Some(format!("Basic {header}"))).await;
         match first {
             Ok(granted) => Ok(granted),
@@ -131,7 +131,7 @@ impl Tokens {
 fn form(config: &OAuth2, secret: Option<&str>) -> String {
     let mut form = "grant_type=client_credentials".to_owned();
     let mut add = |name: &str, value: &str| {
-        let _ = write!(form, "&{}={}", encoded(name), encoded(value));
+        let _ = write!(form, "&{}={}", query_escape(name), query_escape(value));
     };
     if !config.scopes.is_empty() {
         add("scope", &config.scopes.join(" "));

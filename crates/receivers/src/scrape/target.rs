@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kenning_gotext::url::query_escape;
 use kenning_model::{LabelSet, MetricMetadata, Nanos};
 use kenning_pipeline::relabel::Labels;
 use kenning_promconfig::ScrapeConfig;
@@ -208,22 +209,9 @@ fn path_and_query(config: &ScrapeConfig, labels: &Labels) -> String {
     let path = labels.get(METRICS_PATH);
     let slash = if path.starts_with('/') { "" } else { "/" };
     let query: Vec<_> =
-        all.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+        all.iter().map(|(name, value)| format!("{}={}", query_escape(name), query_escape(value))).collect();
     let question = if query.is_empty() { "" } else { "?" };
     format!("{slash}{path}{question}{}", query.join("&"))
-}
-
-/// A query component as Go's `url.QueryEscape` writes it.
-pub(super) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            b' ' => out.push('+'),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 /// What one job has.
