@@ -26,7 +26,7 @@ const MESSAGE_KEYS = ["message", "msg", "body", "log", "event"];
 const OWN_COLUMN = new Set(["timestamp", "time", "ts", "level", "severity", "severity_text", "severity_number", "detected_level", "observed_timestamp", "service", "service_name", "trace_id", "span_id", "traceid", "spanid", "trace_flags", "flags"]);
 const STACK_KEY = /(stack_?trace|backtrace|^stack|^exception|exc_info|\.stack)$/i;
 /** Longer lines are shown as text. */
-const PARSED_LENGTH_MAX = 65_536;
+export const PARSED_LENGTH_MAX = 65_536;
 
 /** Deeper objects stay JSON. */
 const DEPTH_MAX = 8;

@@ -459,7 +459,7 @@ try {
   if (mock) await step("an empty tenant is told how to begin", () => emptyTenant(page));
   if (mock) await step("a failing server is said, Retry recovers", () => failingServer(page));
   const foreign = () => complaints.filter((c) => c.startsWith("foreign"));
-  for (const [name, run] of logSteps({ page, ui, params, mock, foreign })) await step(name, run);
+  for (const [name, run] of logSteps({ page, ui, params, mock, foreign, expect: (text) => (expected = text) })) await step(name, run);
   await step("WCAG 2.2 AA in both themes, wide and narrow", () => accessibleEverywhere());
 } catch (e) {
   mkdirSync(CACHE, { recursive: true });

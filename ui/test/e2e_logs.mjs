@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { measureScroll } from "./scroll.mjs";
 
 /** Steps as [name, run, needs the mock]. */
-export function logSteps({ page, ui, params, mock, foreign }) {
+export function logSteps({ page, ui, params, mock, foreign, expect }) {
   const rows = page.locator(".log-row[data-row]");
   const open = async (query) => {
     await page.goto(`${ui}logs?${query}`);
@@ -110,6 +110,41 @@ export function logSteps({ page, ui, params, mock, foreign }) {
     await page.locator(".menu-item", { hasText: "logcli command" }).click();
     await page.locator("button[title='Copy the query or its lines']", { hasText: "Copied" }).waitFor();
     assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^logcli query --addr='http.* '\{/);
+  }
+
+  /** A slow server, a dead one, and one that is back: what is asked stays to be read, and every state has its words. */
+  async function failing() {
+    const query = '{service_name="wotr-api"}';
+    const api = "**/loki/api/**";
+    let release = () => undefined;
+    const held = new Promise((done) => (release = done));
+    await page.route(api, async (route) => (await held, await route.continue().catch(() => undefined)));
+    await page.goto(`${ui}logs?from=now-15m&refresh=off&q=${encodeURIComponent(query)}`);
+    await page.locator(".log-panel .state", { hasText: "Loading…" }).waitFor();
+    assert.equal(await page.getByLabel("LogQL query").inputValue(), query, "the query does not wait for the server");
+    release();
+    await rows.first().waitFor();
+    await page.unroute(api);
+    await open(`from=now-15m&refresh=off&q=${encodeURIComponent(query)}`);
+    expect(/ERR_FAILED/);
+    await page.route(api, (route) => route.abort());
+    await page.getByTitle("Run  Enter").click();
+    await page.locator(".log-panel .failure", { hasText: "did not answer" }).waitFor();
+    assert.ok((await rows.count()) > 0, "the lines of before stay");
+    await page.unroute(api);
+    await page.locator(".log-panel .failure button", { hasText: "Retry" }).click();
+    await page.locator(".log-panel .failure").waitFor({ state: "detached" });
+    expect(null);
+  }
+
+  /** A metric query has a legend that tells its lines apart and chooses among them. */
+  async function metric() {
+    await page.goto(`${ui}logs?from=now-15m&q=${encodeURIComponent('sum by (service_name) (count_over_time({service_name=~".+"} [1m]))')}`);
+    const names = page.locator(".log-metric .legend button.name");
+    await names.nth(1).waitFor();
+    await names.first().click();
+    await page.waitForFunction(() => new URL(location.href).searchParams.has("only"));
+    await page.locator(".log-metric .legend tr.off").first().waitFor();
   }
 
   async function older() {
@@ -230,6 +265,8 @@ export function logSteps({ page, ui, params, mock, foreign }) {
     ["logs: the context of a line, opened in the list and by link", context],
     ["logs: searches are saved", saved],
     ["logs: the query is copied as a command", copies],
+    ["logs: a slow and a dead server are said", failing],
+    ["logs: a metric query has its legend", metric],
     ["logs: older pages come while scrolling, wrapped or not", older],
   ];
   const mocked = [

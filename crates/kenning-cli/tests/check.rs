@@ -140,6 +140,35 @@ fn configurations_with_their_rule_files() {
 }
 
 #[test]
+fn a_kenning_yaml_is_checked_with_what_it_names() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("kenning.yaml");
+    let path = path.to_str().expect("a path");
+    let check = |yaml: &str, code: i32, out: &str, err: &[&str]| {
+        std::fs::write(path, yaml).expect("written");
+        let (got, stdout, stderr) = kenning(&["check", "config", path], "");
+        assert_eq!((got, stdout.trim_end()), (code, format!("Checking {path}{out}").as_str()), "{stderr}");
+        assert_eq!(stderr.lines().count(), err.len(), "{stderr}");
+        assert!(err.iter().zip(stderr.lines()).all(|(part, line)| line.contains(part)), "{stderr}");
+    };
+    let good = format!("\n SUCCESS: {path} is a valid configuration of Kenning");
+    check("retention: {logs: 7d}\nscrape_configs: []\n", 0, &good, &[]);
+    check(
+        "geoip: {database: /none/city.mmdb}\nretention: {logs: soon}\n\
+         logs: {pipeline: [{geoip: {source: ip, db: /none/asn.mmdb, db_type: asn}}]}\n",
+        1,
+        "",
+        &[
+            "FAILED: retention.logs: ",
+            "FAILED: logs.pipeline: [0].geoip.db",
+            "FAILED: geoip.database: /none/city.mmdb: cannot be read: No such file",
+        ],
+    );
+    // Prometheus's own file is checked as promtool does.
+    check("global: {scrape_interval: 1s}\n", 0, &format!("\n SUCCESS: {path} is valid prometheus config file syntax"), &[]);
+}
+
+#[test]
 fn metrics_are_linted() {
     let check = |text: &str, code: i32, err: &str| {
         let (got, _, stderr) = kenning(&["check", "metrics"], text);

@@ -3,8 +3,8 @@
 //!
 //! Fields are named as Promtail's stage `geoip` names them. Promises: a file that is broken or no such file is refused
 //! with the reason when it is opened; a look-up never panics and takes bounded work; addresses of private networks are
-//! not looked up. Lacking: reading the file again when it changes (a restart does), and fields beyond those of
-//! [`GeoDatabase::fields`].
+//! not looked up; a file that is written anew is taken up when [`GeoDatabases::refresh`] looks. Lacking: fields beyond
+//! those of [`GeoDatabase::fields`].
 
 mod databases;
 #[cfg(test)]
@@ -22,7 +22,7 @@ use kenning_model::{Batch, LabelSet, LineSyntax, LogRow, field_of_line};
 use crate::intake::Refusal;
 use crate::process::{Origin, Processed, Processor};
 
-pub use databases::{GeoDatabases, OpenError};
+pub use databases::{GeoDatabases, GeoFile, OpenError, Refreshed};
 pub use reader::{DatabaseError, GeoValue, Scalar};
 
 use reader::{Reader, Step};
@@ -82,6 +82,12 @@ impl GeoDatabase {
         &self.0.kind
     }
 
+    /// Bytes that it takes in memory.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+
     /// What is known of an address: names and values, coordinates in degrees. Nothing for addresses of private networks.
     #[must_use]
     pub fn fields(&self, address: IpAddr) -> Vec<(&'static str, String)> {
@@ -132,7 +138,7 @@ fn is_private(address: IpAddr) -> bool {
 /// Writes where an address is into structured metadata.
 #[derive(Debug)]
 pub struct GeoIp {
-    database: Arc<GeoDatabase>,
+    file: Arc<GeoFile>,
     /// The name under which records have their address.
     source: String,
 }
@@ -141,8 +147,8 @@ impl GeoIp {
     /// Looks at `source`: structured metadata, a label of the stream, or a field of a line of JSON or logfmt, whichever
     /// is there first.
     #[must_use]
-    pub fn new(database: Arc<GeoDatabase>, source: &str) -> Self {
-        Self { database, source: source.to_owned() }
+    pub fn new(file: Arc<GeoFile>, source: &str) -> Self {
+        Self { file, source: source.to_owned() }
     }
 
     fn address(&self, row: &LogRow<'_>) -> Option<IpAddr> {
@@ -174,12 +180,13 @@ pub fn address_in(text: &str) -> Option<IpAddr> {
 impl Processor for GeoIp {
     fn process(&self, _: &Origin<'_>, mut processed: Processed) -> Result<Processed, Refusal> {
         let Batch::Logs(batch) = &mut processed.batch else { return Ok(processed) };
+        let database = self.file.current();
         let mut last: Option<(IpAddr, Vec<(&'static str, String)>)> = None;
         for at in 0..batch.len() {
             let Some(address) = batch.row(at).and_then(|row| self.address(&row)) else { continue };
             let (_, fields) = match last.take().filter(|(before, _)| *before == address) {
                 Some(known) => last.insert(known),
-                None => last.insert((address, self.database.fields(address))),
+                None => last.insert((address, database.fields(address))),
             };
             if let Some(metadata) = batch.metadata.get_mut(at).filter(|_| !fields.is_empty()) {
                 *metadata = with_fields(metadata, fields);

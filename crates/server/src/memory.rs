@@ -12,6 +12,7 @@
 //! | queries | 1/5 | a query gets half of what is left, and is refused when that does not suffice |
 //! | queue, bodies of pushes, bodies of scrapes; patterns | 1/16 each; 1/32; if set higher | as without a budget |
 //! | open parts; known series of remote write and streams of Loki's push | 1/16; 1/24, at most their own bounds | the oldest go |
+//! | files that tell where addresses are, taken off before the rest is shared out | what they are and an eighth, at most 1/4 | a start is refused, a larger file that replaces one is left aside |
 //! | series that tell when they began, if zeros are put there | 1/64, at most 80 MiB | new ones go without a zero, counted |
 //! | merges | 1/16 of samples, 1/64 of other tables (of logs a third of that) at once | smaller merges |
 
@@ -37,6 +38,8 @@ const OPEN_PARTS: usize = 96 * MIB;
 const KNOWN_SERIES: usize = 128 * MIB;
 /// Series that tell when they began, without a budget.
 const START_ZEROS: usize = 80 * MIB;
+/// Of the budget, what files that tell where addresses are may take.
+const GEO_PART: usize = 4;
 /// The largest merges, without a budget.
 const MERGE_SAMPLES: usize = 128 * MIB;
 const MERGE_ROWS: usize = 32 * MIB;
@@ -59,33 +62,49 @@ pub(crate) struct Shares {
     pub(crate) open_parts: usize,
     pub(crate) known_series: usize,
     pub(crate) start_zeros: usize,
+    /// For files that tell where addresses are, one of them being read anew.
+    pub(crate) geo: usize,
     pub(crate) merge_samples: usize,
     pub(crate) merge_rows: usize,
+}
+
+/// The budget that is set, or else half of what the machine or the control group has.
+fn budget(settings: &Settings) -> usize {
+    let half = || process::memory_bytes().map_or(MEMORY_UNKNOWN, |bytes| (bytes / 2).max(MEMORY_MIN));
+    usize::try_from(settings.memory.unwrap_or_else(half)).unwrap_or(usize::MAX)
 }
 
 impl Shares {
     /// The shares of the budget that is set, or else of half of what the machine or the control group has.
     pub(crate) fn of(settings: &Settings) -> Self {
-        let half = || process::memory_bytes().map_or(MEMORY_UNKNOWN, |bytes| (bytes / 2).max(MEMORY_MIN));
-        let budget = settings.memory.unwrap_or_else(half);
-        Self::of_budget(usize::try_from(budget).unwrap_or(usize::MAX), settings)
+        Self::of_budget(budget(settings), settings)
+    }
+
+    /// What files that tell where addresses are may take at most, one of them being read anew.
+    pub(crate) fn geo_max(settings: &Settings) -> usize {
+        budget(settings) / GEO_PART
     }
 
     fn of_budget(budget: usize, settings: &Settings) -> Self {
-        let sixteenth = budget / 16;
+        // New files are a little larger than those before.
+        let geo = settings.geo_databases.bytes_max() / 8 * 9;
+        let geo = geo.min(budget / GEO_PART);
+        let rest = budget - geo;
+        let sixteenth = rest / 16;
         Self {
             budget,
-            heads: budget / 50 * 27,
-            series: budget / 5 * 2,
-            queries: budget / 5,
+            heads: rest / 50 * 27,
+            series: rest / 5 * 2,
+            queries: rest / 5,
             queue: settings.ingest_queue_bytes.min(sixteenth),
             bodies: BODIES.min(sixteenth),
-            patterns: settings.patterns_bytes.min(budget / 32),
+            patterns: settings.patterns_bytes.min(rest / 32),
             open_parts: OPEN_PARTS.min(sixteenth),
-            known_series: KNOWN_SERIES.min(budget / 24),
-            start_zeros: if settings.start_zeros { START_ZEROS.min(budget / 64) } else { 0 },
+            known_series: KNOWN_SERIES.min(rest / 24),
+            start_zeros: if settings.start_zeros { START_ZEROS.min(rest / 64) } else { 0 },
+            geo,
             merge_samples: MERGE_SAMPLES.min(sixteenth),
-            merge_rows: MERGE_ROWS.min(budget / 64),
+            merge_rows: MERGE_ROWS.min(rest / 64),
         }
     }
 
@@ -99,7 +118,10 @@ impl Shares {
 
 #[cfg(test)]
 mod tests {
+    use kenning_stdx::files::MemFiles;
+
     use super::*;
+    use crate::processors::mmdb::{self, V};
 
     fn check(budget: usize) {
         let shares = Shares::of_budget(budget, &Settings { start_zeros: true, ..Settings::default() });
@@ -113,6 +135,20 @@ mod tests {
     #[test]
     fn shares_add_up_to_the_budget() {
         [256, 512, 1024, 4096, 65_536].into_iter().for_each(|mib| check(mib * MIB));
+    }
+
+    #[test]
+    fn files_that_tell_where_addresses_are_come_first() {
+        let (settings, files) = (Settings::default(), MemFiles::default());
+        let names = V::M(vec![("en", V::S("United Kingdom"))]);
+        let data = mmdb::encode(&V::M(vec![("country", V::M(vec![("names", names)]))]));
+        files.put("/db", mmdb::file("GeoLite2-Country", 24, 6, &[(0x5102_4500, 120, 0)], &data));
+        let without = Shares::of_budget(256 * MIB, &settings);
+        assert!(settings.geo_databases.open("/db", &files).is_ok());
+        let with = Shares::of_budget(256 * MIB, &settings);
+        assert_eq!(with.geo, settings.geo_databases.bytes_max() / 8 * 9);
+        assert!(with.geo > 0 && with.heads < without.heads && with.budget == without.budget);
+        assert_eq!(Shares::of_budget(40, &settings).geo, 10);
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use kenning_model::{Batch, Rejected};
 use kenning_pipeline::Intake;
-use kenning_pipeline::geoip::{GeoDatabase, GeoIp};
+use kenning_pipeline::geoip::{GeoDatabases, GeoFile, GeoIp};
 use kenning_pipeline::process::Chain;
 use kenning_pipeline::redact::{Redaction, Redactor};
-use kenning_pipeline::telemetry::Registry;
+use kenning_pipeline::telemetry::{Counter, Declaration, Gauge, Labels, Metric, Registry};
 use kenning_pipeline::throttle::{Throttle, ThrottleOptions};
 use kenning_receivers::serve::Stop;
 use kenning_stdx::clock::Clock;
@@ -19,6 +19,8 @@ use crate::settings::Settings;
 
 /// How often is looked for windows of throttling that are over.
 const SUMMARIES_EVERY: Duration = Duration::from_secs(1);
+/// How often is looked for files that tell where addresses are and were written anew.
+const GEO_FILES_EVERY: Duration = Duration::from_secs(30);
 
 /// The chain for everyone; processors of single receivers (a tailed source's stages) run before it. Of what it holds
 /// back, the throttle tells later.
@@ -36,7 +38,7 @@ pub(crate) fn chain(
         throttle
     });
     if !settings.geoip_database.is_empty() {
-        chain.push(Arc::new(GeoIp::new(geo_database(settings)?, &settings.geoip_source)));
+        chain.push(Arc::new(GeoIp::new(geo_file(settings)?, &settings.geoip_source)));
     }
     let scope = settings.redact_scope();
     if !scope.is_empty() {
@@ -50,8 +52,9 @@ pub(crate) fn chain(
     Ok((chain, throttle))
 }
 
-fn geo_database(settings: &Settings) -> Result<Arc<GeoDatabase>, StartError> {
+fn geo_file(settings: &Settings) -> Result<Arc<GeoFile>, StartError> {
     let path = &settings.geoip_database;
+    // It was opened when the settings were read.
     let opened = settings.geo_databases.open(path, &RealFiles);
     opened.map_err(|error| StartError::new(format!("cannot use geoip.database = {path}"), error))
 }
@@ -76,10 +79,85 @@ pub(crate) async fn sum_up(throttle: Throttle, intake: Intake, clock: Arc<dyn Cl
     }
 }
 
+/// What became of a file that was written anew.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Outcome(&'static str);
+
+impl Labels for Outcome {
+    const NAMES: &'static [&'static str] = &["outcome"];
+
+    fn values(&self) -> Vec<String> {
+        vec![self.0.to_owned()]
+    }
+}
+
+/// Counts of files that tell where addresses are.
+struct GeoMetrics {
+    bytes: Arc<Gauge>,
+    taken_up: Arc<Counter>,
+    left_aside: Arc<Counter>,
+}
+
+impl GeoMetrics {
+    fn new(registry: &Registry) -> Self {
+        let bytes: Arc<Metric<(), Gauge>> = registry.gauge(Declaration {
+            name: "kenning_geoip_database_bytes",
+            help: "Memory of the files that tell where addresses are",
+            unit: "bytes",
+        });
+        let looks: Arc<Metric<Outcome, Counter>> = registry.counter(Declaration {
+            name: "kenning_geoip_database_reloads_total",
+            help: "Files that tell where addresses are and were found changed; those that failed leave the last good one in use",
+            unit: "",
+        });
+        let (taken_up, left_aside) = (looks.with(&Outcome("success")), looks.with(&Outcome("failure")));
+        Self { bytes: bytes.with(&()), taken_up, left_aside }
+    }
+}
+
+/// Takes up files that tell where addresses are when they were written anew, until `stop`; in at most `bytes_max` of
+/// memory. Each mistake is told once, until it is another.
+pub(crate) async fn follow_geo_files(
+    databases: GeoDatabases,
+    bytes_max: usize,
+    registry: Registry,
+    mut stop: Stop,
+) {
+    let metrics = GeoMetrics::new(&registry);
+    let mut told = Vec::new();
+    loop {
+        metrics.bytes.set(databases.bytes() as u64);
+        tokio::select! {
+            () = tokio::time::sleep(GEO_FILES_EVERY) => {}
+            () = stop.wait() => return,
+        }
+        let databases = databases.clone();
+        let look = tokio::task::spawn_blocking(move || databases.refresh(&RealFiles, bytes_max));
+        let Ok(found) = look.await else {
+            return tracing::error!("looking for new GeoIP files panicked; this is a bug of Kenning");
+        };
+        let mut wrong = Vec::new();
+        for one in found {
+            match one.outcome {
+                Ok(()) => {
+                    metrics.taken_up.increment();
+                    tracing::info!(path = one.path, "a new GeoIP file is in use");
+                }
+                Err(error) => wrong.push((one.path, error.to_string())),
+            }
+        }
+        for (path, error) in wrong.iter().filter(|one| !told.contains(*one)) {
+            metrics.left_aside.increment();
+            tracing::warn!(path, error, "a GeoIP file cannot be read anew; the one of before stays in use");
+        }
+        told = wrong;
+    }
+}
+
 #[cfg(test)]
 #[allow(dead_code, reason = "the tests of the format use all of it, these some")]
 #[path = "../../pipeline/src/geoip/mmdb.rs"]
-mod mmdb;
+pub(crate) mod mmdb;
 
 #[cfg(test)]
 mod tests {
@@ -97,14 +175,12 @@ mod tests {
 
     fn settings(yaml: &str) -> Settings {
         let layer = Layer::from_yaml("kenning.yaml", yaml).expect("good YAML");
-        let settings = Settings::from_layers(&[layer]).expect("good settings");
         let names = V::M(vec![("en", V::S("United Kingdom"))]);
         let country = V::M(vec![("country", V::M(vec![("iso_code", V::S("GB")), ("names", names)]))]);
         let file = mmdb::file("GeoLite2-Country", 24, 6, &[(0x5102_4500, 120, 0)], &mmdb::encode(&country));
         let files = MemFiles::default();
         files.put(DATABASE, file);
-        settings.geo_databases.open(DATABASE, &files).expect("a good file");
-        settings
+        Settings::from_layers_and_files(&[layer], &files).expect("good settings")
     }
 
     fn batch_of<'a>(lines: impl Iterator<Item = &'a str>) -> LogBatch {

@@ -258,6 +258,11 @@ impl Running {
             let (intake, clock) = (pipeline.intake(), Arc::clone(&clock));
             work_tasks.spawn(processors::sum_up(throttle, intake, clock, work_stop.clone()));
         }
+        if !settings.geo_databases.is_empty() {
+            let (databases, registry) = (settings.geo_databases.clone(), registry.clone());
+            let work = processors::follow_geo_files(databases, shares.geo, registry, work_stop.clone());
+            work_tasks.spawn(work);
+        }
         if let Some(interval) = settings.self_interval {
             let (engine, metrics) = (Arc::clone(&engine), Arc::clone(&store_metrics));
             let refresh = move || metrics.refresh(&engine);

@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::watched::{FileId, FileState, state_of};
+
 /// Most files one pattern may find.
 const FOUND_MAX: usize = 10_000;
 
@@ -17,6 +19,11 @@ pub trait Files: Send + Sync {
     /// bytes. Nothing is synced. Files that can only be read refuse it.
     fn append(&self, path: &str, bytes: &[u8], max: u64) -> io::Result<()> {
         let _ = (path, bytes, max);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Looks at a regular file without reading it: another state is another content. Files that cannot tell refuse it.
+    fn state(&self, path: &str) -> io::Result<FileState> {
+        let _ = path;
         Err(io::ErrorKind::Unsupported.into())
     }
     /// True when a file is there.
@@ -33,7 +40,9 @@ pub struct RealFiles;
 impl Files for RealFiles {
     fn read(&self, path: &str, max: usize) -> io::Result<Vec<u8>> {
         let file = fs::File::open(path)?;
-        let mut bytes = Vec::new();
+        // Buffers that grow by doubling would end up to twice as large as the file.
+        let expected = file.metadata().map_or(0, |meta| meta.len()).min(max as u64);
+        let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default() + 1);
         file.take((max as u64).saturating_add(1)).read_to_end(&mut bytes)?;
         checked(bytes, max)
     }
@@ -42,6 +51,10 @@ impl Files for RealFiles {
         let mut file = fs::OpenOptions::new().append(true).create(true).open(path)?;
         within(file.metadata()?.len(), bytes, max)?;
         file.write_all(bytes)
+    }
+
+    fn state(&self, path: &str) -> io::Result<FileState> {
+        state_of(&fs::metadata(path)?)
     }
 
     fn exists(&self, path: &str) -> bool {
@@ -79,46 +92,73 @@ fn step(dir: &str, part: &str) -> Vec<String> {
 
 /// Files in memory, for tests. Cloning is not possible; share it in an `Arc`.
 #[derive(Debug, Default)]
-pub struct MemFiles(Mutex<BTreeMap<String, Vec<u8>>>);
+pub struct MemFiles(Mutex<Memory>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    files: BTreeMap<String, MemFile>,
+    /// Of all files, so that one that was removed and put again is another.
+    writes: u64,
+}
+
+#[derive(Debug, Default)]
+struct MemFile {
+    bytes: Vec<u8>,
+    /// Which write was the last.
+    written: u64,
+}
 
 impl MemFiles {
     /// Writes a file.
     pub fn put(&self, path: &str, bytes: impl Into<Vec<u8>>) {
-        self.files().insert(path.to_owned(), bytes.into());
+        let mut memory = self.memory();
+        memory.writes += 1;
+        let file = MemFile { bytes: bytes.into(), written: memory.writes };
+        memory.files.insert(path.to_owned(), file);
     }
 
     /// Removes a file.
     pub fn remove(&self, path: &str) {
-        self.files().remove(path);
+        self.memory().files.remove(path);
     }
 
-    fn files(&self) -> MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Files for MemFiles {
     fn read(&self, path: &str, max: usize) -> io::Result<Vec<u8>> {
-        let found = self.files().get(path).cloned();
+        let found = self.memory().files.get(path).map(|file| file.bytes.clone());
         checked(found.ok_or(io::ErrorKind::NotFound)?, max)
     }
 
     fn append(&self, path: &str, bytes: &[u8], max: u64) -> io::Result<()> {
-        let mut files = self.files();
-        let file = files.entry(path.to_owned()).or_default();
-        within(file.len() as u64, bytes, max)?;
-        file.extend_from_slice(bytes);
+        let mut memory = self.memory();
+        memory.writes += 1;
+        let written = memory.writes;
+        let file = memory.files.entry(path.to_owned()).or_default();
+        within(file.bytes.len() as u64, bytes, max)?;
+        file.bytes.extend_from_slice(bytes);
+        file.written = written;
         Ok(())
     }
 
+    fn state(&self, path: &str) -> io::Result<FileState> {
+        let memory = self.memory();
+        let file = memory.files.get(path).ok_or(io::ErrorKind::NotFound)?;
+        let id = FileId { device: 0, inode: file.written };
+        Ok(FileState { id, len: file.bytes.len() as u64, modified: 0, links: 1 })
+    }
+
     fn exists(&self, path: &str) -> bool {
-        self.files().contains_key(path)
+        self.memory().files.contains_key(path)
     }
 
     fn glob(&self, pattern: &str) -> Vec<String> {
         let same_depth = |path: &str| path.split('/').count() == pattern.split('/').count();
         let parts_match = |path: &str| path.split('/').zip(pattern.split('/')).all(|(n, p)| matches(p, n));
-        self.files().keys().filter(|path| same_depth(path) && parts_match(path)).cloned().collect()
+        self.memory().files.keys().filter(|path| same_depth(path) && parts_match(path)).cloned().collect()
     }
 }
 
@@ -230,5 +270,12 @@ mod tests {
         let path = format!("{root}/a.yml");
         assert_eq!(RealFiles.read(&path, 5).unwrap(), memory.read(&path, 5).unwrap());
         assert!(RealFiles.read(&path, 4).is_err() && memory.read(&path, 4).is_err());
+        for files in [&RealFiles as &dyn Files, &memory] {
+            let before = files.state(&path).unwrap();
+            assert_eq!((before.len, files.state(&path).unwrap()), (5, before));
+            files.append(&path, b"more", 100).unwrap();
+            assert_ne!(files.state(&path).unwrap(), before);
+            assert!(files.state(&format!("{root}/no")).is_err());
+        }
     }
 }

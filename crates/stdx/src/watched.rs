@@ -103,7 +103,7 @@ impl WatchedFile for RealFile {
     }
 }
 
-fn state_of(meta: &fs::Metadata) -> io::Result<FileState> {
+pub(crate) fn state_of(meta: &fs::Metadata) -> io::Result<FileState> {
     if !meta.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "is no regular file"));
     }

@@ -1,6 +1,7 @@
 /** Logs: a query, how many lines of which level came when, and the lines or their patterns; live on request. */
 import "../core.ts";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { chosen } from "../chart/chosen.ts";
 import { gridData } from "../chart/data.ts";
 import { useKeys } from "../keys.ts";
 import { useLoad } from "../load.ts";
@@ -10,7 +11,7 @@ import { addFilter, addPattern, isMetricQuery, needles } from "../query/logql.ts
 import { rememberQuery } from "../query/saved.ts";
 import { logServiceLabel } from "../query/scope.ts";
 import { link, param, patch } from "../router.ts";
-import { heldRange, range, service, tenant, useSteadyRange } from "../state.ts";
+import { heldRange, range, refresh, service, tenant, useSteadyRange } from "../state.ts";
 import type { Range } from "../time.ts";
 import { format, integer } from "../units.ts";
 import { Empty, Failure, Popover, Segments } from "../widgets/basics.tsx";
@@ -31,6 +32,7 @@ const FieldList = lazy(() => import("./logs_fields.tsx").then((m) => m.FieldList
 const Patterns = lazy(() => import("./logs_patterns.tsx").then((m) => m.Patterns));
 const SavedSearches = lazy(() => import("./logs_saved.tsx").then((m) => m.SavedSearches));
 const ViewMenu = lazy(() => import("./logs_view.tsx").then((m) => m.ViewMenu));
+const SeriesLegend = lazy(() => import("./metrics_legend.tsx").then((m) => m.SeriesLegend));
 const QueryCopy = lazy(() => import("./logs_query_copy.tsx").then((m) => m.QueryCopy), 24);
 
 /** Columns beyond it leave no room for the line. */
@@ -49,6 +51,8 @@ const TAIL_WORDS: Record<Lines["tail"]["state"], string> = {
 
 function Foot({ lines, live, paused, onResume }: { lines: Lines; live: boolean; paused: boolean; onResume: () => void }) {
   const n = total(lines.window);
+  // What there is instead of lines is said above: nothing yet, an error, none in the range.
+  if (n === 0 && !live && !lines.error) return null;
   const waiting = lines.held + lines.lost;
   return (
     <div class="log-foot">
@@ -84,8 +88,9 @@ function MetricResult({ lines, r }: { lines: Lines; r: Range }) {
   const data = useMemo(() => gridData(matrix, start, Math.floor(r.to / 1000), step), [lines.matrix, start, step]);
   if (data.series.length === 0) return <Empty title="No data in this range" />;
   return (
-    <div style="padding:8px">
-      <LineChart data={data} view={r} unit="count" height={METRIC_HEIGHT} label="LogQL result" links={(p) => momentLinks(p.at, step, p.series?.labels ?? {})} />
+    <div class="log-metric">
+      <LineChart data={data} view={r} unit="count" height={METRIC_HEIGHT} only={chosen(data)} label="LogQL result" links={(p) => momentLinks(p.at, step, p.series?.labels ?? {})} />
+      <SeriesLegend data={data} unit="count" />
     </div>
   );
 }
@@ -177,8 +182,7 @@ function ListHead({ query, lines, r, look, patterns, fields }: { query: string; 
   );
 }
 
-function LinesBody({ query, lines, r, look, selected, anchor, live, paused, onTop, onOpen, onColumn, onResume }: {
-  query: string;
+function LinesBody({ lines, r, look, selected, anchor, live, paused, onTop, onOpen, onColumn, onResume }: {
   lines: Lines;
   r: Range;
   look: Look;
@@ -220,7 +224,7 @@ function LinesBody({ query, lines, r, look, selected, anchor, live, paused, onTo
       )}
       {lines.load.data === undefined && !lines.load.error && (
         <div class="state faint" aria-busy="true">
-          {query === "" ? "" : "Loading…"}
+          Loading…
         </div>
       )}
       <Foot lines={lines} live={live} paused={paused} onResume={onResume} />
@@ -244,7 +248,9 @@ function firstAt(lines: Lines, ns: string): number {
 /** The page. */
 export default function Logs() {
   const label = useLoad(tenant.value, () => logServiceLabel(heldRange.peek())).data;
-  const query = label === undefined ? null : effectiveQuery(param("q"), param("find"), label, service.value);
+  // A query that stands by itself need not wait for the name of the label that services have.
+  const alone = param("q") !== "" && service.value === "";
+  const query = label === undefined && !alone ? null : effectiveQuery(param("q"), param("find"), label ?? "service_name", service.value);
   const live = param("live") === "1";
   const [stopped, setStopped] = useState(false);
   const [atTop, setAtTop] = useState(true);
@@ -290,7 +296,7 @@ export default function Logs() {
   useEffect(() => setStopped(false), [live]);
   return (
     <div class="page fixed">
-      <QueryBar query={query ?? ""} lines={lines} live={live} paused={paused} onRun={run} />
+      <QueryBar query={query ?? ""} lines={lines} live={live} paused={paused} onRun={(q) => (run(q), refresh())} />
       {query !== null && !metric && !lines.load.error && <Volume query={query} r={live ? range.value : r} onFilter={filter} />}
       <div class={`with-peek ${selected ? "open" : ""}`}>
         <div class={`logs ${fields ? "with-fields" : "plain"}`}>
@@ -308,7 +314,7 @@ export default function Logs() {
             {patterns && !metric && query !== null ? (
               <Patterns query={query} r={r} onPattern={pattern} />
             ) : (
-              <LinesBody query={query ?? ""} lines={lines} r={r} look={look} selected={selectedRow} anchor={anchor} live={live} paused={paused} onTop={setAtTop} onOpen={openRow} onColumn={column} onResume={resume} />
+              <LinesBody lines={lines} r={r} look={look} selected={selectedRow} anchor={anchor} live={live} paused={paused} onTop={setAtTop} onOpen={openRow} onColumn={column} onResume={resume} />
             )}
           </section>
         </div>

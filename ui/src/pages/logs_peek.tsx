@@ -3,10 +3,11 @@ import "../core.ts";
 import type { LogLine } from "../api_logs.ts";
 import { jsonTokens, prettyJson } from "../json_text.ts";
 import { serviceMetrics, traceLink, traceLogs } from "../links.ts";
-import { fieldsOf, idOf, isStack, own, readLine, type LineField } from "../logline.ts";
+import { fieldsOf, idOf, isStack, own, PARSED_LENGTH_MAX, readLine, type LineField } from "../logline.ts";
 import { param, patch } from "../router.ts";
 import { zone } from "../state.ts";
 import { dateTime, type Range } from "../time.ts";
+import { integer } from "../units.ts";
 import { Copy, SafeText, Segments, Status } from "../widgets/basics.tsx";
 import { Fields, Peek, type Field } from "../widgets/peek.tsx";
 import { LineContext } from "./logs_context.tsx";
@@ -169,6 +170,11 @@ export function LinePeek(p: Props) {
           </pre>
         </section>
       ))}
+      {tab === "fields" && line.line.length > PARSED_LENGTH_MAX && (
+        <section class="faint">
+          The line has {integer(line.line.length)} characters. Fields are read out of lines of up to {integer(PARSED_LENGTH_MAX)}; a parser in the query, such as <code style="white-space:nowrap">| json</code>, takes longer ones apart.
+        </section>
+      )}
       {tab === "fields" && <FieldGroups line={line} onFilter={p.onFilter} columns={p.columns} onColumn={p.onColumn} />}
     </Peek>
   );

@@ -2,12 +2,13 @@
 import "../core.ts";
 import { useEffect, useState } from "preact/hooks";
 import type { Exemplar } from "../api_metrics.ts";
+import { chosen } from "../chart/chosen.ts";
 import type { ChartData } from "../chart/data.ts";
 import type { Diamond } from "../chart/exemplars.ts";
 import { LineChart, type Layer } from "../chart/line.tsx";
 import { useWidth } from "../load.ts";
 import { momentLinks, traceLink } from "../links.ts";
-import { go, paramAll } from "../router.ts";
+import { go } from "../router.ts";
 import { range } from "../state.ts";
 import type { Unit } from "../units.ts";
 import { lazy } from "../widgets/lazy.tsx";
@@ -28,12 +29,6 @@ interface Props {
   exemplars: readonly Exemplar[];
   /** Whether the chart shows values of the exemplars' kind. */
   byValue: boolean;
-}
-
-/** The series chosen in the legend; all when none of them is here. */
-export function chosen(data: ChartData): ReadonlySet<string> | undefined {
-  const keys = paramAll("only");
-  return keys.length > 0 && data.series.some((s) => keys.includes(s.key)) ? new Set(keys) : undefined;
 }
 
 /** The chart. */

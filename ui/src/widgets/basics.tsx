@@ -200,14 +200,18 @@ function controlName(ch: string): string {
   return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;
 }
 
-/** Text from outside, with everything that could deceive the eye made visible and search hits marked. */
-export function SafeText({ text, marks = [] }: { text: string; marks?: readonly string[] }) {
+/**
+ * Text from outside, with everything that could deceive the eye made visible and search hits marked. With `breaks` a line
+ * ends behind a newline's escape, where the surroundings keep line ends.
+ */
+export function SafeText({ text, marks = [], breaks = false }: { text: string; marks?: readonly string[]; breaks?: boolean }) {
   return (
     <>
       {escapeParts(text).map((p, i) =>
         p.escaped ? (
           <span key={i} class="control-char">
             {p.text}
+            {breaks && p.text === "\\n" && "\n"}
           </span>
         ) : (
           markParts(p.text, marks).map((m, j) => (m.hit ? <mark key={`${i} ${j}`}>{m.text}</mark> : m.text))

@@ -25,7 +25,7 @@ pub(crate) struct Check {
 enum What {
     /// Files of recording and alerting rules; standard input without any
     Rules(rules::Rules),
-    /// Prometheus's configuration, with the rule files that it names
+    /// Prometheus's configuration with the rule files that it names, or a kenning.yaml with the files that it names
     Config(config::Config),
     /// An exposition on standard input: names, units, help
     Metrics(metrics::Metrics),

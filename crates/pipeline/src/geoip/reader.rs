@@ -145,6 +145,11 @@ impl Reader {
         Ok(reader)
     }
 
+    /// Bytes of memory that the file takes.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Where the data of an address begin, in the data; `None` when there are none.
     pub(super) fn lookup(&self, address: IpAddr) -> Option<usize> {
         let found = match address {

@@ -129,9 +129,46 @@ fn a_file_is_read_once() {
     assert!(told("/bad").unwrap_err().starts_with("it is no MaxMind database"));
     let first = databases.open("/0", &files).expect("good");
     files.remove("/0");
+    assert_eq!((databases.bytes(), databases.bytes_max()), (good.len(), 2 * good.len()));
     assert!(Arc::ptr_eq(&first, &databases.clone().open("/0", &files).expect("it is known")));
     (1..8).for_each(|number| assert_eq!(told(&format!("/{number}")), Ok(())));
     assert_eq!(told("/8"), Err("is one file too many; 8 different ones work".to_owned()));
+}
+
+#[test]
+fn a_file_written_anew_is_taken_up_when_it_can_be_used() {
+    use kenning_stdx::files::MemFiles;
+    let (files, databases) = (MemFiles::default(), GeoDatabases::default());
+    let country = |code| encode(&V::M(vec![("country", V::M(vec![("iso_code", V::S(code))]))]));
+    let made = |kind, code| file(kind, 24, 6, &[(0x5102_4500, 120, 0)], &country(code));
+    files.put("/db", made("Test-Country", "GB"));
+    let held = databases.open("/db", &files).expect("good");
+    let refresh = |room: usize| -> Vec<String> {
+        let told = databases.refresh(&files, room);
+        told.iter().map(|one| one.outcome.as_ref().map_or_else(ToString::to_string, |()| "taken up".into())).collect()
+    };
+    let room = databases.bytes_max() + 10;
+    let check = |room, expect: &[&str], found: &str| {
+        let told = refresh(room);
+        assert!(told.len() == expect.len() && told.iter().zip(expect).all(|(t, e)| t.starts_with(e)), "{told:?}");
+        assert_eq!(shown(&held.current(), "81.2.69.142"), format!("country_code={found}"));
+    };
+    check(room, &[], "GB");
+    files.put("/db", made("Test-Country", "DE"));
+    check(room, &["taken up"], "DE");
+    check(room, &[], "DE");
+    files.put("/db", "no database");
+    check(room, &["it is no MaxMind database"], "DE");
+    check(room, &[], "DE");
+    files.put("/db", made("Test-ASN", "FR"));
+    check(room, &["was a Test-Country and is a Test-ASN now"], "DE");
+    files.put("/db", made("Test-Country", "FR"));
+    check(10, &["has "], "DE");
+    files.remove("/db");
+    check(room, &["cannot be read: "], "DE");
+    check(room, &["cannot be read: "], "DE");
+    files.put("/db", made("Test-Country", "ES"));
+    check(room, &["taken up"], "ES");
 }
 
 #[test]
@@ -191,7 +228,9 @@ fn records_are_told_where_they_come_from() {
         };
         batch.push(stream, row);
     }
-    let processor = GeoIp::new(Arc::new(database(24)), "client");
+    let (files, databases) = (kenning_stdx::files::MemFiles::default(), GeoDatabases::default());
+    files.put("/db", file("Test-City", 24, 6, &[(0x5102_4500, 120, PLACE)], &city()));
+    let processor = GeoIp::new(databases.open("/db", &files).expect("a good file"), "client");
     let tenant = TenantId::parse("t").expect("a tenant");
     let origin = Origin { tenant: &tenant, receiver: "", now: Nanos(0), steady: std::time::Duration::ZERO };
     let done = processor.process(&origin, Processed::untouched(Batch::Logs(batch))).expect("never refuses");

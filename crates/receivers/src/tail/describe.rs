@@ -57,6 +57,7 @@ pub(super) fn labels(source: &FileSource, format: Format, path: &str, files: &dy
         return of_container(rules, source, path, files);
     }
     let mut pairs = match format {
+        Format::Docker | Format::Cri if !source.described => BTreeMap::new(),
         Format::Docker => of_docker(path, files),
         Format::Cri => of_cri(path),
         Format::Plain | Format::Auto => BTreeMap::new(),
@@ -101,12 +102,15 @@ fn of_container(rules: &[Rule], source: &FileSource, path: &str, files: &dyn Wat
     })
 }
 
-/// Docker keeps a description beside the log.
+/// Docker keeps a description beside the log, which it names after the container's id and puts into a directory of that
+/// name. A file elsewhere is of no container that its name would tell.
 fn of_docker(path: &str, files: &dyn Watched) -> BTreeMap<String, String> {
     let Some((dir, name)) = path.rsplit_once('/') else { return BTreeMap::new() };
     let id = name.split('-').next().unwrap_or_default();
     let mut pairs = described(&format!("{dir}/config.v2.json"), files).unwrap_or_default();
-    pairs.entry("container".to_owned()).or_insert_with(|| id.chars().take(SHORT_ID).collect());
+    if dir.rsplit('/').next() == Some(id) {
+        pairs.entry("container".to_owned()).or_insert_with(|| id.chars().take(SHORT_ID).collect());
+    }
     pairs
 }
 
@@ -215,6 +219,23 @@ mod tests {
             &format!("container=app-x filename={path} job=j namespace=ns pod=pod-1"),
         );
         check(Format::Cri, "/x.log", &files, "filename=/x.log job=j");
+        check(Format::Docker, "/var/log/app/api-1.log", &files, "filename=/var/log/app/api-1.log job=j");
+    }
+
+    #[test]
+    fn sources_that_are_not_described_have_the_path_only() {
+        let files = SimWatched::default();
+        files.append("/d/containers/0123/config.v2.json", r#"{"Name":"/web-1"}"#);
+        let mut source = FileSource::new("s", vec![]);
+        source.described = false;
+        for (format, path) in [
+            (Format::Docker, "/d/containers/0123/0123-json.log"),
+            (Format::Cri, "/var/log/pods/ns_pod-1_uid/app/0.log"),
+            (Format::Plain, "/x.log"),
+        ] {
+            let [_, stdout, _] = labels(&source, format, path, &files);
+            assert_eq!(stdout, Some(LabelSet::from_pairs([("filename", path), ("stream", "stdout")])));
+        }
     }
 
     #[test]

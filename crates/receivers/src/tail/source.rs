@@ -33,6 +33,9 @@ pub struct FileSource {
     /// Rules that make the labels of containers' logs of what Docker says of them (`__meta_docker_container_*`), in place
     /// of the usual labels; what they drop is not read. Definition: Promtail's `docker_sd_configs`.
     pub containers: Option<Vec<Rule>>,
+    /// Docker's and pods' files get the labels that their path and Docker's description of the container tell. Without,
+    /// streams have `filename` and [`Self::labels`] only, as Promtail's have.
+    pub described: bool,
     /// What happens to records before they are offered.
     ///
     /// Must not keep records for later: they are acknowledged with the batch that they came in.
@@ -57,6 +60,7 @@ impl FileSource {
             multiline: None,
             line_bytes_max: Self::LINE_BYTES_MAX,
             containers: None,
+            described: true,
             stages: None,
         }
     }

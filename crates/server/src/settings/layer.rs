@@ -124,6 +124,22 @@ impl Layer {
         }
     }
 
+    /// Whether a YAML text is a `kenning.yaml` rather than a `prometheus.yml`: it has a section that only the former has.
+    #[must_use]
+    pub fn is_kenning_yaml(text: &str) -> bool {
+        /// Sections of both.
+        const SHARED: [&str; 2] = ["otlp", "storage"];
+        let is_ours = |section: &str| {
+            let first = |key: &'static str| key.split('.').next().unwrap_or_default();
+            let mut known = TABLE.iter().map(|setting| first(setting.key)).chain(["logs", "tenants"]);
+            !SHARED.contains(&section) && known.any(|known| known == section)
+        };
+        match parse_yaml(text) {
+            Ok(Some(Value::Object(sections))) => sections.iter().any(|(section, _)| is_ours(section)),
+            _ => false,
+        }
+    }
+
     fn flatten(&mut self, key: &str, value: &Value) {
         match value {
             value if key == LOG_FILES => self.log_files = Some(value.clone()),

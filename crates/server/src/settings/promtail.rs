@@ -73,6 +73,8 @@ pub(crate) fn source(found: PromtailSource, report: &mut Report) -> FileSource {
     source.encoding = check_encoding(&found.encoding, report);
     // Promtail hands lines to its stages as they stand in the file.
     source.format = Format::Plain;
+    // Nor does it look at paths: what it adds to the labels of a target is the file's name and what stages say.
+    source.described = false;
     source.start = Start::Beginning;
     front(&mut source, &found.front);
     source.stages = (!found.pipeline.is_empty()).then_some(found.pipeline as _);

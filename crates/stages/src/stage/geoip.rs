@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use kenning_pipeline::geoip::{GeoDatabase, GeoValue, Scalar, address_in};
+use kenning_pipeline::geoip::{GeoDatabase, GeoFile, GeoValue, Scalar, address_in};
 use kenning_yaml::Node;
 use serde_json::Value as Json;
 
@@ -69,7 +69,7 @@ impl About {
 /// The stage.
 #[derive(Debug)]
 pub(crate) struct GeoIp {
-    database: Arc<GeoDatabase>,
+    file: Arc<GeoFile>,
     source: String,
     about: About,
     /// Label and expression.
@@ -84,23 +84,24 @@ impl GeoIp {
         let about = about(&mut fields);
         let path = fields.required("db", "name a file of MaxMind's format, such as GeoLite2-City.mmdb");
         let opened = (!path.is_empty()).then(|| context.databases.open(&path, context.files));
-        let database = opened
+        let file = opened
             .and_then(|opened| opened.map_err(|error| fields.wrong("db", format!("{path}: {error}"))).ok());
         let lookups = lookups(&mut fields);
-        if let (Some(database), Some(about)) = (&database, about)
+        if let (Some(database), Some(about)) = (file.as_ref().map(|file| file.current()), about)
             && !about.is_told_by(database.kind())
         {
             let kind = database.kind();
             fields.wrong("db_type", format!("does not go with {path}, which is a {kind}"));
         }
         fields.finish();
-        Some(Self { database: database?, source, about: about?, lookups })
+        Some(Self { file: file?, source, about: about?, lookups })
     }
 
     pub fn run(&self, entry: &mut Entry<'_>) {
         let address = entry.extracted.text(&self.source).and_then(|text| address_in(&text));
         let Some(address) = address else { return };
-        let mut found = self.database.fields(address);
+        let database = self.file.current();
+        let mut found = database.fields(address);
         found.retain(|(name, value)| !value.is_empty() && (value != "0" || COORDINATES.contains(name)));
         if COORDINATES.iter().any(|name| !found.iter().any(|(known, _)| known == name)) {
             found.retain(|(name, _)| !COORDINATES.contains(name));
@@ -111,14 +112,14 @@ impl GeoIp {
             }
             entry.extracted.set_text(name, value);
         }
-        self.look_up(address, entry);
+        self.look_up(&database, address, entry);
     }
 
-    fn look_up(&self, address: IpAddr, entry: &mut Entry<'_>) {
+    fn look_up(&self, database: &GeoDatabase, address: IpAddr, entry: &mut Entry<'_>) {
         if self.lookups.is_empty() {
             return;
         }
-        let Some(record) = self.database.record(address).map(json_of) else { return };
+        let Some(record) = database.record(address).map(json_of) else { return };
         for (name, expression) in &self.lookups {
             let value = Value::of_json(&expression.search(&record));
             if let Some(text) = value.text().filter(|text| !text.is_empty()) {

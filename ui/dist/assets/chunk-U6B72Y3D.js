@@ -1,0 +1,1 @@
+import{e as i}from"./chunk-IL2HLOSC.js";import{xa as e}from"./chunk-4JWUQ7FY.js";var c=(r,t,n)=>e(i(r),t,n);function x(r,t,n,s){let g=c(t,n==="="?"!=":"=",s),f=r.filter(o=>o!==g&&!(n==="="&&o.startsWith(`${i(t)}=`)));return[...new Set([...f,c(t,n,s)])]}function h(r){let t=r.indexOf("=");return e(i(r.slice(0,t)),"=",r.slice(t+1))}export{x as a,h as b};

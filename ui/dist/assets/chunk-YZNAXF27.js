@@ -1,0 +1,1 @@
+import{Ra as t,f as n,h as r}from"./chunk-4JWUQ7FY.js";function a(l){let o=r(null);return n(()=>{let e=o.current;return e&&!e.open&&e.showModal(),()=>e?.close()},[]),t("dialog",{ref:o,class:l.class,"aria-label":l.label,onClose:l.onClose,onClick:e=>e.target===o.current&&l.onClose(),children:l.children})}export{a};

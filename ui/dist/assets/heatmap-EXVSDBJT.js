@@ -1,1 +1,0 @@
-import{c as a,d as b}from"./chunk-F7QGDF5J.js";import"./chunk-XYYT67VW.js";import"./chunk-ZJMAESH5.js";import"./chunk-H3F66QQ6.js";import"./chunk-7UQ5OEXM.js";import"./chunk-SSQRIAIL.js";export{b as ExemplarTip,a as Heatmap};

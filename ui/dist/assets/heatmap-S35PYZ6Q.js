@@ -1,0 +1,1 @@
+import{c as a,d as b}from"./chunk-HO447RND.js";import"./chunk-D4JRKRJX.js";import"./chunk-B3Z3S5HK.js";import"./chunk-HCFCQJUT.js";import"./chunk-OIBSAD4U.js";import"./chunk-4JWUQ7FY.js";export{b as ExemplarTip,a as Heatmap};
