@@ -165,7 +165,12 @@ fn a_kenning_yaml_is_checked_with_what_it_names() {
         ],
     );
     // Prometheus's own file is checked as promtool does.
-    check("global: {scrape_interval: 1s}\n", 0, &format!("\n SUCCESS: {path} is valid prometheus config file syntax"), &[]);
+    check(
+        "global: {scrape_interval: 1s}\n",
+        0,
+        &format!("\n SUCCESS: {path} is valid prometheus config file syntax"),
+        &[],
+    );
 }
 
 #[test]

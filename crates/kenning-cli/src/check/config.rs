@@ -74,7 +74,8 @@ fn own(file: &str, text: &str) -> Verdict {
         Err(Mistakes(mistakes)) => {
             for mistake in &mistakes {
                 // Most come from the file; a Promtail configuration that it names has its own name.
-                let origin = if mistake.origin == file { String::new() } else { format!("{}: ", mistake.origin) };
+                let origin =
+                    if mistake.origin == file { String::new() } else { format!("{}: ", mistake.origin) };
                 eprintln!("  FAILED: {origin}{}: {}", mistake.key, mistake.problem);
             }
         }

@@ -145,12 +145,17 @@ fn a_file_written_anew_is_taken_up_when_it_can_be_used() {
     let held = databases.open("/db", &files).expect("good");
     let refresh = |room: usize| -> Vec<String> {
         let told = databases.refresh(&files, room);
-        told.iter().map(|one| one.outcome.as_ref().map_or_else(ToString::to_string, |()| "taken up".into())).collect()
+        told.iter()
+            .map(|one| one.outcome.as_ref().map_or_else(ToString::to_string, |()| "taken up".into()))
+            .collect()
     };
     let room = databases.bytes_max() + 10;
     let check = |room, expect: &[&str], found: &str| {
         let told = refresh(room);
-        assert!(told.len() == expect.len() && told.iter().zip(expect).all(|(t, e)| t.starts_with(e)), "{told:?}");
+        assert!(
+            told.len() == expect.len() && told.iter().zip(expect).all(|(t, e)| t.starts_with(e)),
+            "{told:?}"
+        );
         assert_eq!(shown(&held.current(), "81.2.69.142"), format!("country_code={found}"));
     };
     check(room, &[], "GB");

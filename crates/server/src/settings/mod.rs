@@ -488,7 +488,10 @@ mod tests {
         let yaml = Layer::from_yaml("kenning.yaml", "geoip: {database: /text.mmdb}\n").unwrap_or_default();
         let refused = Settings::from_layers_and_files(&[yaml, Layer::named("command line")], &files).err();
         let told = refused.map(|mistakes| mistakes.to_string()).unwrap_or_default();
-        assert!(told.starts_with("kenning.yaml: geoip.database: /text.mmdb: it is no MaxMind database"), "{told}");
+        assert!(
+            told.starts_with("kenning.yaml: geoip.database: /text.mmdb: it is no MaxMind database"),
+            "{told}"
+        );
     }
 
     #[test]
