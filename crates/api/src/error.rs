@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use kenning_query::QueryError;
+use kenning_query::{Diagnostic, QueryError};
 
 use crate::json::Json;
 use crate::reply;
@@ -108,12 +108,24 @@ impl ApiError {
     /// the asker's to mend, so they are bad requests.
     pub fn of_logql(error: &QueryError, query: &str) -> Self {
         match error {
-            QueryError::Invalid(diagnostics) => {
-                Self::bad_request(kenning_logql::error_text(query, diagnostics))
-            }
+            QueryError::Invalid(diagnostics) => Self::of_logql_text(query, diagnostics),
             QueryError::Limit { .. } | QueryError::Execution(_) => Self::bad_request(error.to_string()),
             QueryError::Cancelled | QueryError::Store(_) => Self::of_query(error, query),
         }
+    }
+
+    /// The mistakes of a LogQL text in Loki's words, with what to do about the first of them in a line of its own.
+    pub fn of_logql_text(query: &str, diagnostics: &[Diagnostic]) -> Self {
+        let mut message = kenning_logql::error_text(query, diagnostics);
+        if let Some(first) = diagnostics.first().filter(|first| !first.hint.is_empty()) {
+            message = hinted(message, &first.hint);
+        }
+        Self::bad_request(message)
+    }
+
+    /// A bad parameter in Loki's words, with what to do about it in a line of its own.
+    pub fn bad_parameter(message: impl Into<String>, hint: &str) -> Self {
+        Self::bad_request(hinted(message.into(), hint))
     }
 
     /// The sentence.
@@ -190,4 +202,9 @@ impl ApiError {
         }
         response
     }
+}
+
+/// What programs read stays the first line as it is.
+fn hinted(message: String, hint: &str) -> String {
+    message + "\nhint: " + hint
 }

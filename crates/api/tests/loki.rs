@@ -181,14 +181,26 @@ async fn parameters_are_refused_in_lokis_words() {
     let refuses = async |parameter: (&str, &str), expect: &str| {
         world.refuses(range, &[ALL, parameter], expect).await;
     };
-    let atoi = "strconv.Atoi: parsing \"h\": invalid syntax";
+    // Programs read the first line; what a person can do about it is told in the second.
+    let atoi = "strconv.Atoi: parsing \"h\": invalid syntax\nhint: limit is a whole number";
     let time = "strconv.ParseInt: parsing \"t\": invalid syntax";
     refuses(("limit", "h"), atoi).await;
     refuses(("limit", "0"), "limit must be a positive value").await;
-    refuses(("start", "t"), &format!("could not parse 'start' parameter: {time}")).await;
-    refuses(("direction", "fw"), "invalid direction 'fw'").await;
-    refuses(("step", "x"), "cannot parse \"x\" to a valid duration").await;
-    refuses(("interval", "-1s"), "cannot parse \"-1s\" to a valid duration").await;
+    let times =
+        "times are nanoseconds or seconds since 1970 or 2026-01-31T12:00:00Z, durations such as 1h30m";
+    refuses(("start", "t"), &format!("could not parse 'start' parameter: {time}\nhint: {times}")).await;
+    refuses(("direction", "fw"), "invalid direction 'fw'\nhint: direction is forward or backward").await;
+    let seconds = "is a number of seconds or a duration such as 15s";
+    refuses(("step", "x"), &format!("cannot parse \"x\" to a valid duration\nhint: step {seconds}")).await;
+    refuses(
+        ("interval", "-1s"),
+        &format!("cannot parse \"-1s\" to a valid duration\nhint: interval {seconds}"),
+    )
+    .await;
+    let jsn = [("query", "{a=\"b\"} | jsn")];
+    let told = "parse error at line 1, col 14: syntax error: unexpected $end\nhint: did you mean | json?";
+    world.refuses(range, &jsn, told).await;
+    world.refuses("/loki/api/v1/format_query", &jsn, told).await;
     refuses(("interval", "-1"), "interval must be >= 0").await;
     let tail = "/loki/api/v1/tail";
     world.refuses(tail, &[ALL, ("delay_for", "20")], "delay_for can't be greater than 5").await;

@@ -9,6 +9,8 @@ use crate::Failure;
 
 /// Longest wait for an answer; the server's own limit for a query is shorter.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest answer that is read: 5 000 lines of 50 KiB, or a whole instance's series.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
 /// The flags that say whom to ask.
 #[derive(Args)]
@@ -23,8 +25,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn remote(self) -> Remote {
-        Remote { base: self.url.trim_end_matches('/').to_owned(), tenant: self.tenant }
+        Remote { base: with_scheme(&self.url), tenant: self.tenant }
     }
+}
+
+/// A server's address without a slash at its end; `http` when it names no scheme.
+pub(crate) fn with_scheme(url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
 }
 
 /// A server and a tenant.
@@ -78,7 +86,7 @@ impl Remote {
             )
         })?;
         let status = response.status();
-        let body = response.body_mut().read_to_string()?;
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
         if status.is_success() && body.trim().is_empty() {
             Ok(Value::Null)
         } else if status.is_success() {

@@ -9,7 +9,8 @@ use tungstenite::client::IntoClientRequest;
 use tungstenite::{HandshakeError, Message, WebSocket};
 
 use crate::Failure;
-use crate::query::table;
+use crate::http::with_scheme;
+use crate::query::lines::{Labels, Printer, of_streams};
 
 /// Follow log lines.
 #[derive(Args)]
@@ -17,13 +18,13 @@ pub(crate) struct Tail {
     /// The query, such as '{service="api"} |= "error"'
     query: String,
     /// Lines of the past that are shown first
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=5000), allow_negative_numbers = true)]
     limit: u32,
-    /// Where that past begins: nanoseconds since 1970 or RFC 3339 [default: an hour ago]
-    #[arg(long)]
+    /// Where that past begins: nanoseconds or seconds since 1970, or RFC 3339 [default: an hour ago]
+    #[arg(long, alias = "from")]
     start: Option<String>,
     /// Seconds that lines are held back so that late ones come in order, up to 5
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=5))]
     delay_for: u32,
     /// Where the server is
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7070")]
@@ -57,7 +58,7 @@ impl Tail {
     }
 
     fn connect(&self) -> Result<WebSocket<TcpStream>, Failure> {
-        let base = self.url.trim_end_matches('/');
+        let base = with_scheme(&self.url);
         let rest = base.strip_prefix("http://").ok_or_else(|| {
             Failure(format!("--url {base}: only http:// can be followed; put a local proxy in front of TLS"))
         })?;
@@ -89,32 +90,18 @@ impl Tail {
     }
 
     fn print(&self, text: &str) -> io::Result<()> {
-        let mut out = io::stdout().lock();
         if self.json {
+            let mut out = io::stdout().lock();
             writeln!(out, "{text}")?;
             return out.flush();
         }
         let message: Value = serde_json::from_str(text).unwrap_or_default();
-        let mut lines = Vec::new();
-        for stream in message["streams"].as_array().into_iter().flatten() {
-            let labels = table::labels(&stream["stream"]);
-            for entry in stream["values"].as_array().into_iter().flatten() {
-                let part = |place: usize| entry[place].as_str().unwrap_or("").to_owned();
-                lines.push((part(0), labels.clone(), part(1)));
-            }
-        }
-        // Nanosecond stamps of our time have equal length, so their texts sort as they do.
-        lines.sort();
-        for (time, labels, line) in lines {
-            match self.no_labels {
-                true => writeln!(out, "{time} {}", table::plain(&line))?,
-                false => writeln!(out, "{time} {} {}", table::plain(&labels), table::plain(&line))?,
-            }
-        }
+        let printer = Printer { common: Labels::new(), no_labels: self.no_labels };
+        printer.print(&of_streams(message.get("streams")))?;
         let dropped = message["dropped_entries"].as_array().map_or(0, Vec::len);
         if dropped > 0 {
             eprintln!("kenning: at least {dropped} lines were left out because this reader is slow");
         }
-        out.flush()
+        Ok(())
     }
 }

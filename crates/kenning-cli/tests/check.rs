@@ -236,6 +236,52 @@ fn promql_texts() {
     check(&["label-matchers", "delete", "a{job=\"x\",b=\"c\"}", "job"], 0, "a{b=\"c\"}");
 }
 
+/// More lines than one answer holds, some of them of one moment and alike; mistakes with their hints.
+fn logs_are_asked_for(agent: &ureq::Agent, server: &Server, now: u128) {
+    const LINES: usize = 12_000;
+    let url = format!("http://{}", server.listen);
+    let second = now - 60_000_000_000;
+    let value = |i: usize| {
+        serde_json::json!([(second + i as u128 / 7 * 1000).to_string(), format!("line {}", i / 2)])
+    };
+    let stream = |pod: usize| {
+        serde_json::json!({
+            "stream": {"app": "shop", "pod": format!("p{pod}")},
+            "values": (0..LINES / 2).map(|i| value(2 * i + pod)).collect::<Vec<_>>(),
+        })
+    };
+    let body = serde_json::json!({"streams": [stream(0), stream(1)]});
+    assert_eq!(support::post(agent, &format!("{url}/loki/api/v1/push"), &body), Some(204));
+    let ask = |more: &[&str]| {
+        kenning(&[&["query", "logql", "{app=\"shop\"}", "--url", &server.listen][..], more].concat(), "")
+    };
+
+    let (code, backward, err) = ask(&["--limit", "20000"]);
+    assert_eq!((code, backward.lines().count()), (0, LINES), "{err}");
+    assert!(err.contains("labels in common: {") && err.contains("app=\"shop\""), "{err}");
+    let (_, forward, _) = ask(&["--limit", "20000", "--forward"]);
+    let mut sorted: Vec<&str> = forward.lines().collect();
+    sorted.sort_unstable();
+    let mut others: Vec<&str> = backward.lines().collect();
+    others.sort_unstable();
+    assert!(sorted == others, "both directions give the same lines");
+    let (_, out, _) = ask(&["--limit", "5001", "--no-labels"]);
+    assert_eq!(out.lines().count(), 5001);
+    let first = out.lines().next().unwrap_or_default();
+    assert!(first.split_once("Z line ").is_some_and(|(stamp, _)| stamp.len() == 29), "{first}");
+    let (_, out, _) = ask(&["--limit", "1", "-o", "csv"]);
+    assert!(out.starts_with("time,labels,line\n") && out.lines().count() == 2, "{out}");
+
+    let (code, _, err) = ask(&["--limit", "-1"]);
+    assert!(code == 2 && err.contains("-1 is not in 1.."), "{err}");
+    let (code, out, err) = kenning(&["query", "logql", "{app=\"none\"}", "--url", &url], "");
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", "kenning: no lines of the last 1h\n"));
+    let (code, _, err) = kenning(&["query", "logql", "{app=\"shop\"} | jsn", "--url", &url], "");
+    assert!(code == 1 && err.contains("hint: did you mean | json?"), "{err}");
+    let (code, _, err) = kenning(&["tail", "{app=\"shop\"", "--url", &server.listen], "");
+    assert!(code == 1 && err.contains("hint: close the selector with }"), "{err}");
+}
+
 #[test]
 fn a_running_server_is_asked_and_analysed() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -274,6 +320,7 @@ fn a_running_server_is_asked_and_analysed() {
     assert_eq!(code, 0, "{err}");
     assert!(out.starts_with("series,time,value\n{},"), "{out}");
 
+    logs_are_asked_for(&agent, &server, now.as_nanos());
     let (code, out, err) =
         kenning(&["tsdb", "--url", &url, "analyze", "--match", "load", "--limit", "1"], "");
     assert_eq!(code, 0, "{err}");

@@ -4,6 +4,7 @@
 //! Lacking: what a parser will find in lines (an editor asks `detected_fields`), and types: functions are offered wherever an
 //! expression may start.
 
+use crate::syntax::advice::STAGES;
 use crate::syntax::lexer::{FUNCTIONS, Tok, Token, tokens};
 
 /// What may stand at a place.
@@ -46,19 +47,6 @@ pub struct Completion {
 }
 
 const MATCHES: &[&str] = &["=", "!=", "=~", "!~"];
-const STAGES: &[&str] = &[
-    "json",
-    "logfmt",
-    "pattern",
-    "regexp",
-    "unpack",
-    "line_format",
-    "label_format",
-    "decolorize",
-    "drop",
-    "keep",
-    "unwrap",
-];
 const BEHIND_LINES: &[&str] = &["|=", "!=", "|~", "!~", "|>", "!>", "|"];
 const BEHIND_EXPRESSION: &[&str] =
     &["by", "without", "+", "-", "*", "/", "%", "^", "==", "!=", ">", ">=", "<", "<=", "and", "or", "unless"];

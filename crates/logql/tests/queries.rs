@@ -199,7 +199,10 @@ fn places_of_mistakes() {
         let errors = parse(query).unwrap_err();
         assert_eq!(errors[0].render(query), expect, "{query}");
     };
-    check(r#"{app="a"} | foo"#, "1:16: syntax error: unexpected $end");
+    check(
+        r#"{app="a"} | foo"#,
+        "1:16: syntax error: unexpected $end; \"foo\" is no stage; a label is compared, as in | foo=\"...\"",
+    );
     check(
         "sum(\n  {app=\"a\"})",
         "2:12: syntax error: unexpected ); turn the lines into numbers first, for example with count_over_time({...}[5m])",

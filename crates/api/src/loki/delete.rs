@@ -102,8 +102,8 @@ pub(super) async fn delete(call: Call) -> Response {
 async fn add(asked: Asked) -> Result<(), ApiError> {
     let now_ms = asked.api.now_ms();
     let query = asked.params.get("query").ok_or_else(|| ApiError::bad_request("query not set"))?.to_owned();
-    let wanted = kenning_logql::line_selector(&query)
-        .map_err(|errors| ApiError::bad_request(kenning_logql::error_text(&query, &errors)))?;
+    let wanted =
+        kenning_logql::line_selector(&query).map_err(|errors| ApiError::of_logql_text(&query, &errors))?;
     let (start_ms, end_ms) = bounds(&asked, now_ms)?;
     if wanted.has_line_filters {
         check_interval(asked.params.get("max_interval"), (end_ms - start_ms).saturating_mul(1_000_000))?;

@@ -40,7 +40,12 @@ fn go_syntax(function: &str, text: &str) -> String {
 pub(super) fn range(asked: &Asked) -> Result<(Nanos, Nanos), ApiError> {
     let told = |name: &str| asked.params.get(name);
     let now = Nanos(asked.api.clock.unix_nanos());
-    bounds(now, told("start"), told("end"), told("since")).map_err(ApiError::bad_request)
+    bounds(now, told("start"), told("end"), told("since")).map_err(|message| {
+        ApiError::bad_parameter(
+            message,
+            "times are nanoseconds or seconds since 1970 or 2026-01-31T12:00:00Z, durations such as 1h30m",
+        )
+    })
 }
 
 fn bounds(
@@ -103,7 +108,7 @@ pub(super) fn grid(asked: &Asked) -> Result<Grid, ApiError> {
 fn step(asked: &Asked, start: Nanos, end: Nanos) -> Result<i64, ApiError> {
     match asked.params.get("step") {
         None => Ok(default_step_ns(start, end)),
-        Some(text) => duration_ns(text),
+        Some(text) => duration_ns("step", text),
     }
 }
 
@@ -114,13 +119,16 @@ fn default_step_ns(start: Nanos, end: Nanos) -> i64 {
 }
 
 /// Seconds with a fraction, or a duration with units.
-fn duration_ns(text: &str) -> Result<i64, ApiError> {
-    let bad = || ApiError::bad_request(format!("cannot parse {} to a valid duration", quote(text)));
+fn duration_ns(name: &str, text: &str) -> Result<i64, ApiError> {
+    let wrong = |why| {
+        let message = format!("cannot parse {} to a valid duration{why}", quote(text));
+        ApiError::bad_parameter(message, &format!("{name} is a number of seconds or a duration such as 15s"))
+    };
+    let bad = || wrong("");
     if let Ok(seconds) = text.parse::<f64>() {
         let nanos = seconds * 1e9;
         if nanos.is_nan() || nanos.abs() > i64::MAX as f64 {
-            let message = format!("cannot parse {} to a valid duration. It overflows int64", quote(text));
-            return Err(ApiError::bad_request(message));
+            return Err(wrong(". It overflows int64"));
         }
         return Ok(nanos as i64);
     }
@@ -129,19 +137,20 @@ fn duration_ns(text: &str) -> Result<i64, ApiError> {
 
 /// `interval`: only one line per stream and interval; zero: all.
 pub(super) fn interval(asked: &Asked) -> Result<i64, ApiError> {
-    let interval = asked.params.get("interval").map_or(Ok(0), duration_ns)?;
+    let interval = asked.params.get("interval").map_or(Ok(0), |text| duration_ns("interval", text))?;
     if interval < 0 { Err(ApiError::bad_request("interval must be >= 0")) } else { Ok(interval) }
 }
 
 /// A whole number as Go reads it.
-pub(super) fn atoi(text: &str) -> Result<i64, ApiError> {
-    text.parse().map_err(|_| ApiError::bad_request(go_syntax("Atoi", text)))
+pub(super) fn atoi(name: &str, text: &str) -> Result<i64, ApiError> {
+    let hint = || format!("{name} is a whole number");
+    text.parse().map_err(|_| ApiError::bad_parameter(go_syntax("Atoi", text), &hint()))
 }
 
 /// A limit above zero.
 pub(super) fn limit_of(asked: &Asked, name: &str, default: usize) -> Result<usize, ApiError> {
     let Some(text) = asked.params.get(name) else { return Ok(default) };
-    match usize::try_from(atoi(text)?) {
+    match usize::try_from(atoi(name, text)?) {
         Ok(limit) if limit > 0 => Ok(limit),
         _ => Err(ApiError::bad_request("limit must be a positive value")),
     }
@@ -164,7 +173,10 @@ pub(super) fn forward(asked: &Asked) -> Result<bool, ApiError> {
         None => Ok(false),
         Some(text) if text.eq_ignore_ascii_case("backward") => Ok(false),
         Some(text) if text.eq_ignore_ascii_case("forward") => Ok(true),
-        Some(other) => Err(ApiError::bad_request(format!("invalid direction '{other}'"))),
+        Some(other) => Err(ApiError::bad_parameter(
+            format!("invalid direction '{other}'"),
+            "direction is forward or backward",
+        )),
     }
 }
 

@@ -68,5 +68,5 @@ pub(super) async fn format(asked: Asked) -> Result<Vec<u8>, ApiError> {
 
 /// The query's tree, or the error in Loki's words.
 pub(super) fn parsed(query: &str) -> Result<logql::Expr, ApiError> {
-    logql::parse(query).map_err(|errors| ApiError::bad_request(logql::error_text(query, &errors)))
+    logql::parse(query).map_err(|errors| ApiError::of_logql_text(query, &errors))
 }

@@ -93,7 +93,7 @@ fn wanted_of(asked: &Asked, shape: Shape) -> Result<Wanted, ApiError> {
     let limit = params::limit(asked)?;
     let delay = match asked.params.get("delay_for") {
         None => 0,
-        Some(text) => params::atoi(text)?,
+        Some(text) => params::atoi("delay_for", text)?,
     };
     let delay = u64::try_from(delay).ok().filter(|delay| *delay <= DELAY_MAX);
     let delay =

@@ -1,5 +1,6 @@
 //! `kenning query`: PromQL, LogQL and traces from the terminal, through the same HTTP APIs as everyone else.
 
+pub(crate) mod lines;
 mod logql;
 mod promql;
 mod series;
@@ -26,6 +27,12 @@ pub(crate) struct Query {
     language: Language,
 }
 
+/// Nanoseconds since 1970.
+fn now_nanos() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
 /// How an answer is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Output {
@@ -33,7 +40,7 @@ enum Output {
     Table,
     /// The API's answer
     Json,
-    /// Comma-separated values (PromQL; elsewhere as table)
+    /// Comma-separated values (PromQL and LogQL; elsewhere as table)
     Csv,
 }
 
@@ -61,7 +68,7 @@ impl Query {
             Language::Promql(query) => query.run(&remote, output),
             Language::Series(query) => query.run(&remote, json),
             Language::Labels(query) => query.run(&remote, json),
-            Language::Logql(query) => query.run(&remote, json),
+            Language::Logql(query) => query.run(&remote, output),
             Language::Traces(query) => query.run(&remote, json),
         }
     }

@@ -1,5 +1,7 @@
 //! Text tables, and text from strangers made safe for a terminal.
 
+use std::io::{self, Write};
+
 /// Prints rows under a head, columns as wide as they need to be.
 pub(crate) fn print(head: &[&str], rows: &[Vec<String>]) {
     let widths: Vec<usize> = (0..head.len()).map(|column| width(head, rows, column)).collect();
@@ -11,14 +13,22 @@ pub(crate) fn print(head: &[&str], rows: &[Vec<String>]) {
 
 /// Prints comma-separated values (RFC 4180).
 pub(super) fn print_csv(head: &[&str], rows: &[Vec<String>]) {
+    println!("{}", head.join(","));
+    // Whoever reads the output may have had enough.
+    let _ = print_csv_rows(rows);
+}
+
+/// Prints more rows of comma-separated values.
+pub(super) fn print_csv_rows(rows: &[Vec<String>]) -> io::Result<()> {
     let cell = |text: &str| match text.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text.to_owned(),
     };
-    println!("{}", head.join(","));
+    let mut out = io::stdout().lock();
     for row in rows {
-        println!("{}", row.iter().map(|text| cell(text)).collect::<Vec<_>>().join(","));
+        writeln!(out, "{}", row.iter().map(|text| cell(text)).collect::<Vec<_>>().join(","))?;
     }
+    out.flush()
 }
 
 fn width(head: &[&str], rows: &[Vec<String>], column: usize) -> usize {
@@ -31,10 +41,9 @@ fn print_row(cells: impl Iterator<Item = String>, widths: &[usize]) {
     println!("{}", padded.join("  ").trim_end());
 }
 
-/// Control and direction-changing characters as escapes: what is stored may not act on the terminal.
+/// Characters that control, reorder or hide as escapes: what is stored may not act on the terminal or deceive its reader.
 pub(crate) fn plain(text: &str) -> String {
-    let deceives =
-        |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    let deceives = |c: char| matches!(c, '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}');
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         if (c.is_control() && c != '\t') || deceives(c) {
@@ -65,6 +74,7 @@ mod tests {
     #[test]
     fn nothing_stored_reaches_the_terminal_as_a_command() {
         assert_eq!(plain("a\u{1b}[31mb\u{202e}c\td"), "a\\u{1b}[31mb\\u{202e}c\td");
+        assert_eq!(plain("ad\u{200b}min\u{e0041}"), "ad\\u{200b}min\\u{e0041}");
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Test {
                 Ok(Self::Contains(Box::new(Finder::new(text.as_bytes()).into_owned())))
             }
             (LineOp::Matches | LineOp::NotMatches, LineOperand::Text(text)) => {
-                Regex::anywhere(text).map(Self::Matches).map_err(|e| format!("error parsing regexp: {e}"))
+                Regex::anywhere(text).map(Self::Matches).map_err(|error| error.to_string())
             }
             (LineOp::Pattern | LineOp::NotPattern, LineOperand::Text(text)) => {
                 Pattern::for_filter(text).map(Self::Pattern)

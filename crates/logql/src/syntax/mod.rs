@@ -1,5 +1,6 @@
 //! From text to the typed syntax tree and back to canonical text.
 
+pub(crate) mod advice;
 pub mod ast;
 mod error_text;
 pub(crate) mod lexer;

@@ -7,6 +7,7 @@ mod pipeline;
 use kenning_model::Pattern;
 use kenning_query::{Diagnostic, SourceSpan};
 
+use super::advice::advise;
 use super::ast::{Expr, LogExpr, MatchOp, Matcher};
 use super::lexer::{Lexed, Tok, Token, tokens};
 
@@ -17,7 +18,7 @@ pub(crate) const DEPTH_MAX: usize = 256;
 
 /// Reads a query.
 ///
-/// Errors point at the place and say what was expected there; all mistakes of meaning (missing parameters, groupings
+/// Errors point at the place and say what was expected there, with a hint where one is known; all mistakes of meaning (missing parameters, groupings
 /// that are not allowed ...) are reported together. Templates, paths and line patterns inside quoted texts are checked
 /// when the query is compiled, as Loki does.
 pub fn parse(text: &str) -> Result<Expr, Vec<Diagnostic>> {
@@ -30,6 +31,10 @@ pub(crate) fn parse_broad(text: &str) -> Result<Expr, Vec<Diagnostic>> {
 }
 
 fn read(text: &str, must_be_selective: bool) -> Result<Expr, Vec<Diagnostic>> {
+    read_plain(text, must_be_selective).map_err(|errors| advise(text, errors))
+}
+
+fn read_plain(text: &str, must_be_selective: bool) -> Result<Expr, Vec<Diagnostic>> {
     if text.len() >= TEXT_BYTES_MAX {
         let message = format!("input size too long ({} > {TEXT_BYTES_MAX})", text.len());
         return Err(vec![Diagnostic::error(SourceSpan::default(), message)]);
@@ -222,11 +227,9 @@ impl Parser {
     ) -> Parsed<Matcher> {
         let span = self.span_from(start);
         let pattern = match op {
-            MatchOp::Re | MatchOp::Nre => Some(Pattern::whole(&value).map_err(|error| {
-                let reason =
-                    error.lines().last().unwrap_or("invalid").trim_start_matches("error: ").to_owned();
-                Diagnostic::error(span, format!("error parsing regexp: {reason}: `{value}`"))
-            })?),
+            MatchOp::Re | MatchOp::Nre => {
+                Some(Pattern::whole(&value).map_err(|error| Diagnostic::error(span, error))?)
+            }
             MatchOp::Eq | MatchOp::Ne => None,
         };
         Ok(Matcher { name, op, value, pattern, span })
