@@ -165,9 +165,9 @@ fn otlp_body(lines: &[Line]) -> Vec<u8> {
     for (stream, lines) in by_stream(lines) {
         let [env, host, level, service] = labels_of(stream).map(|(_, value)| value);
         let labels = LabelSet::from_pairs([
-            ("deployment_environment", &env),
-            ("host_name", &host),
-            ("service_name", &service),
+            ("deployment.environment", &env),
+            ("host.name", &host),
+            ("service.name", &service),
         ]);
         let index = batch.add_stream(labels.clone());
         for line in lines {

@@ -30,6 +30,13 @@ struct Packed {
     ends: Box<[u32]>,
 }
 
+/// A number for [`LabelSet::set_mark`] that was not given out before.
+#[must_use]
+pub fn fresh_mark() -> u64 {
+    static GIVEN: AtomicU64 = AtomicU64::new(0);
+    GIVEN.fetch_add(2, Relaxed) + 2
+}
+
 impl LabelSet {
     /// The set without labels.
     #[must_use]
@@ -99,8 +106,9 @@ impl LabelSet {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// What somebody noted on the set last; 0 at first. Whoever uses it must draw numbers that nobody else draws, and must
-    /// do without: copies made of the text have none, and another may overwrite it at any time.
+    /// What somebody noted on the set last; 0 at first. Whoever uses it must draw numbers that nobody else draws (those of
+    /// [`fresh_mark`] are even, hashes that serve as marks must be odd), and must do without: copies made of the text have
+    /// none, and another may overwrite it at any time.
     #[must_use]
     pub fn mark(&self) -> u64 {
         self.0.mark.load(Relaxed)
@@ -155,6 +163,12 @@ impl LabelSet {
     #[must_use]
     pub fn to_builder(&self) -> LabelSetBuilder {
         LabelSetBuilder { pairs: self.iter().map(|(n, v)| (n.into(), v.into())).collect() }
+    }
+
+    /// Bytes of all names and values.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.0.text.len()
     }
 
     /// Bytes held by the shared allocation.

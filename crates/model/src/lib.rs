@@ -27,7 +27,7 @@ pub use buckets::{BucketWriter, buckets, merged_index};
 pub use fields::{LineSyntax, PlainFields, Token, Tokens, field_of_line, is_bare_value, number_of};
 pub use histogram::{BucketSpan, CounterReset, Histogram};
 pub use ids::{InvalidTenant, SpanId, TenantId, TraceId};
-pub use labels::{LabelSet, LabelSetBuilder, METRIC_NAME};
+pub use labels::{LabelSet, LabelSetBuilder, METRIC_NAME, fresh_mark};
 pub use logs::{LogBatch, LogRow, Severity, TextColumn};
 pub use metrics::{
     DeltaData, DeltaPoint, Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, Sample,

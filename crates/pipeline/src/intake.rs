@@ -769,8 +769,7 @@ fn rate_units(batch: &Batch) -> u64 {
         Batch::Metrics(batch) => batch.len() as u64,
         Batch::Spans(batch) => batch.len() as u64,
         Batch::Logs(batch) => {
-            let pairs = batch.metadata.iter().flat_map(|metadata| metadata.iter());
-            let metadata: usize = pairs.map(|(name, value)| name.len() + value.len()).sum();
+            let metadata: usize = batch.metadata.iter().map(kenning_model::LabelSet::text_bytes).sum();
             (batch.line.text_bytes() + metadata) as u64
         }
     }

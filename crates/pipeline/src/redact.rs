@@ -114,6 +114,8 @@ pub struct Redactor {
     own: Vec<OwnRegex>,
     own_set: RegexSet,
     allow: RegexSet,
+    /// What label sets bear in which this redactor found nothing.
+    clean_mark: u64,
 }
 
 impl fmt::Debug for Redactor {
@@ -155,6 +157,7 @@ impl Redactor {
             own: compiled.own,
             own_set: compiled.own_set,
             allow: compiled.allow,
+            clean_mark: kenning_model::fresh_mark(),
         })
     }
 

@@ -196,7 +196,10 @@ where
                 linger(body.as_mut()).await;
                 return Err(too_large);
             }
-            Some(data) => reading.append(&data, budget)?,
+            Some(data) => {
+                reading.append(&data, budget)?;
+                reading.expect(body.size_hint().lower());
+            }
         }
     }
 }
@@ -220,7 +223,19 @@ impl Reading {
         self.buffer.extend_from_slice(data);
         Ok(())
     }
+
+    /// Makes room for what a sender says will follow, but no more than some times what came: the rest is a claim.
+    fn expect(&mut self, bytes: u64) {
+        let believed = self.buffer.len().saturating_mul(EXPECTED_FACTOR);
+        let expected = usize::try_from(bytes).unwrap_or(usize::MAX).min(believed);
+        if self.buffer.capacity() - self.buffer.len() < expected {
+            self.buffer.reserve(expected);
+        }
+    }
 }
+
+/// Room that is made for each byte that came, as long as a sender says that more will.
+const EXPECTED_FACTOR: usize = 8;
 
 /// How long the next bytes may take to come.
 fn time_left(limits: &BodyLimits, received: usize, passed: Duration) -> Duration {

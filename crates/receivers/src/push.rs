@@ -31,7 +31,7 @@ use crate::ingest::{DecodeResult, Ingest};
 use crate::outcome::{Failure, only_over_series_limit, retry_seconds};
 use crate::stats::{ByProtocol, Stats};
 
-pub use kenning_wire::otlp::{DeltaTemporality, LabelNaming, OtlpOptions, TranslationStrategy};
+pub use kenning_wire::otlp::{DeltaTemporality, LabelNaming, LogSources, OtlpOptions, TranslationStrategy};
 
 /// An answer.
 pub type Reply = Response<Full<Bytes>>;

@@ -18,7 +18,7 @@ use kenning_pipeline::telemetry::{Family, PointValue, Registry, text};
 use kenning_pipeline::{Drained, Intake, Mining, Pipeline, PipelineOptions, Tap};
 use kenning_receivers::body::Budget;
 use kenning_receivers::otlp_grpc::GrpcService;
-use kenning_receivers::push::{PushOptions, PushService};
+use kenning_receivers::push::{LogSources, OtlpOptions, PushOptions, PushService};
 use kenning_receivers::scrape::{ProxyVariables, ScrapeContext, Scraper};
 use kenning_receivers::serve::{
     ConnectionLimits, Connections, Serving, Stop, Stopper, Versions, serve, stop_pair,
@@ -483,6 +483,8 @@ fn pipeline_options(settings: &Settings, shares: &Shares) -> PipelineOptions {
 
 /// Large bodies that are decoded at once: each takes several times its size.
 const DECODED_AT_ONCE: usize = 4;
+/// Resources of OTLP's log records take so many-th of the memory of known series.
+const KNOWN_SOURCES_SHARE: usize = 16;
 
 /// What brings data in.
 struct Rim {
@@ -507,12 +509,14 @@ impl Rim {
         let tenant =
             tenant.map_err(|error| StartError::new(format!("tenant = {}", settings.tenant), error))?;
         let stats = ReceiverStats::new(registry);
-        let otlp = settings.otlp.clone();
+        let known_sources = shares.known_series / KNOWN_SOURCES_SHARE;
+        let otlp =
+            OtlpOptions { known_sources: Arc::new(LogSources::new(known_sources)), ..settings.otlp.clone() };
         let options = PushOptions {
             tenant: tenant.clone(),
             otlp,
             budget: Budget::new(shares.bodies, DECODED_AT_ONCE),
-            known_series_bytes: shares.known_series,
+            known_series_bytes: shares.known_series - known_sources,
             ..PushOptions::default()
         };
         let own_options = PushOptions { tenant: TenantId::self_tenant(), ..PushOptions::default() };

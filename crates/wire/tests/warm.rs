@@ -251,6 +251,18 @@ fn what_another_comment_overruled_is_read_again() {
 }
 
 #[test]
+fn a_known_comment_tells_no_type_but_its_own() {
+    let mut cache = SeriesCache::default();
+    for before in ["# UNIT c d\n", "# TYPE c gauge\n# UNIT c d\n", "# HELP a x\n"] {
+        drop(scrape(&mut cache, before, HistogramRules::default()));
+        let body =
+            format!("# TYPE a summary\n{}\na{{quantile=\"0.50\"}} 1\n", before.lines().last().unwrap());
+        let scraped = scrape(&mut cache, &body, HistogramRules::default());
+        assert_eq!(scraped.batch.series[0].get("quantile"), "0.5", "{before}");
+    }
+}
+
+#[test]
 fn classic_histograms_become_native_ones() {
     let body = "# TYPE h histogram\nh_bucket{a=\"1\",le=\"1\"} 1\nh_bucket{a=\"1\",le=\"+Inf\"} 3\nh_sum{a=\"1\"} 5\n\
         h_count{a=\"1\"} 3\nh_bucket{a=\"2\",le=\"+Inf\"} 4\nh_count{a=\"2\"} 4\nh_other 1\n# TYPE g gauge\ng_count 2\n";

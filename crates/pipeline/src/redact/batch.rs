@@ -13,7 +13,7 @@ use super::{Kind, KindNumber, Redactor, Scratch, Tally};
 
 /// Most records after a private key block's begin that are looked at for the rest of it.
 const BLOCK_ROWS_MAX: usize = 256;
-/// Sets of metadata whose redaction is remembered within a batch.
+/// Sets of metadata of which it is remembered within a batch what they became.
 const KNOWN_METADATA: usize = 8;
 /// Deepest nesting of lists and maps that is looked into; deeper values are dropped by decoders.
 const DEPTH_MAX: usize = 32;
@@ -45,21 +45,25 @@ impl Work<'_> {
 
     fn logs(&mut self, batch: &mut LogBatch) {
         self.lines(batch);
-        // Records share few sets of metadata; those of the last ones are known.
-        let mut known: VecDeque<(LabelSet, Option<LabelSet>)> = VecDeque::new();
-        for metadata in batch.metadata.iter_mut().filter(|metadata| !metadata.is_empty()) {
-            let found = known.iter().find(|(before, _)| before == metadata);
-            let after = match found {
-                Some((_, after)) => after.clone(),
-                None => {
-                    let after = self.labels(metadata);
+        // Records share few sets of metadata, some with those of earlier batches. Sets in which nothing was found bear a
+        // mark; what became of the last others is known.
+        let clean = self.redactor.clean_mark;
+        let mut known: VecDeque<(LabelSet, LabelSet)> = VecDeque::new();
+        for metadata in &mut batch.metadata {
+            if metadata.is_empty() || metadata.mark() == clean {
+                continue;
+            }
+            if let Some((_, after)) = known.iter().find(|(before, _)| before == metadata) {
+                metadata.clone_from(after);
+                continue;
+            }
+            match self.labels(metadata) {
+                None => metadata.set_mark(clean),
+                Some(after) => {
                     known.truncate(KNOWN_METADATA - 1);
                     known.push_front((metadata.clone(), after.clone()));
-                    after
+                    *metadata = after;
                 }
-            };
-            if let Some(after) = after {
-                *metadata = after;
             }
         }
     }

@@ -7,16 +7,26 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use kenning_model::LabelSet;
+use kenning_model::keyed::Prehashed;
 use parquet::data_type::ByteArray;
 
 use super::columns::{Column, Values, bytes_of, text_of};
 use super::{PartError, damaged};
 
+/// Most sets of which [`map_columns`] knows where it wrote them before.
+const WRITTEN_SETS_MAX: usize = 4096;
+
 /// The columns of a map from text to text: one set or nothing per row.
 pub(crate) fn map_columns<'a>(rows: impl Iterator<Item = Option<&'a LabelSet>> + Clone) -> [Column; 2] {
-    let (mut keys, mut values) = (Vec::new(), Vec::new());
-    let (mut definition, mut repetition) = (Vec::new(), Vec::new());
-    // The set before and where its texts begin: neighbours are mostly alike and share them.
+    let count = |(pairs, levels): (usize, usize), row: Option<&LabelSet>| {
+        let len = row.map_or(0, LabelSet::len);
+        (pairs + len, levels + len.max(1))
+    };
+    let (pairs, levels) = rows.clone().fold((0, 0), count);
+    let (mut keys, mut values) = (Vec::with_capacity(pairs), Vec::with_capacity(pairs));
+    let (mut definition, mut repetition) = (Vec::with_capacity(levels), Vec::with_capacity(levels));
+    // Where the texts of sets begin that came before: rows share few sets, neighbours mostly one, and share the texts.
+    let mut written: HashMap<&LabelSet, usize, Prehashed> = HashMap::default();
     let mut before: Option<(&LabelSet, usize)> = None;
     for row in rows {
         let set = row.filter(|set| !set.is_empty());
@@ -26,14 +36,21 @@ pub(crate) fn map_columns<'a>(rows: impl Iterator<Item = Option<&'a LabelSet>> +
             continue;
         };
         let start = keys.len();
-        match before {
-            Some((known, from)) if known == set => {
+        let known = match before {
+            Some((known, from)) if known == set => Some(from),
+            _ => written.get(set).copied(),
+        };
+        match known {
+            Some(from) => {
                 keys.extend_from_within(from..from + set.len());
                 values.extend_from_within(from..from + set.len());
             }
-            _ => {
+            None => {
                 keys.extend(set.iter().map(|(name, _)| bytes_of(name.as_bytes())));
                 values.extend(set.iter().map(|(_, value)| bytes_of(value.as_bytes())));
+                if written.len() < WRITTEN_SETS_MAX {
+                    written.insert(set, start);
+                }
             }
         }
         before = Some((set, start));

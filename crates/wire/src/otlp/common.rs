@@ -30,7 +30,7 @@ pub(super) fn for_each_resource<'a>(
     while let Some(field) = request.next()? {
         if field.number == 1 {
             let group = field.message("resource group")?;
-            each(resource(group, limits)?, group)?;
+            each(resource_of(group, limits)?, group)?;
         }
     }
     Ok(())
@@ -52,7 +52,10 @@ pub(super) fn for_each_scope<'a>(
 }
 
 /// The attributes of a group's resource. The outer error is for bytes that cannot be walked at all.
-fn resource<'a>(mut group: Reader<'a>, limits: &DecodeLimits) -> Result<Result<Pairs<'a>, Fault>, Fault> {
+pub(super) fn resource_of<'a>(
+    mut group: Reader<'a>,
+    limits: &DecodeLimits,
+) -> Result<Result<Pairs<'a>, Fault>, Fault> {
     let mut pairs = Ok(Pairs::new());
     while let Some(field) = group.next()? {
         if field.number == 1 {
@@ -76,7 +79,11 @@ fn resource_into<'a>(
     Ok(pairs)
 }
 
-fn scope_of<'a>(mut group: Reader<'a>, limits: &DecodeLimits) -> Result<Result<Scope<'a>, Fault>, Fault> {
+/// The scope of a group, likewise.
+pub(super) fn scope_of<'a>(
+    mut group: Reader<'a>,
+    limits: &DecodeLimits,
+) -> Result<Result<Scope<'a>, Fault>, Fault> {
     let mut scope = Ok(Scope::default());
     while let Some(field) = group.next()? {
         scope = scope.and_then(|scope| match field.number {

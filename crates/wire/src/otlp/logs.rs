@@ -5,16 +5,16 @@
 //! Differs from Loki: trace and span ids are columns and not repeated as metadata; bytes are hex, not base64.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use kenning_model::{
     LabelSet, LogBatch, LogRow, Nanos, Reason, Rejected, Severity, SpanId, TraceId, Value, ValueRef,
 };
 
 use super::OtlpOptions;
-use super::common::{
-    Pairs, Scope, any_value, count_item, for_each_resource, for_each_scope, nanos, push_attribute,
-};
+use super::common::{Pairs, Scope, any_value, count_item, nanos, push_attribute, resource_of, scope_of};
 use super::naming::{TranslationStrategy, label_name};
+use super::sources::{Reading, Source};
 use crate::error::{DecodeError, Decoded, Fault};
 use crate::intern::{LabelTable, Shared, check_labels};
 use crate::limits::DecodeLimits;
@@ -40,35 +40,35 @@ pub(super) fn decode(
     let mut decoder = Decoder {
         limits,
         options,
+        sources: options.known_sources.read(limits, options),
         table: LabelTable::default(),
         metadata: Shared::default(),
         batch: LogBatch::default(),
         rejected: Rejected::default(),
         seen: 0,
     };
-    for_each_resource(body, limits, |resource, group| {
-        let at = group.offset();
-        let stream = resource.and_then(|pairs| Stream::new(&pairs, limits, options, at));
-        for_each_scope(group, limits, |scope, items| decoder.scope(&stream, &scope, items))
-    })?;
-    decoder.batch.streams = decoder.table.into_sets();
-    Ok(Decoded { batch: decoder.batch, rejected: decoder.rejected })
+    decoder.batch.line.reserve(body.len());
+    let mut request = Reader::new(body);
+    while let Some(field) = request.next()? {
+        if field.number == 1 {
+            decoder.group(field.message("resource group")?)?;
+        }
+    }
+    let Decoder { sources, table, mut batch, rejected, .. } = decoder;
+    sources.finish();
+    batch.streams = table.into_sets();
+    Ok(Decoded { batch, rejected })
 }
 
 struct Decoder<'l> {
     limits: &'l DecodeLimits,
     options: &'l OtlpOptions,
+    sources: Reading<'l>,
     table: LabelTable,
     metadata: Shared,
     batch: LogBatch,
     rejected: Rejected,
     seen: usize,
-}
-
-/// What a resource gives to all its records.
-struct Stream<'a> {
-    labels: Metadata<'a>,
-    metadata: Metadata<'a>,
 }
 
 /// One record before its stream is known.
@@ -79,54 +79,98 @@ struct Record<'a> {
     body: ValueRef<'a>,
     trace_id: TraceId,
     span_id: SpanId,
+    /// Its own alone.
     metadata: Metadata<'a>,
 }
 
-impl<'a> Stream<'a> {
-    fn new(
-        resource: &Pairs<'a>,
-        limits: &DecodeLimits,
-        options: &OtlpOptions,
-        at: usize,
-    ) -> Result<Self, Fault> {
-        let (mut labels, mut metadata) = (Metadata::new(), Metadata::new());
-        for (key, value) in resource {
-            let target = if options.stream_attributes.iter().any(|name| name == key) {
-                &mut labels
-            } else {
-                &mut metadata
-            };
-            flatten(target, key, value, limits)?;
-        }
-        if !labels.iter().any(|(name, value)| name == "service_name" && !value.is_empty()) {
-            labels.push((Cow::Borrowed("service_name"), Cow::Borrowed("unknown_service")));
-        }
-        check_labels(&borrow(&labels), limits, at)?;
-        Ok(Self { labels, metadata })
+/// What a resource and a scope come to. The labels are checked before the scope is looked at.
+fn source_of(
+    resource: &Pairs<'_>,
+    scope: &Scope<'_>,
+    limits: &DecodeLimits,
+    options: &OtlpOptions,
+    at: usize,
+) -> Result<Source, Fault> {
+    let (mut labels, mut metadata) = (Metadata::new(), Metadata::new());
+    for (key, value) in resource {
+        let is_label = options.stream_attributes.iter().any(|name| name == key);
+        flatten(if is_label { &mut labels } else { &mut metadata }, key, value, limits)?;
     }
+    if !labels.iter().any(|(name, value)| name == "service_name" && !value.is_empty()) {
+        labels.push((Cow::Borrowed("service_name"), Cow::Borrowed("unknown_service")));
+    }
+    check_labels(&borrow(&labels), limits, at)?;
+    metadata.push((Cow::Borrowed("scope_name"), Cow::Borrowed(scope.name)));
+    metadata.push((Cow::Borrowed("scope_version"), Cow::Borrowed(scope.version)));
+    for (key, value) in &scope.attributes {
+        flatten(&mut metadata, key, value, limits)?;
+    }
+    let set = |pairs: &Metadata<'_>| LabelSet::from_borrowed(&mut borrow(pairs));
+    Ok(Source::new(set(&labels), set(&metadata), metadata.len()))
 }
 
-impl Decoder<'_> {
+impl<'a> Decoder<'_> {
+    fn group(&mut self, group: Reader<'a>) -> Result<(), DecodeError> {
+        let resource = sole_message(group, |_| true)?;
+        // Read when it is first needed.
+        let mut read = None;
+        let mut fields = group;
+        while let Some(field) = fields.next()? {
+            if field.number == 2 {
+                let items = field.message("scope group")?;
+                let source = self.source(resource, group, items, &mut read)?;
+                self.scope(&source, items)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the resource and the scope of a group come to, by their bytes if they came before.
+    fn source(
+        &mut self,
+        resource: Option<&[u8]>,
+        group: Reader<'a>,
+        items: Reader<'a>,
+        read: &mut Option<Result<Pairs<'a>, Fault>>,
+    ) -> Result<Result<Arc<Source>, Fault>, DecodeError> {
+        let has_url = |field: &Field<'_>| field.number != 3 || field.text("").is_ok();
+        let sent = resource.zip(sole_message(items, has_url)?);
+        let vacant = match sent.map(|(resource, scope)| self.sources.find(resource, scope)) {
+            Some(Ok(source)) => return Ok(Ok(source)),
+            Some(Err(vacant)) => Some(vacant),
+            None => None,
+        };
+        let resource = match read {
+            Some(resource) => resource,
+            none => none.insert(resource_of(group, self.limits)?),
+        };
+        let source = match (resource, scope_of(items, self.limits)?) {
+            (Ok(resource), Ok(scope)) => {
+                source_of(resource, &scope, self.limits, self.options, group.offset())
+            }
+            (Err(fault), _) => Err(*fault),
+            (_, Err(fault)) => Err(fault),
+        };
+        let source = source.map(Arc::new);
+        if let (Ok(source), Some(vacant)) = (&source, vacant) {
+            self.sources.add(vacant, source);
+        }
+        Ok(source)
+    }
+
     fn scope(
         &mut self,
-        stream: &Result<Stream<'_>, Fault>,
-        scope: &Result<Scope<'_>, Fault>,
+        source: &Result<Arc<Source>, Fault>,
         mut items: Reader<'_>,
     ) -> Result<(), DecodeError> {
-        let shared = match (stream, scope) {
-            (Ok(stream), Ok(scope)) => {
-                shared_metadata(stream, scope, self.limits).map(|metadata| (stream, metadata))
-            }
-            (Err(fault), _) | (_, Err(fault)) => Err(*fault),
-        };
         let mut index = None;
         while let Some(field) = items.next()? {
             if field.number != 2 {
                 continue;
             }
             count_item(&mut self.seen, self.limits)?;
-            let outcome = match &shared {
-                Ok((stream, metadata)) => self.record(&field, stream, metadata, &mut index),
+            let outcome = match source {
+                Ok(source) => self.record(&field, source, &mut index),
                 Err(fault) => Err(*fault),
             };
             if let Err(fault) = outcome {
@@ -136,90 +180,106 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    fn record<'a>(
-        &mut self,
-        field: &Field<'a>,
-        stream: &Stream<'_>,
-        shared: &Metadata<'_>,
-        index: &mut Option<u32>,
-    ) -> Result<(), Fault> {
+    fn record(&mut self, field: &Field<'_>, source: &Source, index: &mut Option<u32>) -> Result<(), Fault> {
         let record = read_record(field, self.limits, self.options.now)?;
         let line = line_of(&record.body);
         if line.len() > self.limits.line_bytes {
             let limit = self.limits.line_bytes;
             return Err(Fault::over(Reason::TooLong, field.at, "log line", limit, "bytes"));
         }
-        let mut pairs = metadata_of(&record, shared, self.limits, field.at)?;
-        let stream_index = *index.get_or_insert_with(|| self.table.intern(&mut borrow(&stream.labels)));
-        let labels = self.table.get(stream_index).cloned().unwrap_or_default();
-        let level = level_of(&record, &labels, &pairs, &line);
-        pairs.push((DETECTED_LEVEL, level.word));
+        let (metadata, level) = self.metadata_of(&record, source, &line, field.at)?;
+        let stream = *index.get_or_insert_with(|| self.table.intern_set(&source.labels));
         let row = LogRow {
-            stream: &labels,
+            stream: &source.labels,
             time: record.time,
-            severity: level.severity,
+            severity: level,
             trace_id: record.trace_id,
             span_id: record.span_id,
             line: &line,
-            metadata: &self.metadata.build(&mut pairs),
+            metadata: &metadata,
         };
-        self.batch.push(stream_index, row);
+        self.batch.push(stream, row);
         Ok(())
+    }
+
+    /// A record's structured metadata with what its resource and scope share, of equal names the last, and its level.
+    fn metadata_of(
+        &mut self,
+        record: &Record<'_>,
+        source: &Source,
+        line: &str,
+        at: usize,
+    ) -> Result<(LabelSet, Severity), Fault> {
+        let limit = self.limits.attributes.saturating_mul(2);
+        if source.entries + record.metadata.len() + record.severity().count() > limit {
+            return Err(Fault::over(Reason::TooManyLabels, at, "structured metadata", limit, "entries"));
+        }
+        // Told, and nothing else told: the line has no say, so many records are alike.
+        if record.metadata.is_empty() && record.told() != Severity::UNKNOWN {
+            let severity = (record.severity_number, record.severity_text);
+            if let Some(known) = source.finished(severity, || self.built(record, source, line)) {
+                return Ok((known.metadata.clone(), known.severity));
+            }
+        }
+        Ok(self.built(record, source, line))
+    }
+
+    fn built(&mut self, record: &Record<'_>, source: &Source, line: &str) -> (LabelSet, Severity) {
+        let pairs = source.metadata.iter().chain(refs(&record.metadata)).chain(record.severity());
+        let level = level_of(record, &source.labels, pairs.clone(), line);
+        let mut pairs = pairs.chain([(DETECTED_LEVEL, level.word)]).collect();
+        (self.metadata.build(&mut pairs), level.severity)
     }
 }
 
-/// A record's structured metadata with what its resource and scope share; of equal names the last wins.
-fn metadata_of<'s>(
-    record: &'s Record<'_>,
-    shared: &'s Metadata<'_>,
-    limits: &DecodeLimits,
-    at: usize,
-) -> Result<Vec<(&'s str, &'s str)>, Fault> {
-    let mut pairs = Vec::with_capacity(shared.len() + record.metadata.len() + 3);
-    pairs.extend(refs(shared).chain(refs(&record.metadata)));
-    if record.severity_number != 0 {
-        let number = SEVERITY_NUMBERS.get(usize::from(record.severity_number)).copied().unwrap_or("");
-        pairs.push(("severity_number", number));
+impl Record<'_> {
+    /// The severity that the sender told, by number or by word.
+    fn told(&self) -> Severity {
+        match self.severity_number {
+            0 => Severity::from_word(self.severity_text),
+            number => Severity(number),
+        }
     }
-    pairs.push(("severity_text", record.severity_text));
-    let limit = limits.attributes.saturating_mul(2);
-    if pairs.len() > limit {
-        return Err(Fault::over(Reason::TooManyLabels, at, "structured metadata", limit, "entries"));
+
+    /// What its severity adds to its metadata.
+    fn severity(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        let number = SEVERITY_NUMBERS.get(usize::from(self.severity_number)).copied().unwrap_or("");
+        let number = (self.severity_number != 0).then_some(("severity_number", number));
+        number.into_iter().chain([("severity_text", self.severity_text)])
     }
-    Ok(pairs)
+}
+
+/// The payload of a group's message of number 1 when there is one at most and nothing else is at fault: several are
+/// merged, and faults are found, the plain way.
+fn sole_message<'a>(
+    mut group: Reader<'a>,
+    is_good: impl Fn(&Field<'_>) -> bool,
+) -> Result<Option<&'a [u8]>, Fault> {
+    let (mut found, mut is_sole) = (None, true);
+    while let Some(field) = group.next()? {
+        if field.number == 1 {
+            let bytes = field.bytes("").ok();
+            is_sole &= found.is_none() && bytes.is_some();
+            found = bytes;
+        }
+        is_sole &= is_good(&field);
+    }
+    Ok(is_sole.then(|| found.unwrap_or_default()))
 }
 
 /// The sender's number rules; then its word; then what the record says elsewhere.
 fn level_of<'a>(
     record: &Record<'a>,
     labels: &'a LabelSet,
-    pairs: &[(&'a str, &'a str)],
+    pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone,
     line: &'a str,
 ) -> logs::Level<'a> {
-    let told = match record.severity_number {
-        0 => Severity::from_word(record.severity_text),
-        number => Severity(number),
-    };
-    let given = pairs.iter().rev().find(|(name, value)| *name == DETECTED_LEVEL && !value.is_empty());
-    match (told, given) {
-        (Severity::UNKNOWN, _) => logs::detect(labels, pairs.iter().copied(), line),
+    let given = pairs.clone().filter(|(name, value)| *name == DETECTED_LEVEL && !value.is_empty()).last();
+    match (record.told(), given) {
+        (Severity::UNKNOWN, _) => logs::detect(labels, pairs, line),
         (severity, Some((_, word))) => logs::Level { severity, word: logs::canonical_word(word) },
         (severity, None) => logs::Level { severity, word: severity.as_str() },
     }
-}
-
-fn shared_metadata<'a>(
-    stream: &Stream<'a>,
-    scope: &Scope<'a>,
-    limits: &DecodeLimits,
-) -> Result<Metadata<'a>, Fault> {
-    let mut metadata = stream.metadata.clone();
-    metadata.push((Cow::Borrowed("scope_name"), Cow::Borrowed(scope.name)));
-    metadata.push((Cow::Borrowed("scope_version"), Cow::Borrowed(scope.version)));
-    for (key, value) in &scope.attributes {
-        flatten(&mut metadata, key, value, limits)?;
-    }
-    Ok(metadata)
 }
 
 fn read_record<'a>(field: &Field<'a>, limits: &DecodeLimits, now: Nanos) -> Result<Record<'a>, Fault> {
@@ -345,7 +405,7 @@ fn flatten_map(
     Ok(())
 }
 
-fn refs<'s>(metadata: &'s Metadata<'_>) -> impl Iterator<Item = (&'s str, &'s str)> {
+fn refs<'s>(metadata: &'s Metadata<'_>) -> impl Iterator<Item = (&'s str, &'s str)> + Clone {
     metadata.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
 }
 

@@ -14,6 +14,7 @@ mod logs;
 mod metrics;
 mod naming;
 mod reply;
+mod sources;
 mod traces;
 
 use std::borrow::Cow;
@@ -28,6 +29,7 @@ pub use encode::{encode_logs, encode_traces};
 pub use metrics::DeltaTemporality;
 pub use naming::{LabelNaming, TranslationStrategy, label_translation, translations};
 pub use reply::{encode_response, encode_status};
+pub use sources::LogSources;
 
 /// The two forms of OTLP over HTTP; gRPC carries the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +64,7 @@ impl Format {
     }
 }
 
-/// How OpenTelemetry's data model becomes Prometheus' and Loki's. Cloning is two reference counts.
+/// How OpenTelemetry's data model becomes Prometheus' and Loki's. Cloning is four reference counts.
 #[derive(Clone, Debug)]
 pub struct OtlpOptions {
     /// The time of receipt, for log records that carry no time at all.
@@ -88,6 +90,8 @@ pub struct OtlpOptions {
     pub delta: DeltaTemporality,
     /// Resource attributes that become labels of log streams; all others become structured metadata.
     pub stream_attributes: Arc<[String]>,
+    /// What resources and scopes of log records came to before; shared by clones. At first nothing is remembered.
+    pub known_sources: Arc<LogSources>,
 }
 
 /// Resource attributes that become stream labels: those that Loki indexes by default, and the host.
@@ -129,6 +133,7 @@ impl OtlpOptions {
             convert_histograms_to_nhcb: false,
             delta: DeltaTemporality::default(),
             stream_attributes: STREAM_ATTRIBUTES.iter().map(|name| (*name).to_owned()).collect(),
+            known_sources: Arc::default(),
         }
     }
 }

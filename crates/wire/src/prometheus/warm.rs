@@ -124,8 +124,8 @@ enum Step {
 #[derive(Clone, Debug)]
 struct Comment {
     text: Box<[u8]>,
-    /// The type in force after it.
-    kind: MetricKind,
+    /// The type that is in force after it, if it tells one.
+    kind: Option<MetricKind>,
     /// What it said something of: an index into [`SeriesCache::told`].
     told: Option<u32>,
     /// Its number among all comments ever read, from 1.
@@ -194,6 +194,7 @@ impl SeriesCache {
             finish,
             failure: None,
             kind: MetricKind::Unknown,
+            typed: None,
             comment: None,
             about: None,
             family: None,
@@ -407,6 +408,8 @@ struct Reading<'r, 'f> {
     /// What is told in the place of the fault that ended the document.
     failure: Option<String>,
     kind: MetricKind,
+    /// The same if the comment being read told it.
+    typed: Option<MetricKind>,
     /// What the comment being read says something of.
     comment: Option<u32>,
     /// What the last comment said something of: the family that series belong to.
@@ -498,7 +501,9 @@ impl Reading<'_, '_> {
         let (round, mut index) = (self.cache.round, 0);
         for step in self.cache.order.iter().take(lines) {
             match step {
-                Step::Comment(comment) => (self.kind, self.about) = (comment.kind, comment.told),
+                Step::Comment(comment) => {
+                    (self.kind, self.about) = (comment.kind.unwrap_or(self.kind), comment.told);
+                }
                 Step::Series(place) => {
                     let Some(known) = self.cache.known.get_mut(*place as usize) else { continue };
                     known.seen = round;
@@ -960,7 +965,7 @@ impl Sink for Reading<'_, '_> {
         {
             return None;
         }
-        (self.kind, self.about) = (comment.kind, comment.told);
+        (self.kind, self.about) = (comment.kind.unwrap_or(self.kind), comment.told);
         let len = comment.text.len();
         if self.missed {
             self.order.push(Step::Comment(comment.clone()));
@@ -972,7 +977,7 @@ impl Sink for Reading<'_, '_> {
     fn read_comment(&mut self, text: &[u8]) {
         self.put_collected();
         self.miss();
-        let (kind, told, number) = (self.kind, self.comment.take(), self.cache.comments + 1);
+        let (kind, told, number) = (self.typed.take(), self.comment.take(), self.cache.comments + 1);
         self.about = told;
         self.cache.comments = number;
         self.took(|| Step::Comment(Comment { text: text.into(), kind, told, number }));
@@ -987,6 +992,7 @@ impl Sink for Reading<'_, '_> {
     fn kind(&mut self, metric: Cow<'_, str>, kind: MetricKind) {
         self.put_collected();
         self.kind = spelling(kind);
+        self.typed = Some(self.kind);
         if self.rules.histograms.to_custom_buckets {
             self.family = (kind == MetricKind::Histogram).then(|| metric.to_string());
         }
