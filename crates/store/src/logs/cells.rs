@@ -10,7 +10,9 @@ use parquet::data_type::ByteArray;
 
 use super::index::PAGE_ROWS;
 use super::kind::{Kind, push_hex};
-use super::packed::{self, Defined};
+use super::levels::{self, Defined};
+use super::{metadata, packed};
+use kenning_model::LabelSet;
 use super::phrase::{NUMBERS_MAX, Phrase, number_columns};
 use crate::parts::columns::{GroupReader, Values};
 use crate::parts::pages::RawPage;
@@ -241,9 +243,7 @@ impl Cells {
         let Self::Numbers { values, present } = self else { return None };
         match present.get(row / PAGE_ROWS)?.as_ref()? {
             Defined::All => values.get(row).copied(),
-            Defined::Each(each) => {
-                values.get(row).copied().filter(|_| each.get(row % PAGE_ROWS) == Some(&true))
-            }
+            defined => values.get(row).copied().filter(|_| defined.has(row % PAGE_ROWS)),
         }
     }
 
@@ -330,17 +330,11 @@ impl<'g, 'f> Picker<'g, 'f> {
         if !is_optional {
             return Ok(Some(Picked { start: 0, count: rows.len(), place: Some(within), raw }));
         }
-        let (defined, rest) = packed::defined(&raw.bytes, rows.len())
-            .ok_or_else(|| damaged("a page of levels is malformed"))?;
+        let malformed = || damaged("a page of levels is malformed");
+        let (levels, rest) = levels::split(&raw.bytes).ok_or_else(malformed)?;
+        let rank = levels::rank(levels, rows.len(), within).ok_or_else(malformed)?;
         let start = raw.bytes.len() - rest.len();
-        let place = match &defined {
-            Defined::All => Some(within),
-            Defined::Each(each) => {
-                let before = || each.iter().take(within).filter(|defined| **defined).count();
-                (each.get(within) == Some(&true)).then(before)
-            }
-        };
-        Ok(Some(Picked { start, count: defined.count(rows.len()), place, raw }))
+        Ok(Some(Picked { start, count: rank.total, place: rank.is_one.then_some(rank.before), raw }))
     }
 
     fn rows(&self) -> Range<usize> {
@@ -362,10 +356,8 @@ impl<'g, 'f> Picker<'g, 'f> {
             return Ok(values.get(within).copied().filter(|_| defined.has(within)));
         };
         let Some(place) = place else { return Ok(None) };
-        let mut values = Vec::new();
-        let bytes = raw.bytes.get(start..).unwrap_or_default();
-        let read = packed::delta_packed_until(bytes, count, place + 1, &mut values).and(values.get(place));
-        read.copied().map(Some).ok_or_else(|| damaged("a page of numbers is malformed"))
+        let number = packed::delta_at(raw.bytes.slice(start..), count, place);
+        number.map(Some).ok_or_else(|| damaged("a page of numbers is malformed"))
     }
 
     /// The number of the row in a column of 32-bit integers.
@@ -385,18 +377,31 @@ impl<'g, 'f> Picker<'g, 'f> {
         Ok(all.get(self.row % PAGE_ROWS).copied().flatten())
     }
 
-    /// The id of the row.
+    /// The id of the row, of `len` bytes; `none` when it has none.
     pub(crate) fn id<T: Copy>(
         &self,
         leaf: usize,
+        len: usize,
         none: T,
         of: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<T, PartError> {
-        if let Some(Picked { place: None, .. }) = self.page(leaf, true)? {
-            return Ok(none);
-        }
-        let all = ids(self.group, leaf, self.row / PAGE_ROWS, self.rows(), none, of)?;
-        Ok(all.get(self.row % PAGE_ROWS).copied().unwrap_or(none))
+        let found = match self.page(leaf, true)? {
+            Some(Picked { place: None, .. }) => Some(none),
+            Some(Picked { raw, start, place: Some(place), .. }) if raw.encoding == Encoding::PLAIN => {
+                let value = raw.bytes.get(start..).and_then(|values| values.get(place * len..)?.get(..len));
+                Some(value.and_then(of).ok_or_else(|| damaged("a page of ids is malformed"))?)
+            }
+            _ => {
+                let all = ids(self.group, leaf, self.row / PAGE_ROWS, self.rows(), none, of)?;
+                all.get(self.row % PAGE_ROWS).copied()
+            }
+        };
+        Ok(found.unwrap_or(none))
+    }
+
+    /// The structured metadata of the row, where [`metadata::is_pickable`].
+    pub(crate) fn metadata(&self) -> Result<LabelSet, PartError> {
+        metadata::pick(self.group, self.row / PAGE_ROWS, self.rows(), self.row)
     }
 
     /// Appends the row's text in a column; false when it has none.
@@ -555,7 +560,7 @@ fn read_codes(
 ) -> Result<Vec<u32>, PartError> {
     let malformed = || damaged("a page of codes is malformed");
     let raw = group.raw_page(leaf, page, rows.start)?.ok_or_else(malformed)?;
-    let (defined, rest) = packed::defined(&raw.bytes, rows.len()).ok_or_else(malformed)?;
+    let (defined, rest) = levels::defined(&raw.bytes, rows.len()).ok_or_else(malformed)?;
     let codes = packed::codes(rest, defined.count(rows.len())).ok_or_else(malformed)?;
     if raw.values != rows.len() || codes.iter().any(|code| *code as usize >= texts) {
         return Err(damaged("a column of codes does not fit its rows or its dictionary"));
@@ -567,7 +572,7 @@ fn read_codes(
 fn spread<T: Copy>(defined: &Defined, values: Vec<T>, none: T) -> Vec<T> {
     match defined {
         Defined::All => values,
-        Defined::Each(each) => {
+        Defined::Each(each, _) => {
             let mut values = values.into_iter();
             each.iter().map(|defined| if *defined { values.next().unwrap_or(none) } else { none }).collect()
         }
@@ -584,8 +589,8 @@ fn read_numbers(
     let raw = group.raw_page(leaf, page, rows.start)?;
     if let Some(raw) =
         raw.filter(|raw| raw.encoding == Encoding::DELTA_BINARY_PACKED && raw.values == rows.len())
-        && let Some((defined, rest)) = packed::defined(&raw.bytes, rows.len())
-        && let Some(values) = deltas(rest, defined.count(rows.len()))
+        && let Some((defined, rest)) = levels::defined(&raw.bytes, rows.len())
+        && let Some(values) = packed::deltas(raw.bytes.slice_ref(rest), defined.count(rows.len()))
     {
         let values = spread(&defined, values, 0);
         return Ok((defined, values));
@@ -597,15 +602,9 @@ fn read_numbers(
     if each.len() != rows.len() || found.len() != each.iter().filter(|there| **there).count() {
         return Err(damaged("a field has too few rows"));
     }
-    let defined = Defined::Each(each);
+    let defined = Defined::each(each);
     let values = spread(&defined, found, 0);
     Ok((defined, values))
-}
-
-fn deltas(bytes: &[u8], count: usize) -> Option<Vec<i64>> {
-    let mut values = Vec::new();
-    packed::delta_packed(bytes, count, &mut values)?;
-    Some(values)
 }
 
 /// The numbers of a required column of 64-bit integers.
@@ -617,7 +616,7 @@ pub(crate) fn required_numbers(
 ) -> Result<Vec<i64>, PartError> {
     let raw = group.raw_page(leaf, page, rows.start)?;
     let raw = raw.filter(|raw| raw.encoding == Encoding::DELTA_BINARY_PACKED && raw.values == rows.len());
-    match raw.and_then(|raw| deltas(&raw.bytes, rows.len())) {
+    match raw.and_then(|raw| packed::deltas(raw.bytes, rows.len())) {
         Some(values) => Ok(values),
         None => group.column_rows(leaf, std::slice::from_ref(&rows))?.into_i64(),
     }
@@ -663,7 +662,7 @@ fn small_numbers_of_dictionary(
         dictionary.bytes.as_chunks::<4>().0.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect();
     let read = || {
         let (defined, rest) = match is_optional {
-            true => packed::defined(&raw.bytes, rows.len())?,
+            true => levels::defined(&raw.bytes, rows.len())?,
             false => (Defined::All, &*raw.bytes),
         };
         let codes = packed::codes(rest, defined.count(rows.len()))?;
@@ -686,7 +685,7 @@ pub(crate) fn ids<T: Copy>(
 ) -> Result<Vec<T>, PartError> {
     let raw = group.raw_page(leaf, page, rows.start)?.filter(|raw| raw.values == rows.len());
     if let Some(raw) = raw
-        && let Some((Defined::Each(each), _)) = packed::defined(&raw.bytes, rows.len())
+        && let Some((Defined::Each(each, _), _)) = levels::defined(&raw.bytes, rows.len())
         && !each.contains(&true)
     {
         return Ok(vec![none; rows.len()]);
@@ -728,11 +727,11 @@ fn bytes_page(bytes: &Bytes, rows: usize, kind: &Kind, encoding: Encoding) -> Op
         Encoding::DELTA_LENGTH_BYTE_ARRAY => false,
         _ => return None,
     };
-    let (defined, rest) = packed::defined(bytes, rows)?;
+    let (defined, rest) = levels::defined(bytes, rows)?;
     let (buffer, ends) = packed::byte_strings(bytes, rest, defined.count(rows), kind, is_plain)?;
     Some(match defined {
         Defined::All => BytesPage { buffer, ends, present: None },
-        Defined::Each(each) => {
+        Defined::Each(each, _) => {
             let (mut end, mut found) = (0, ends.into_iter());
             let mut at = |defined: &bool| {
                 end = if *defined { found.next().unwrap_or(end) } else { end };

@@ -13,13 +13,17 @@ use memchr::memmem::Finder;
 use super::cells::{self, ABSENT, Cells, Paged, Picker};
 use super::index::{GramColumn, GroupIndex, LogIndex, PAGE_ROWS, Run, Template};
 use super::kind::Kind;
-use super::metadata::MetadataCells;
+use super::metadata::{self, MetadataCells};
 use super::part::{ARRIVAL, LINE, SEVERITY, SPAN_ID, TEMPLATE, TIME, TRACE_ID};
 use super::phrase::Contains;
+use super::search::{Search, SearchedColumn, Straddle};
 use super::streams::{Passing, StreamFacts, StreamKeys};
 use crate::parts::columns::GroupReader;
 use crate::parts::{PartError, damaged};
 use crate::scan::prune::field_of;
+
+/// Rows of a page that are looked up one by one, at most; a page with more is unpacked.
+const PICKED_MAX: usize = 2;
 
 /// A set of rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +117,11 @@ impl Rows {
         self.bits.chunks(words).enumerate().filter(|(_, page)| page.iter().any(|w| *w != 0)).map(|(at, _)| at)
     }
 
+    /// True when they are so few that each is better looked up by itself than in pages unpacked for all.
+    pub(crate) fn are_few(&self) -> bool {
+        self.len() <= self.pages().count() * PICKED_MAX
+    }
+
     /// The rows that pass `test`.
     pub(crate) fn keeping(&self, mut test: impl FnMut(&usize) -> bool) -> Self {
         let mut kept = Self { bits: vec![0; self.bits.len()] };
@@ -197,6 +206,13 @@ impl Parts {
             severity: self.severity || other.severity,
         }
     }
+}
+
+/// Room for a row that is picked.
+#[derive(Default)]
+pub(crate) struct PickSpace {
+    line: String,
+    metadata: LabelSet,
 }
 
 static NO_LABELS: std::sync::LazyLock<LabelSet> = std::sync::LazyLock::new(LabelSet::empty);
@@ -421,7 +437,7 @@ impl<'a> LogGroup<'a> {
         if parts.ids {
             self.ids(of)?;
         }
-        if parts.metadata && self.index.metadata_names.as_ref().is_none_or(|names| !names.is_empty()) {
+        if parts.metadata && self.has_metadata() {
             self.metadata(of)?;
         }
         if parts.line && !of.is_empty() {
@@ -498,50 +514,75 @@ impl<'a> LogGroup<'a> {
         })
     }
 
-    /// Has at hand what [`Self::pick`] does not look up itself: structured metadata.
-    pub(crate) fn prepare_pick(&mut self, of: &Rows) -> Result<(), PartError> {
-        let has_metadata = self.index.metadata_names.as_ref().is_none_or(|names| !names.is_empty());
-        if has_metadata { self.metadata(of) } else { Ok(()) }
+    /// True when records of the group have structured metadata.
+    fn has_metadata(&self) -> bool {
+        self.index.metadata_names.as_ref().is_none_or(|names| !names.is_empty())
     }
 
-    /// One row that was prepared, read from its pages without reading these for other rows; `line` is work space.
+    /// Has at hand what [`Self::pick`] does not look up itself: structured metadata in a form that few parts have.
+    pub(crate) fn prepare_pick(&mut self, of: &Rows) -> Result<(), PartError> {
+        if self.has_metadata() && !metadata::is_pickable(&self.reader) { self.metadata(of) } else { Ok(()) }
+    }
+
+    /// One row that was prepared, whose time is known, read from its pages without reading these for other rows; `space`
+    /// is work space.
     pub(crate) fn pick<'r>(
         &'r self,
-        row: usize,
+        (row, time): (usize, Nanos),
         labels: &'r LabelSet,
-        line: &'r mut String,
+        space: &'r mut PickSpace,
     ) -> Result<LogRow<'r>, PartError> {
         let picker = Picker::new(&self.reader, self.rows, row);
+        let PickSpace { line, metadata } = space;
         line.clear();
-        match picker.small_number(TEMPLATE, true)? {
-            None => {
-                let is_there = picker.push_text(LINE, &Kind::Text, line)?;
-                is_there.then_some(()).ok_or_else(|| damaged("a line is missing"))?;
-            }
-            Some(number) => {
-                let template = usize::try_from(number).ok().and_then(|at| self.index.templates.get(at));
-                let template = template.ok_or_else(|| damaged("a template is not in the index"))?;
-                for slot in &template.slots {
-                    line.push_str(&slot.before);
-                    let kind = self.index.columns.get(usize::from(slot.column));
-                    let kind = kind.ok_or_else(|| damaged("a field is missing"))?;
-                    let is_there = picker.push_text(self.index.leaf(slot.column), kind, line)?;
-                    is_there.then_some(()).ok_or_else(|| damaged("a line misses a value"))?;
-                }
-                line.push_str(&template.end);
-            }
-        }
-        let ticks = picker.number(TIME, false)?.ok_or_else(|| damaged("a time is missing"))?;
+        self.pick_line(&picker, line)?;
+        *metadata = match &self.metadata {
+            Some(sets) => sets.get(row).cloned().unwrap_or_default(),
+            None if self.has_metadata() => picker.metadata()?,
+            None => LabelSet::empty(),
+        };
         let severity = picker.small_number(SEVERITY, false)?.and_then(|n| u8::try_from(n).ok());
         Ok(LogRow {
             stream: labels,
-            time: Nanos(ticks.wrapping_mul(self.index.tick)),
+            time,
             severity: Severity(severity.unwrap_or_default()),
-            trace_id: picker.id(TRACE_ID, TraceId::NONE, TraceId::from_slice)?,
-            span_id: picker.id(SPAN_ID, SpanId::NONE, SpanId::from_slice)?,
+            trace_id: picker.id(TRACE_ID, 16, TraceId::NONE, TraceId::from_slice)?,
+            span_id: picker.id(SPAN_ID, 8, SpanId::NONE, SpanId::from_slice)?,
             line,
-            metadata: self.metadata.as_ref().and_then(|sets| sets.get(row)).unwrap_or(&NO_LABELS),
+            metadata,
         })
+    }
+
+    fn pick_line(&self, picker: &Picker<'_, '_>, line: &mut String) -> Result<(), PartError> {
+        let Some(number) = picker.small_number(TEMPLATE, true)? else {
+            let is_there = picker.push_text(LINE, &Kind::Text, line)?;
+            return is_there.then_some(()).ok_or_else(|| damaged("a line is missing"));
+        };
+        let template = usize::try_from(number).ok().and_then(|at| self.index.templates.get(at));
+        let template = template.ok_or_else(|| damaged("a template is not in the index"))?;
+        for slot in &template.slots {
+            line.push_str(&slot.before);
+            let kind = self.index.columns.get(usize::from(slot.column));
+            let kind = kind.ok_or_else(|| damaged("a field is missing"))?;
+            let is_there = picker.push_text(self.index.leaf(slot.column), kind, line)?;
+            is_there.then_some(()).ok_or_else(|| damaged("a line misses a value"))?;
+        }
+        line.push_str(&template.end);
+        Ok(())
+    }
+
+    /// The times of some rows, in order; where they are few, without unpacking the pages that hold them.
+    pub(crate) fn times_each(&mut self, of: &Rows) -> Result<Vec<Nanos>, PartError> {
+        if self.times.is_some() || !of.are_few() {
+            self.times(of)?;
+            return Ok(of.iter().map(|row| self.time(row)).collect());
+        }
+        let (tick, reader, rows) = (self.index.tick, &self.reader, self.rows);
+        let time = |row| {
+            let ticks = Picker::new(reader, rows, row).number(TIME, false)?;
+            Ok(Nanos(ticks.ok_or_else(|| damaged("a time is missing"))?.wrapping_mul(tick)))
+        };
+        of.iter().map(time).collect()
     }
 
     /// Hands rows with the labels of their streams to `see`, in order.
@@ -781,34 +822,18 @@ impl<'a> LogGroup<'a> {
         if needle.is_empty() {
             return Ok(of.clone());
         }
-        let finder = Finder::new(needle.as_bytes());
-        let mut found = self.whole_lines_containing(&finder, of)?;
-        let index = self.index;
-        let mut columns: Vec<u16> = Vec::new();
-        let mut everywhere = vec![false; index.templates.len()];
-        for (template, everywhere) in index.templates.iter().zip(&mut everywhere) {
-            let in_literal = |text: &str| finder.find(text.as_bytes()).is_some();
-            *everywhere =
-                template.slots.iter().any(|slot| in_literal(&slot.before)) || in_literal(&template.end);
-            columns.extend(template.slots.iter().map(|slot| slot.column));
-        }
-        if everywhere.contains(&true) {
-            let of_literals = self.of_templates(of, |at| everywhere.get(at) == Some(&true))?;
+        let search = self.streams.search(needle, self.index);
+        let mut found = self.whole_lines_containing(&search.finder, of)?;
+        if search.everywhere.contains(&true) {
+            let of_literals = self.of_templates(of, |at| search.everywhere.get(at) == Some(&true))?;
             found.join(&of_literals);
         }
-        columns.sort_unstable();
-        columns.dedup();
-        for column in columns {
-            let left = of.minus(&found);
-            found.join(&self.values_containing(&finder, column, &left)?);
+        for column in &search.columns {
+            self.values_containing(&search, column, of, &mut found)?;
         }
-        for (number, template) in index.templates.iter().enumerate() {
-            let starts = Straddle::starts(template, needle.as_bytes());
-            if everywhere.get(number) != Some(&true) && !starts.is_empty() {
-                let left = of.minus(&found);
-                let left = self.of_templates(&left, |at| at == number)?;
-                found.join(&self.straddling(template, needle, &starts, &left)?);
-            }
+        for (number, starts) in &search.straddles {
+            let left = self.of_templates(&of.minus(&found), |at| at == *number)?;
+            found.join(&self.straddling(*number, search.needle(), starts, &left)?);
         }
         Ok(found)
     }
@@ -824,39 +849,41 @@ impl<'a> LogGroup<'a> {
         Ok(found)
     }
 
-    /// The rows among some that have a value in a column with the text inside.
-    fn values_containing(&mut self, finder: &Finder<'_>, column: u16, of: &Rows) -> Result<Rows, PartError> {
-        let mut found = Rows::none(self.rows);
-        let needle = finder.needle();
+    /// Adds the rows among some that have a value in a column with the text inside.
+    fn values_containing(
+        &mut self,
+        search: &Search,
+        of_column: &SearchedColumn,
+        of: &Rows,
+        found: &mut Rows,
+    ) -> Result<(), PartError> {
+        let (finder, column, group) = (&search.finder, of_column.column, self.group);
         let kind =
             self.index.columns.get(usize::from(column)).ok_or_else(|| damaged("a field is missing"))?;
-        if of.is_empty() || !kind.may_contain(needle) {
-            return Ok(found);
-        }
         if matches!(kind, Kind::Phrases(_)) {
-            return self.phrases_containing(finder, column, of);
+            let left = of.minus(found);
+            return self.phrases_containing(search, of_column, &left, found);
         }
-        if let Some(values) = self.group.values_of(column)
+        if let Some(values) = group.values_of(column)
             && !values.iter().any(|(text, _)| finder.find(text.as_bytes()).is_some())
         {
-            return Ok(found);
+            return Ok(());
         }
-        let grams = self.group.grams.iter().find(|(of, _)| *of == GramColumn::Field(column));
-        let left = match grams {
-            Some((_, pages)) => {
-                let whole = kind.unhex(needle);
-                of.of_pages(|page| {
-                    pages.get(page).is_none_or(|grams| match (kind, &whole) {
-                        (Kind::Hex { .. }, Some(value)) => grams.may_hold(value),
-                        (Kind::Hex { .. }, None) => true,
-                        _ => grams.may_contain(needle),
-                    })
-                })
-            }
-            None => of.clone(),
+        let grams = group.grams.iter().find(|(of, _)| *of == GramColumn::Field(column));
+        let may_contain = |page: usize| {
+            let grams = grams.and_then(|(_, pages)| pages.get(page));
+            grams.is_none_or(|grams| match (kind, &of_column.whole) {
+                (Kind::Hex { .. }, Some(value)) => grams.may_hold(value),
+                (Kind::Hex { .. }, None) => true,
+                _ => grams.may_contain(finder.needle()),
+            })
         };
+        if !of.pages().any(may_contain) {
+            return Ok(());
+        }
+        let left = of.minus(found).of_pages(may_contain);
         if left.is_empty() {
-            return Ok(found);
+            return Ok(());
         }
         let (cells, kind) = self.cells(column, &left)?;
         match cells {
@@ -869,10 +896,9 @@ impl<'a> LogGroup<'a> {
                     left.iter().filter(is_hit).for_each(|row| found.insert(row));
                 }
             }
-            Cells::Bytes { .. } if *kind == Kind::Text => find_in_pages(cells, finder, &left, &mut found),
-            Cells::Bytes { .. } if let Some(whole) = kind.unhex(needle) => {
-                let has = |row: &usize| cells.bytes(*row) == Some(whole.as_slice());
-                left.iter().filter(has).for_each(|row| found.insert(row));
+            Cells::Bytes { .. } if *kind == Kind::Text => find_in_pages(cells, finder, &left, found),
+            Cells::Bytes { .. } if let Some(whole) = &of_column.whole => {
+                find_in_pages(cells, &Finder::new(whole), &left, found);
             }
             _ => {
                 let mut text = String::new();
@@ -884,21 +910,36 @@ impl<'a> LogGroup<'a> {
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 
-    /// The rows among some whose text in a column of phrases contains a text. Where the wording says it, no number is read.
-    fn phrases_containing(&mut self, finder: &Finder<'_>, column: u16, of: &Rows) -> Result<Rows, PartError> {
-        let mut found = Rows::none(self.rows);
-        let Ok(needle) = std::str::from_utf8(finder.needle()) else { return Ok(found) };
-        self.open_cells(column)?;
-        let (leaf, reader) = (self.index.leaf(column), &self.reader);
-        let Some(Some(Cells::Phrases(cells))) = self.cells.get_mut(usize::from(column)) else {
+    /// Adds the rows among some whose text in a column of phrases contains a text. Where the wording says it, no number is
+    /// read.
+    fn phrases_containing(
+        &mut self,
+        search: &Search,
+        SearchedColumn { column, phrases: of_phrases, .. }: &SearchedColumn,
+        of: &Rows,
+        found: &mut Rows,
+    ) -> Result<(), PartError> {
+        let (finder, group) = (&search.finder, self.group);
+        let grams = group.grams.iter().find(|(of, _)| *of == GramColumn::Field(*column));
+        let may_contain = |page: usize| {
+            let grams = grams.and_then(|(_, pages)| pages.get(page));
+            grams.is_none_or(|grams| grams.may_contain(finder.needle()))
+        };
+        let left = of.of_pages(may_contain);
+        let is_worded = of_phrases.iter().any(|says| *says != Contains::Never);
+        if of.is_empty() || left.is_empty() && !is_worded {
+            return Ok(());
+        }
+        self.open_cells(*column)?;
+        let (leaf, reader) = (self.index.leaf(*column), &self.reader);
+        let Some(Some(Cells::Phrases(cells))) = self.cells.get_mut(usize::from(*column)) else {
             return Err(damaged("a field is missing"));
         };
-        let of_phrases: Vec<Contains> = cells.phrases.iter().map(|phrase| phrase.contains(needle)).collect();
         let says = |number: u32, what: Contains| of_phrases.get(number as usize) == Some(&what);
-        if of_phrases.iter().any(|says| *says != Contains::Never) {
+        if is_worded {
             cells.load_codes(reader, leaf, of.pages())?;
         }
         if of_phrases.contains(&Contains::Always) {
@@ -924,27 +965,21 @@ impl<'a> LogGroup<'a> {
                 }
             }
         }
-        let grams = self.group.grams.iter().find(|(of, _)| *of == GramColumn::Field(column));
-        let may_contain = |page: usize| {
-            let grams = grams.and_then(|(_, pages)| pages.get(page));
-            grams.is_none_or(|grams| grams.may_contain(finder.needle()))
-        };
-        let left = of.of_pages(may_contain);
-        find_in_pages(cells.load_others(reader, leaf, left.pages())?, finder, &left, &mut found);
-        Ok(found)
+        find_in_pages(cells.load_others(reader, leaf, left.pages())?, finder, &left, found);
+        Ok(())
     }
 
     fn straddling(
         &mut self,
-        template: &Template,
-        needle: &str,
+        number: usize,
+        needle: &[u8],
         starts: &[Straddle],
         of: &Rows,
     ) -> Result<Rows, PartError> {
         let mut found = Rows::none(self.rows);
-        if of.is_empty() {
+        let Some(template) = self.index.templates.get(number).filter(|_| !of.is_empty()) else {
             return Ok(found);
-        }
+        };
         // A text can straddle so many values as it has bytes, and more when values are empty.
         let first = starts.iter().map(|start| start.slot).min().unwrap_or(0);
         for slot in template.slots.iter().skip(first) {
@@ -955,7 +990,7 @@ impl<'a> LogGroup<'a> {
             for start in starts {
                 if start.holds(
                     template,
-                    needle.as_bytes(),
+                    needle,
                     &mut |column, text| {
                         text.clear();
                         self.push_value(column, row, text)
@@ -1095,93 +1130,6 @@ impl Interner {
                 code
             }
         }
-    }
-}
-
-/// How a text may begin in a line so that it reaches over the edge of a value.
-#[derive(Debug, PartialEq)]
-struct Straddle {
-    /// The value at whose edge it begins to be checked.
-    slot: usize,
-    /// So many of its bytes are at the end of that value, or, when `in_literal`, right before it.
-    bytes: usize,
-    in_literal: bool,
-}
-
-impl Straddle {
-    fn starts(template: &Template, needle: &[u8]) -> Vec<Self> {
-        let mut starts = Vec::new();
-        for (slot, piece) in template.slots.iter().enumerate() {
-            for bytes in 1..needle.len() {
-                let (head, tail) = needle.split_at(bytes);
-                if piece.before.as_bytes().ends_with(head) {
-                    starts.push(Self { slot, bytes, in_literal: true });
-                }
-                let next = template.piece_after(slot).as_bytes();
-                if !next.is_empty() && (next.starts_with(tail) || tail.starts_with(next)) {
-                    starts.push(Self { slot, bytes, in_literal: false });
-                }
-            }
-        }
-        starts
-    }
-
-    fn holds(
-        &self,
-        template: &Template,
-        needle: &[u8],
-        text_of: &mut dyn FnMut(u16, &mut String) -> Result<bool, PartError>,
-        value: &mut String,
-    ) -> Result<bool, PartError> {
-        let (head, mut rest) = needle.split_at_checked(self.bytes).unwrap_or_default();
-        let mut slot = self.slot;
-        if !self.in_literal {
-            let Some(piece) = template.slots.get(slot) else { return Ok(false) };
-            if !text_of(piece.column, value)? || !value.as_bytes().ends_with(head) {
-                return Ok(false);
-            }
-            match after_literal(template.piece_after(slot).as_bytes(), rest) {
-                After::Done => return Ok(true),
-                After::Apart => return Ok(false),
-                After::Left(left) => (rest, slot) = (left, slot + 1),
-            }
-        }
-        while let Some(piece) = template.slots.get(slot) {
-            if !text_of(piece.column, value)? {
-                return Ok(false);
-            }
-            match after_literal(value.as_bytes(), rest) {
-                After::Done => return Ok(true),
-                After::Apart => return Ok(false),
-                After::Left(left) => rest = left,
-            }
-            match after_literal(template.piece_after(slot).as_bytes(), rest) {
-                After::Done => return Ok(true),
-                After::Apart => return Ok(false),
-                After::Left(left) => (rest, slot) = (left, slot + 1),
-            }
-        }
-        Ok(false)
-    }
-}
-
-enum After<'n> {
-    Done,
-    Apart,
-    Left(&'n [u8]),
-}
-
-/// What is left of a text to find once a piece of the line is passed.
-fn after_literal<'n>(piece: &[u8], rest: &'n [u8]) -> After<'n> {
-    if piece.starts_with(rest) {
-        return After::Done;
-    }
-    rest.strip_prefix(piece).map_or(After::Apart, After::Left)
-}
-
-impl Template {
-    fn piece_after(&self, slot: usize) -> &str {
-        self.slots.get(slot + 1).map_or(&self.end, |next| &next.before)
     }
 }
 

@@ -9,10 +9,11 @@ use kenning_model::keyed::Prehashed;
 
 use super::cells::Paged;
 use super::kind::Kind;
-use super::packed;
+use super::{levels, packed};
 use super::part::METADATA;
 use crate::parts::columns::GroupReader;
 use crate::parts::labels::read_map;
+use crate::parts::pages::RawPage;
 use crate::parts::{PartError, damaged};
 
 /// The column of metadata. Pages are read when they are asked for.
@@ -125,7 +126,7 @@ fn read_page(
     rows: Range<usize>,
     texts: &mut Option<[Arc<[Box<str>]>; 2]>,
 ) -> Result<Option<Pairs>, PartError> {
-    if !group.is_all_dictionary(METADATA) || !group.is_all_dictionary(METADATA + 1) {
+    if !is_pickable(group) {
         return Ok(None);
     }
     if texts.is_none() {
@@ -146,6 +147,55 @@ fn read_page(
     Ok(pairs_of(&keys, &values.bytes, levels, rows.len()))
 }
 
+/// True when [`pick`] understands the columns of a row group.
+pub(crate) fn is_pickable(group: &GroupReader<'_>) -> bool {
+    group.is_all_dictionary(METADATA) && group.is_all_dictionary(METADATA + 1)
+}
+
+/// The set of one row of a page, which holds `rows`, without a look at the sets of others.
+pub(crate) fn pick(
+    group: &GroupReader<'_>,
+    page: usize,
+    rows: Range<usize>,
+    row: usize,
+) -> Result<LabelSet, PartError> {
+    let malformed = || damaged("a page of metadata is malformed");
+    let column = |leaf| -> Result<[RawPage; 2], PartError> {
+        let dictionary = group.raw_dictionary(leaf)?.ok_or_else(malformed)?;
+        Ok([dictionary, group.raw_page(leaf, page, rows.start)?.ok_or_else(malformed)?])
+    };
+    let ([names, keys], [texts, values]) = (column(METADATA)?, column(METADATA + 1)?);
+    let within = row.checked_sub(rows.start).ok_or_else(malformed)?;
+    let read = || {
+        let (pairs, total, codes) = pairs_of_row(&keys, rows.len(), within)?;
+        let (own_pairs, own_total, value_codes) = pairs_of_row(&values, rows.len(), within)?;
+        ((pairs.clone(), total) == (own_pairs, own_total)).then_some(())?;
+        let text_of = |dictionary: &RawPage, codes: &[u8], at: usize| {
+            let code = packed::code_at(codes, total, at)?;
+            let mut text = String::new();
+            ((code as usize) < dictionary.values).then_some(())?;
+            packed::push_dictionary_text(&dictionary.bytes, code, &Kind::Text, &mut text)?;
+            Some(text)
+        };
+        let pair = |at| Some((text_of(&names, codes, at)?, text_of(&texts, value_codes, at)?));
+        Some(LabelSet::from_pairs(pairs.map(pair).collect::<Option<Vec<_>>>()?))
+    };
+    read().ok_or_else(malformed)
+}
+
+/// Which of a page's pairs are of a row, how many pairs the page has, and their codes.
+fn pairs_of_row(page: &RawPage, rows: usize, row: usize) -> Option<(Range<usize>, usize, &[u8])> {
+    let (repeated, rest) = levels::split(&page.bytes)?;
+    let (defined, codes) = levels::split(rest)?;
+    let own = levels::levels_of_row(repeated, page.values, rows, row)?;
+    let before = levels::rank(defined, page.values, own.start)?;
+    let end = match own.len() {
+        1 => before.before + usize::from(before.is_one),
+        _ => levels::rank(defined, page.values, own.end)?.before,
+    };
+    Some((before.before..end, before.total, codes))
+}
+
 fn dictionary(group: &GroupReader<'_>, leaf: usize) -> Result<Option<Arc<[Box<str>]>>, PartError> {
     let Some(page) = group.raw_dictionary(leaf)? else { return Ok(None) };
     let texts = packed::dictionary_texts(&page.bytes, page.values, &Kind::Text);
@@ -154,10 +204,10 @@ fn dictionary(group: &GroupReader<'_>, leaf: usize) -> Result<Option<Arc<[Box<st
 
 /// `None` when the levels do not say so many rows, or keys and values differ.
 fn pairs_of(keys: &[u8], values: &[u8], levels: usize, rows: usize) -> Option<Pairs> {
-    let (repeated, rest) = packed::levels(keys)?;
-    let (defined, keys) = packed::levels(rest)?;
-    let (own_repeated, rest) = packed::levels(values)?;
-    let (own_defined, values) = packed::levels(rest)?;
+    let (repeated, rest) = levels::split(keys)?;
+    let (defined, keys) = levels::split(rest)?;
+    let (own_repeated, rest) = levels::split(values)?;
+    let (own_defined, values) = levels::split(rest)?;
     ((repeated, defined) == (own_repeated, own_defined)).then_some(())?;
     let (repeated, defined) = (packed::hybrid(repeated, 1, levels)?, packed::hybrid(defined, 1, levels)?);
     let mut ends: Vec<u32> = Vec::with_capacity(rows);
@@ -177,6 +227,7 @@ fn pairs_of(keys: &[u8], values: &[u8], levels: usize, rows: usize) -> Option<Pa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use parquet::basic::Encoding;
 
     #[test]
     fn pairs_are_found_by_their_levels() {
@@ -190,6 +241,10 @@ mod tests {
         let pairs = pairs_of(&keys, &values, 4, 3).unwrap();
         assert_eq!((pairs.ends, pairs.keys, pairs.values), (vec![1, 1, 3], vec![0, 0, 0], vec![0, 1, 1]));
         assert!(pairs_of(&keys, &values, 4, 4).is_none());
+        let raw = RawPage { bytes: keys.clone().into(), values: 4, encoding: Encoding::RLE_DICTIONARY };
+        let of_row = |row| pairs_of_row(&raw, 3, row).map(|(pairs, total, _)| (pairs, total));
+        assert_eq!([of_row(0), of_row(1), of_row(2)], [Some((0..1, 3)), Some((1..1, 3)), Some((1..3, 3))]);
+        assert_eq!((of_row(3), pairs_of_row(&raw, 2, 0)), (None, None));
         assert!(pairs_of(&keys, &page(&[3, 0], &[3, 0b1101], &[1, 6, 0]), 4, 3).is_none());
     }
 }

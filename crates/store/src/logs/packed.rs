@@ -1,54 +1,10 @@
-//! Parquet's encodings of pages, as far as parts of logs have them: levels, codes of dictionaries, packed numbers, byte
-//! strings. Nothing here trusts a length that it is told.
+//! Parquet's encodings of pages, as far as parts of logs have them: codes of dictionaries, packed numbers, byte strings. Nothing here trusts a length that it is told.
 
 use bytes::Bytes;
 use kenning_codec::bytes::Decoder;
 
 use super::kind::{Kind, push_hex};
-
-/// Which rows of an optional column's page have a value.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Defined {
-    All,
-    Each(Vec<bool>),
-}
-
-impl Defined {
-    /// Whether a row has a value.
-    pub(crate) fn has(&self, row: usize) -> bool {
-        match self {
-            Self::All => true,
-            Self::Each(each) => each.get(row) == Some(&true),
-        }
-    }
-
-    /// How many of `rows` have a value.
-    pub(crate) fn count(&self, rows: usize) -> usize {
-        match self {
-            Self::All => rows,
-            Self::Each(each) => each.iter().filter(|defined| **defined).count(),
-        }
-    }
-}
-
-/// The levels of an optional column's page, and what stands behind them.
-pub(crate) fn defined(bytes: &[u8], rows: usize) -> Option<(Defined, &[u8])> {
-    let (levels, rest) = levels(bytes)?;
-    let mut first = Decoder::new(levels);
-    let header = first.varint()?;
-    // One run over all rows.
-    if header & 1 == 0 && header >> 1 >= rows as u64 && first.byte()? == 1 {
-        return Some((Defined::All, rest));
-    }
-    let each = hybrid(levels, 1, rows)?.into_iter().map(|level| level == 1).collect();
-    Some((Defined::Each(each), rest))
-}
-
-/// The bytes of levels, and what stands behind them.
-pub(crate) fn levels(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = bytes.split_first_chunk::<4>()?;
-    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
-}
+use crate::parts::deltas::Deltas;
 
 /// Values of a page of byte strings one after another, and where each of so many ends, in the encodings that this
 /// program writes. They are a part of `page`, whose memory is shared; `bytes` are what of it stands behind the levels.
@@ -85,16 +41,6 @@ pub(crate) fn byte_strings(
 
 /// Appends numbers in Parquet's packed deltas; gives what stands behind them.
 pub(crate) fn delta_packed<'b>(bytes: &'b [u8], count: usize, out: &mut Vec<i64>) -> Option<&'b [u8]> {
-    delta_packed_until(bytes, count, count, out)
-}
-
-/// As [`delta_packed`], but may stop once so many numbers were appended; what it gives then means nothing.
-pub(crate) fn delta_packed_until<'b>(
-    bytes: &'b [u8],
-    count: usize,
-    wanted: usize,
-    out: &mut Vec<i64>,
-) -> Option<&'b [u8]> {
     let mut from = Decoder::new(bytes);
     let block = usize::try_from(from.varint()?).ok().filter(|block| *block > 0 && *block <= 1 << 20)?;
     let miniblocks = usize::try_from(from.varint()?).ok().filter(|count| *count > 0 && *count <= block)?;
@@ -106,9 +52,9 @@ pub(crate) fn delta_packed_until<'b>(
     if count > 0 {
         out.push(last);
     }
-    let (start, each) = (out.len(), block / miniblocks);
+    let each = block / miniblocks;
     let mut left = count.saturating_sub(1);
-    while left > 0 && out.len() - start < wanted {
+    while left > 0 {
         let mut from = Decoder::new(rest);
         let least = from.signed()?;
         let behind = rest.get(rest.len() - from.remaining()..)?;
@@ -134,6 +80,40 @@ pub(crate) fn delta_packed_until<'b>(
         }
     }
     Some(rest)
+}
+
+/// So many numbers in packed deltas with nothing behind them that matters.
+pub(crate) fn deltas(bytes: Bytes, count: usize) -> Option<Vec<i64>> {
+    let mut values = Vec::with_capacity(count.min(bytes.len().saturating_mul(64)));
+    match Deltas::new(bytes.clone()) {
+        Some(mut deltas) => {
+            (deltas.claimed() == count as u64).then_some(())?;
+            deltas.take(count, &mut values)?;
+        }
+        // Blocks of a form that nobody writes.
+        None => drop(delta_packed(&bytes, count, &mut values)?),
+    }
+    Some(values)
+}
+
+/// One of so many numbers in packed deltas; those before it are summed up.
+pub(crate) fn delta_at(bytes: Bytes, count: usize, wanted: usize) -> Option<i64> {
+    (wanted < count).then_some(())?;
+    match Deltas::new(bytes.clone()) {
+        Some(mut deltas) => {
+            let mut found = Vec::with_capacity(1);
+            (deltas.claimed() == count as u64).then_some(())?;
+            deltas.skip(wanted)?;
+            deltas.take(1, &mut found)?;
+            found.pop()
+        }
+        // Blocks of a form that nobody writes.
+        None => {
+            let mut all = Vec::new();
+            delta_packed(&bytes, count, &mut all)?;
+            all.get(wanted).copied()
+        }
+    }
 }
 
 /// The texts of a dictionary's page.
@@ -398,11 +378,19 @@ mod tests {
         check(&even, 5, Some((&[1, 2, 3, 4, 5], b"x")));
         let uneven = [0x80, 1, 4, 8, 14, 3, 2, 0, 0, 0, 0xc0, 0x3f, 0, 0, 0, 0, 0, 0, b'x'];
         check(&uneven, 8, Some((&[7, 5, 3, 1, 2, 3, 4, 5], b"x")));
+        for (at, number) in [7, 5, 3, 1, 2, 3, 4, 5].into_iter().enumerate() {
+            assert_eq!(delta_at(Bytes::copy_from_slice(&uneven), 8, at), Some(number));
+        }
+        assert_eq!(delta_at(Bytes::copy_from_slice(&uneven), 8, 8), None);
+        assert_eq!(delta_at(Bytes::copy_from_slice(&uneven), 9, 1), None);
         check(&[0x80, 1, 4, 0, 0], 0, Some((&[], &[])));
         check(&even, 4, None);
         check(&[0x80, 1, 3, 5, 2, 2, 0, 0, 0, 0], 5, None);
         check(&[0, 0, 5, 2], 5, None);
         (0..uneven.len() - 1).for_each(|len| check(&uneven[..len], 8, None));
+        assert_eq!(deltas(Bytes::copy_from_slice(&uneven), 8), Some(vec![7, 5, 3, 1, 2, 3, 4, 5]));
+        assert_eq!(deltas(Bytes::copy_from_slice(&uneven[..14]), 8), None);
+        assert_eq!(deltas(Bytes::copy_from_slice(&uneven), 7), None);
     }
 
     #[test]

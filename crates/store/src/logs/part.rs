@@ -1,5 +1,5 @@
-//! Parts of log records: row groups that follow each other in time, inside sorted by stream and time. What is newest lies
-//! close together, however many streams there are.
+//! Parts of log records: row groups that follow each other in time, inside sorted by service, stream and time. What is
+//! newest lies close together, however many streams there are, and so does what is of one service.
 
 use std::collections::HashMap;
 use std::iter::once_with;
@@ -25,6 +25,9 @@ use crate::parts::{PartError, PartTable, damaged};
 
 /// Rows of a row group.
 const GROUP_ROWS: usize = 64 << 10;
+/// Streams with the same value of this label, which every receiver sees to, lie side by side: most questions are about one
+/// service, and need not read the pages of others then.
+const SERVICE: &str = "service_name";
 /// Bytes of lines in a row group after which it is closed.
 const GROUP_LINE_BYTES: usize = 16 << 20;
 
@@ -97,8 +100,8 @@ struct Place {
     row: u32,
 }
 
-/// Writes the records of a range as one part. Row groups follow each other in time; inside, records are sorted by stream
-/// and time.
+/// Writes the records of a range as one part. Row groups follow each other in time; inside, records are sorted by service,
+/// stream and time.
 pub(crate) fn write(sources: &[Source<'_>], range: TimeRange) -> Result<Option<Draft>, PartError> {
     let mut places = places_in(sources, range);
     let (Some(first), Some(last)) = (places.first(), places.last()) else { return Ok(None) };
@@ -180,7 +183,7 @@ fn rank_arrivals(places: &mut [Place]) {
 
 /// The streams of a part.
 struct Streams<'a> {
-    /// In order, each once.
+    /// Each once, in the order of services, then of labels.
     sets: Vec<&'a LabelSet>,
     /// Per source and stream of its batch the place in `sets`.
     ranks: Vec<Vec<u32>>,
@@ -208,17 +211,18 @@ impl<'a> Streams<'a> {
             };
             ranks.push(source.batch.streams.iter().zip(used).map(number).collect());
         }
-        let mut order: Vec<(&LabelSet, u32)> = known.into_iter().collect();
+        let by_service = |(set, number): (&'a LabelSet, u32)| (set.get(SERVICE), set, number);
+        let mut order: Vec<(&str, &LabelSet, u32)> = known.into_iter().map(by_service).collect();
         order.sort_unstable();
         i32::try_from(order.len()).map_err(|_| damaged("a part has too many streams"))?;
         let mut moved = vec![0u32; order.len()];
-        for ((_, number), rank) in order.iter().zip(0u32..) {
+        for ((_, _, number), rank) in order.iter().zip(0u32..) {
             moved.get_mut(*number as usize).into_iter().for_each(|slot| *slot = rank);
         }
         for rank in ranks.iter_mut().flatten() {
             *rank = moved.get(*rank as usize).copied().unwrap_or(0);
         }
-        Ok(Self { sets: order.into_iter().map(|(set, _)| set).collect(), ranks })
+        Ok(Self { sets: order.into_iter().map(|(_, set, _)| set).collect(), ranks })
     }
 
     fn rank(&self, sources: &[Source<'_>], place: &Place) -> u32 {

@@ -1,8 +1,8 @@
 //! The scan of log records over heads and parts.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use kenning_model::{
     Agg, Block, DistinctOf, Field, Filter, Flow, Group, LabelSet, LineSyntax, LogBatch, LogRow, Nanos, Order,
@@ -12,7 +12,7 @@ use memchr::memmem::Finder;
 
 use super::aggregate::{self, NumberCounts, Numbers};
 use super::cut::{self, CutField};
-use super::group::{LogGroup, Parts, Rows, cost};
+use super::group::{LogGroup, Parts, PickSpace, Rows, cost};
 use super::head::LogRun;
 use super::part::{Wanted, read};
 use super::streams::Passing;
@@ -59,6 +59,7 @@ struct Spot {
     part: u64,
     group: usize,
     row: usize,
+    time: Nanos,
 }
 
 /// A row group on its way through a scan.
@@ -176,13 +177,13 @@ impl<'a> Collector<'a> {
                 numbers.add_group(by, of, group, rows, work)
             }
             Self::Rows(top) if work.scan.limit.is_some() => {
-                group.times(rows)?;
+                let times = group.times_each(rows)?;
                 if group.group.has_ties {
                     group.arrivals(rows)?;
                 }
-                let place = |row: usize| ((group.time(row), at.order, group.arrival(row)), row);
-                for (place, row) in top.best(rows.iter().map(place).collect()) {
-                    let spot = Spot { part: at.part, group: at.group, row };
+                let place = |(row, time): (usize, Nanos)| ((time, at.order, group.arrival(row)), row);
+                for (place, row) in top.best(rows.iter().zip(times).map(place).collect()) {
+                    let spot = Spot { part: at.part, group: at.group, row, time: place.0 };
                     top.add(place, ENTRY_BYTES + size_of::<Pick>(), Pick::There(spot), work)?;
                 }
                 Ok(())
@@ -276,6 +277,10 @@ const WORKERS_MAX: usize = 4;
 /// Rows for each of which a further thread is worth starting.
 const WORKER_ROWS: u64 = 256 << 10;
 
+/// Cores that this process may use; asking anew takes longer than many a scan.
+static CORES: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+
 /// Scans parts, many of them on several threads.
 fn scan_parts<'a>(
     parts: &[Arc<Part>],
@@ -284,8 +289,7 @@ fn scan_parts<'a>(
     work: &mut Work<'a>,
 ) -> Result<(), ScanError> {
     let rows: u64 = parts.iter().map(|part| part.info.rows).sum();
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let workers = cores.min(WORKERS_MAX).min(parts.len()).min((rows / WORKER_ROWS) as usize);
+    let workers = CORES.min(WORKERS_MAX).min(parts.len()).min((rows / WORKER_ROWS) as usize);
     if workers < 2 {
         return parts.iter().try_for_each(|part| {
             if collector.excludes(part.info.time) { Ok(()) } else { scan_part(part, open, collector, work) }
@@ -426,9 +430,6 @@ fn fetch(
     Ok(kept.into_iter().flatten().collect())
 }
 
-/// Rows of a page that are looked up one by one, at most; a page with more is unpacked.
-const PICKED_MAX: usize = 2;
-
 /// Reads the records of one row group; `spots` are in the order of rows.
 fn fetch_group(
     mut group: LogGroup<'_>,
@@ -438,7 +439,7 @@ fn fetch_group(
 ) -> Result<(), PartError> {
     let mut rows = Rows::none(group.rows);
     spots.iter().for_each(|(spot, _)| rows.insert(spot.row));
-    let is_picked = spots.len() <= rows.pages().count() * PICKED_MAX;
+    let is_picked = rows.are_few();
     if is_picked {
         group.prepare_pick(&rows)?;
     } else {
@@ -447,16 +448,15 @@ fn fetch_group(
     }
     let held = group.heap_bytes();
     work.charge(held)?;
-    let (mut line, mut places) = (String::new(), spots.iter());
+    let (mut line, mut space, mut places) = (String::new(), PickSpace::default(), spots.iter());
     group.for_each_run(&rows, |_, labels, at| {
-        let row = match is_picked {
-            true => group.pick(at, labels, &mut line)?,
+        let Some((spot, place)) = places.next() else { return Ok(()) };
+        let row = Kept::of(&match is_picked {
+            true => group.pick((at, spot.time), labels, &mut space)?,
             false => group.row(at, labels, Parts::ALL, &mut line)?,
-        };
-        let row = Kept::of(&row);
+        });
         work.charge(ENTRY_BYTES + size_of::<Kept>() + row.line.len() + row.metadata.heap_bytes())?;
-        let slot = places.next().and_then(|(_, place)| kept.get_mut(*place));
-        if let Some(slot) = slot {
+        if let Some(slot) = kept.get_mut(*place) {
             *slot = Some(row);
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! What labels say of the streams of a part, worked out once per part: the row groups of a scan share it, and so do scans,
-//! for a dashboard asks the same selectors again and again.
+//! What labels say of the streams of a part, and its wordings of a text searched for, worked out once per part: the row groups
+//! of a scan share it, and so do scans, for a dashboard asks the same again and again.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kenning_model::{Filter, LabelSet};
 
 use super::index::LogIndex;
+use super::search::Search;
 use crate::scan::prune::field_of;
 use crate::scan::prune::only_labels;
 use kenning_model::Field;
 
 /// Tests that are remembered per part, a byte a stream each; the one used longest ago goes first.
 const TESTS_MAX: usize = 16;
+/// Texts that were searched for and are remembered per part, a few bytes a column each.
+const SEARCHES_MAX: usize = 8;
 /// Labels whose values are remembered per part, four bytes a stream each and the values.
 const KEYS_MAX: usize = 8;
 
@@ -86,6 +89,7 @@ pub(crate) struct StreamFacts(Arc<Mutex<Known>>);
 struct Known {
     tests: VecDeque<(Filter, Passing)>,
     keys: VecDeque<(Box<str>, StreamKeys)>,
+    searches: VecDeque<Arc<Search>>,
 }
 
 impl StreamFacts {
@@ -127,6 +131,19 @@ impl StreamFacts {
             leaf if matches!(field_of(leaf), Some(Field::Label(_))) => self.passing(leaf, index),
             _ => Passing::all(),
         }
+    }
+
+    /// What the index says about a search for a text that is not empty.
+    pub(crate) fn search(&self, needle: &str, index: &LogIndex) -> Arc<Search> {
+        let is_it = |search: &&Arc<Search>| search.needle() == needle.as_bytes();
+        if let Some(search) = self.known().searches.iter().find(is_it) {
+            return Arc::clone(search);
+        }
+        let search = Arc::new(Search::new(needle, index));
+        let mut known = self.known();
+        known.searches.truncate(SEARCHES_MAX - 1);
+        known.searches.push_front(Arc::clone(&search));
+        search
     }
 
     /// The values of a label.

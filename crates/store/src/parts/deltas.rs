@@ -87,15 +87,21 @@ pub(crate) struct Deltas {
     /// Unpacked values; those before `used` were handed out.
     chunk: [i64; CHUNK],
     used: usize,
+    claimed: u64,
 }
 
 impl Deltas {
+    /// How many values the header says there are.
+    pub(crate) fn claimed(&self) -> u64 {
+        self.claimed
+    }
+
     /// `None` when the header is none.
     pub(crate) fn new(bytes: Bytes) -> Option<Self> {
         let mut header = Decoder::new(&bytes);
         let block = header.varint().filter(|block| *block <= BLOCK_MAX)?;
         let miniblocks = header.varint().filter(|count| *count > 0 && *count <= block)?;
-        let (_claimed, first) = (header.varint()?, header.signed()?);
+        let (claimed, first) = (header.varint()?, header.signed()?);
         let miniblock_len = usize::try_from(block / miniblocks).ok()?;
         let is_even = block.is_multiple_of(miniblocks) && miniblock_len.is_multiple_of(CHUNK);
         is_even.then_some(Self {
@@ -110,6 +116,7 @@ impl Deltas {
             is_new: true,
             chunk: [0; CHUNK],
             used: CHUNK,
+            claimed,
             bytes,
         })
     }
