@@ -11,12 +11,12 @@ use parquet::data_type::ByteArray;
 use super::index::PAGE_ROWS;
 use super::kind::{Kind, push_hex};
 use super::levels::{self, Defined};
-use super::{metadata, packed};
-use kenning_model::LabelSet;
 use super::phrase::{NUMBERS_MAX, Phrase, number_columns};
+use super::{metadata, packed};
 use crate::parts::columns::{GroupReader, Values};
 use crate::parts::pages::RawPage;
 use crate::parts::{PartError, damaged};
+use kenning_model::LabelSet;
 
 /// The code of a row without a value.
 pub(crate) const ABSENT: u32 = u32::MAX;

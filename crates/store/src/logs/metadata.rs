@@ -9,8 +9,8 @@ use kenning_model::keyed::Prehashed;
 
 use super::cells::Paged;
 use super::kind::Kind;
-use super::{levels, packed};
 use super::part::METADATA;
+use super::{levels, packed};
 use crate::parts::columns::GroupReader;
 use crate::parts::labels::read_map;
 use crate::parts::pages::RawPage;

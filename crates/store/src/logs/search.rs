@@ -44,9 +44,8 @@ impl Search {
         columns.dedup();
         let columns = columns.into_iter().filter_map(|column| SearchedColumn::new(needle, column, index));
         let others = index.templates.iter().enumerate().zip(&everywhere).filter(|(_, holds)| !**holds);
-        let straddles = others.map(|((number, template), _)| {
-            (number, Straddle::starts(template, needle.as_bytes()))
-        });
+        let straddles =
+            others.map(|((number, template), _)| (number, Straddle::starts(template, needle.as_bytes())));
         Self {
             columns: columns.collect(),
             straddles: straddles.filter(|(_, starts)| !starts.is_empty()).collect(),
