@@ -127,14 +127,13 @@ pub(crate) fn levels_of_row(repeated: &[u8], count: usize, rows: usize, row: usi
                 let zeros = here - ones(eight, here);
                 // The row begins here or ends here.
                 if begun + zeros > row && begun <= row + 1 {
-                    let mut row_at = begun;
-                    for at in (0..here).filter(|at| !is_one(eight, *at)) {
-                        if row_at == row {
+                    let starts = (0..here).filter(|at| !is_one(eight, *at));
+                    for (begins, at) in (begun..).zip(starts) {
+                        if begins == row {
                             start = Some(first + byte + at);
-                        } else if row_at == row + 1 {
+                        } else if begins == row + 1 {
                             end = first + byte + at;
                         }
-                        row_at += 1;
                     }
                 }
                 begun += zeros;
