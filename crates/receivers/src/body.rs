@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -48,11 +48,17 @@ impl Default for BodyLimits {
     }
 }
 
+/// Bytes of a body that are made room for because its sender announced them; of more, only as they come.
+const ANNOUNCED_MAX: usize = MIB;
+
 /// Bodies up to this size on the wire count as small: unpacked and decoded they take a few MiB and milliseconds.
 pub(crate) const SMALL_BYTES_MAX: usize = 16 * 1024;
 
 /// Small bodies decoded at once.
 const SMALL_DECODING_MAX: usize = 32;
+
+/// Bytes of a buffer for decompressed bodies that is kept for the next body.
+const BUFFER_KEPT_MAX: usize = 2 * MIB;
 
 /// How long a body may wait to be decoded before its sender is told to come again.
 const DECODE_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -66,6 +72,34 @@ pub struct Budget {
     bytes: Arc<Semaphore>,
     decoding_large: Arc<Semaphore>,
     decoding_small: Arc<Semaphore>,
+    buffers: Arc<Buffers>,
+}
+
+/// Buffers for decompressed bodies between two uses: at most as many as large bodies are decoded at once. Asked for
+/// anew for each body, half a MiB here and there at a time would have the allocator hold many times that.
+#[derive(Debug)]
+struct Buffers {
+    spare: Mutex<Vec<Vec<u8>>>,
+    kept_max: usize,
+}
+
+/// A buffer that goes back to where it came from.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    pub(crate) bytes: Vec<u8>,
+    home: Arc<Buffers>,
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if !(1..=BUFFER_KEPT_MAX).contains(&self.bytes.capacity()) {
+            return;
+        }
+        let mut spare = self.home.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < self.home.kept_max {
+            spare.push(std::mem::take(&mut self.bytes));
+        }
+    }
 }
 
 /// Memory charged to a [`Budget`]; given back when dropped.
@@ -84,8 +118,16 @@ impl Budget {
     #[must_use]
     pub fn new(bytes: usize, decoding: usize) -> Self {
         let bytes = Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
-        let decoding_large = Arc::new(Semaphore::new(decoding.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { bytes, decoding_large, decoding_small: Arc::new(Semaphore::new(SMALL_DECODING_MAX)) }
+        let decoding = decoding.clamp(1, Semaphore::MAX_PERMITS);
+        let decoding_small = Arc::new(Semaphore::new(SMALL_DECODING_MAX));
+        let buffers = Arc::new(Buffers { spare: Mutex::default(), kept_max: decoding });
+        Self { bytes, decoding_large: Arc::new(Semaphore::new(decoding)), decoding_small, buffers }
+    }
+
+    /// A buffer to decompress a body into; what is in it does not matter.
+    pub(crate) fn buffer(&self) -> Buffer {
+        let spare = self.buffers.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Buffer { bytes: spare.unwrap_or_default(), home: Arc::clone(&self.buffers) }
     }
 
     /// A lease of nothing yet.
@@ -185,6 +227,9 @@ where
         return Err(too_large);
     }
     let mut reading = Reading { buffer: BytesMut::new(), lease: budget.lease(), charged: 0 };
+    // Grown step by step, a body would be there twice each time its buffer moves.
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    reading.make_room(announced.min(ANNOUNCED_MAX), budget)?;
     let started = clock.steady();
     loop {
         let left = time_left(limits, reading.buffer.len(), clock.steady().saturating_sub(started));
@@ -212,7 +257,14 @@ struct Reading {
 
 impl Reading {
     fn append(&mut self, data: &[u8], budget: &Budget) -> Result<(), BodyError> {
-        let needed = self.buffer.len() + data.len();
+        self.make_room(data.len(), budget)?;
+        self.buffer.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// Room for so many bytes more, charged before it is taken.
+    fn make_room(&mut self, bytes: usize, budget: &Budget) -> Result<(), BodyError> {
+        let needed = self.buffer.len() + bytes;
         if needed > self.charged {
             let step = (needed - self.charged).next_multiple_of(CHARGE_STEP);
             if !budget.grow(&mut self.lease, step) {
@@ -220,7 +272,7 @@ impl Reading {
             }
             self.charged += step;
         }
-        self.buffer.extend_from_slice(data);
+        self.buffer.reserve(bytes);
         Ok(())
     }
 
@@ -308,6 +360,29 @@ mod tests {
         assert_eq!(check(1, 10, &budget).await, Err(BodyError::Busy));
         drop(held);
         assert_eq!(check(1, 10, &budget).await, Ok(1));
+    }
+
+    #[test]
+    fn buffers_are_used_again_but_few_and_no_large_ones() {
+        let budget = Budget::new(0, 2);
+        let filled = |len: usize| {
+            let mut buffer = budget.buffer();
+            assert_eq!(buffer.bytes.capacity(), 0);
+            buffer.bytes.resize(len, 0);
+            buffer
+        };
+        drop(filled(BUFFER_KEPT_MAX + 1));
+        let held = [filled(10), filled(20), filled(30)];
+        drop(held);
+        let kept = [budget.buffer(), budget.buffer(), budget.buffer()].map(|buffer| buffer.bytes.len());
+        assert_eq!(kept, [20, 10, 0]);
+    }
+
+    #[tokio::test]
+    async fn what_is_announced_is_charged_at_once() {
+        let budget = Budget::new(CHARGE_STEP, 1);
+        assert_eq!(check(2 * CHARGE_STEP, 4 * CHARGE_STEP, &budget).await, Err(BodyError::Busy));
+        assert_eq!(check(CHARGE_STEP, 4 * CHARGE_STEP, &budget).await, Ok(CHARGE_STEP));
     }
 
     #[tokio::test(start_paused = true)]

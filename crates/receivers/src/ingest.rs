@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kenning_model::{Batch, LogBatch, Nanos, TenantId};
 use kenning_pipeline::{Intake, Limits, Receipt, Refusal, RefusedRow, Ticket};
-use kenning_wire::compression::{Encoding, decompress};
+use kenning_wire::compression::{Encoding, decompress_into};
 use kenning_wire::{DecodeError, DecodeLimits, Decoded};
 
 use crate::body::{Budget, Received, SMALL_BYTES_MAX};
@@ -74,9 +74,10 @@ impl Ingest {
         decoded_max: usize,
         decode: impl FnOnce(&[u8], &DecodeLimits, Nanos) -> DecodeResult,
     ) -> Result<Ticket, Failure> {
-        let body = decompress(encoding, &received.bytes, decoded_max)?;
-        let Decoded { batch, rejected } = decode(&body, &self.limits, self.intake.now())?;
-        drop(body);
+        let mut buffer = self.budget.buffer();
+        let body = decompress_into(encoding, &received.bytes, decoded_max, &mut buffer.bytes)?;
+        let Decoded { batch, rejected } = decode(body, &self.limits, self.intake.now())?;
+        drop(buffer);
         Ok(self.intake.offer(&self.tenant, batch, rejected)?)
     }
 }
@@ -115,8 +116,10 @@ impl Ingest {
         let this = self.clone();
         let work = move || {
             let _until_decoded = place;
-            let body = decompress(encoding, &received.bytes, decoded_max).map_err(Failure::from)?;
-            let decoded = decode(&body, &this.limits, this.intake.now())?;
+            let mut buffer = this.budget.buffer();
+            let body = decompress_into(encoding, &received.bytes, decoded_max, &mut buffer.bytes);
+            let decoded = decode(body.map_err(Failure::from)?, &this.limits, this.intake.now())?;
+            drop(buffer);
             this.offer_logs(decoded).map_err(|refusal| E::from(Failure::from(refusal)))
         };
         let worked = tokio::task::spawn_blocking(work).await.map_err(|_panicked| Failure::Internal)?;

@@ -7,6 +7,7 @@ use kenning_model::{Expired, Nanos, Retention, Store, StreamRetention, WriteErro
 use kenning_receivers::serve::Stop;
 use kenning_stdx::clock::Clock;
 use kenning_store::{Engine, Maintained};
+use tokio::sync::oneshot;
 
 use crate::own::UpkeepMetrics;
 use crate::settings::Settings;
@@ -44,11 +45,26 @@ pub async fn run(
             retention_due = now + RETENTION_EVERY;
         }
         let (engine, metrics) = (Arc::clone(&engine), Arc::clone(&metrics));
-        // Flushing and deleting block on the disk. A panic there ends this turn, not the server.
-        let turn = tokio::task::spawn_blocking(move || turn(&engine, retention.as_ref(), &metrics));
-        if turn.await.is_err() {
+        on_its_own_thread(move || turn(&engine, retention.as_ref(), &metrics)).await;
+    }
+}
+
+/// Runs a turn on a thread that ends with it: flushing and deleting block on the disk, and the end of a thread is when the
+/// allocator gives back to the system what is free and has long been, so that a server that falls silent after much work
+/// does not hold that memory. A panic ends the turn, not the server.
+async fn on_its_own_thread(turn: impl FnOnce() + Send + 'static) {
+    let (done, ended) = oneshot::channel();
+    let run = move || {
+        turn();
+        // The server may have stopped waiting.
+        let _ = done.send(());
+    };
+    match std::thread::Builder::new().name("upkeep".into()).spawn(run) {
+        Ok(_) if ended.await.is_err() => {
             tracing::error!("upkeep of the store panicked; this is a bug of Kenning");
         }
+        Ok(_) => {}
+        Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "upkeep got no thread"),
     }
 }
 

@@ -319,15 +319,14 @@ impl Engine {
         let (all, logs) = (bytes(&|_| true), bytes(&|batch| matches!(batch, Batch::Logs(_))));
         let (limit, log_limit) = (self.options.head_bytes_max, self.options.log_head_bytes_max());
         let fits = |held: usize, more: usize, limit: usize| held == 0 || held.saturating_add(more) <= limit;
-        for _ in 0..2 {
-            if fits(self.head_bytes(), all, limit) && (logs == 0 || fits(self.log_bytes(), logs, log_limit)) {
-                return Ok(());
-            }
-            self.flush().map_err(|error| WriteError::Unavailable {
-                detail: format!("recent data fill their memory and cannot be flushed: {error}"),
-            })?;
+        let has_room =
+            || fits(self.head_bytes(), all, limit) && (logs == 0 || fits(self.log_bytes(), logs, log_limit));
+        if has_room() {
+            return Ok(());
         }
-        Ok(())
+        self.flush_until(has_room).map_err(|error| WriteError::Unavailable {
+            detail: format!("recent data fill their memory and cannot be flushed: {error}"),
+        })
     }
 
     /// Appends to the log and applies, under the writer's lock. Gives conflicts by position in the group.

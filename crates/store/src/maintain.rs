@@ -129,6 +129,17 @@ impl Engine {
         self.flush_gated(&mut lock(&self.gate))
     }
 
+    /// Flushes unless the flush that runs at the moment makes enough room: what came since it began would become small
+    /// parts.
+    pub(crate) fn flush_until(&self, has_room: impl Fn() -> bool) -> Result<(), FlushError> {
+        self.catch_up()?;
+        let mut gate = lock(&self.gate);
+        if has_room() {
+            return Ok(());
+        }
+        self.flush_gated(&mut gate).map(drop)
+    }
+
     pub(crate) fn flush_gated(&self, gate: &mut Gate) -> Result<bool, FlushError> {
         // Heads of earlier attempts that failed come first; what has arrived since would be left behind.
         let waiting = self.read_state().frozen.len();

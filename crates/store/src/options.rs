@@ -10,7 +10,8 @@ pub struct Options {
     /// The write-ahead log's; `flushed_through` is set by the engine.
     pub wal: WalOptions,
     /// Heads with this many bytes of rows are due to be flushed, series themselves not counted, which come again; those
-    /// of logs at three eighths of it, and logs never hold more than twice that.
+    /// of logs at three eighths of it, and logs never hold more than half as much again: they come faster than they are
+    /// flushed, so what they may hold is what they hold.
     pub flush_bytes: usize,
     /// Heads of this age (by the steady clock) are due to be flushed.
     pub flush_age: Duration,
@@ -46,7 +47,7 @@ impl Options {
 
     /// Log records never hold more in heads.
     pub(crate) fn log_head_bytes_max(&self) -> usize {
-        (self.log_flush_bytes() * 2).min(self.head_bytes_max)
+        (self.log_flush_bytes() / 2 * 3).min(self.head_bytes_max)
     }
 }
 

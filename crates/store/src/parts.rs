@@ -14,6 +14,7 @@ pub(crate) mod numbers;
 pub(crate) mod pages;
 pub(crate) mod part;
 pub(crate) mod partition;
+pub(crate) mod pieces;
 
 use std::fmt;
 use std::io;

@@ -60,22 +60,41 @@ pub fn decompress(
     bytes: &[u8],
     max_decoded: usize,
 ) -> Result<Cow<'_, [u8]>, DecodeError> {
-    match encoding {
-        Encoding::Identity if bytes.len() > max_decoded => Err(too_large(max_decoded)),
-        Encoding::Identity => Ok(Cow::Borrowed(bytes)),
-        Encoding::Gzip => counted(flate2::read::MultiGzDecoder::new(bytes), "gzip", bytes.len(), max_decoded),
-        Encoding::Deflate if looks_like_zlib(bytes) => {
-            counted(flate2::read::ZlibDecoder::new(bytes), "deflate", bytes.len(), max_decoded)
-        }
-        Encoding::Deflate => {
-            counted(flate2::read::DeflateDecoder::new(bytes), "deflate", bytes.len(), max_decoded)
-        }
-        Encoding::Zstd => zstd_body(bytes, max_decoded),
-        Encoding::Snappy => snappy_block(bytes, max_decoded),
-        Encoding::SnappyFramed => {
-            counted(snap::read::FrameDecoder::new(bytes), "snappy", bytes.len(), max_decoded)
-        }
+    if encoding == Encoding::Identity {
+        return unpacked(bytes, max_decoded).map(Cow::Borrowed);
     }
+    let mut out = Vec::new();
+    let len = decompress_into(encoding, bytes, max_decoded, &mut out)?.len();
+    out.truncate(len);
+    Ok(Cow::Owned(out))
+}
+
+/// As [`decompress`], into a buffer that was used before, whose contents do not matter: memory that is not asked for
+/// anew need not be cleared. Gives the body, which is `bytes` themselves when they are not compressed.
+pub fn decompress_into<'b>(
+    encoding: Encoding,
+    bytes: &'b [u8],
+    max_decoded: usize,
+    buffer: &'b mut Vec<u8>,
+) -> Result<&'b [u8], DecodeError> {
+    let input = bytes.len();
+    let mut counted = |reader: &mut dyn Read, codec| counted(reader, codec, input, max_decoded, buffer);
+    match encoding {
+        Encoding::Identity => return unpacked(bytes, max_decoded),
+        Encoding::Gzip => counted(&mut flate2::read::MultiGzDecoder::new(bytes), "gzip")?,
+        Encoding::Deflate if looks_like_zlib(bytes) => {
+            counted(&mut flate2::read::ZlibDecoder::new(bytes), "deflate")?;
+        }
+        Encoding::Deflate => counted(&mut flate2::read::DeflateDecoder::new(bytes), "deflate")?,
+        Encoding::Zstd => counted(&mut zstd_reader(bytes, max_decoded)?, "zstd")?,
+        Encoding::Snappy => return snappy_block(bytes, max_decoded, buffer),
+        Encoding::SnappyFramed => counted(&mut snap::read::FrameDecoder::new(bytes), "snappy")?,
+    }
+    Ok(buffer)
+}
+
+fn unpacked(bytes: &[u8], max: usize) -> Result<&[u8], DecodeError> {
+    if bytes.len() > max { Err(too_large(max)) } else { Ok(bytes) }
 }
 
 fn too_large(limit: usize) -> DecodeError {
@@ -100,18 +119,20 @@ fn ceiling(input: usize, max: usize) -> usize {
 }
 
 fn counted(
-    mut reader: impl Read,
+    reader: &mut dyn Read,
     codec: &'static str,
     input: usize,
     max: usize,
-) -> Result<Cow<'static, [u8]>, DecodeError> {
+    out: &mut Vec<u8>,
+) -> Result<(), DecodeError> {
     let allowed = ceiling(input, max);
-    let mut out = Vec::with_capacity(allowed.min(input.saturating_mul(4)));
+    out.clear();
+    out.reserve(allowed.min(input.saturating_mul(4)));
     let mut step = vec![0u8; STEP_BYTES];
     loop {
         let read = reader.read(&mut step).map_err(|error| corrupt(codec, error))?;
         if read == 0 {
-            return Ok(Cow::Owned(out));
+            return Ok(());
         }
         if out.len() + read > allowed {
             return Err(too_large(allowed));
@@ -120,22 +141,25 @@ fn counted(
     }
 }
 
-fn zstd_body(bytes: &[u8], max: usize) -> Result<Cow<'_, [u8]>, DecodeError> {
+fn zstd_reader(bytes: &[u8], max: usize) -> Result<zstd::stream::read::Decoder<'static, &[u8]>, DecodeError> {
     let declared = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
     if declared.is_some_and(|size| size > ceiling(bytes.len(), max) as u64) {
         return Err(too_large(ceiling(bytes.len(), max)));
     }
     let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(|e| corrupt("zstd", e))?;
     decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|e| corrupt("zstd", e))?;
-    counted(decoder, "zstd", bytes.len(), max)
+    Ok(decoder)
 }
 
-fn snappy_block(bytes: &[u8], max: usize) -> Result<Cow<'_, [u8]>, DecodeError> {
+fn snappy_block<'b>(bytes: &[u8], max: usize, out: &'b mut Vec<u8>) -> Result<&'b [u8], DecodeError> {
     let declared = snap::raw::decompress_len(bytes).map_err(|e| corrupt("snappy", e))?;
     if declared > ceiling(bytes.len(), max) {
         return Err(too_large(ceiling(bytes.len(), max)));
     }
-    snap::raw::Decoder::new().decompress_vec(bytes).map(Cow::Owned).map_err(|e| corrupt("snappy", e))
+    // Only what is longer than before is cleared; the decoder writes over all of it.
+    out.resize(declared, 0);
+    let len = snap::raw::Decoder::new().decompress(bytes, out).map_err(|e| corrupt("snappy", e))?;
+    Ok(out.get(..len).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -185,6 +209,11 @@ mod tests {
                     Ok(text.as_slice()),
                     "{encoding:?}"
                 );
+                for used in [0, 10, 1 << 20] {
+                    let mut buffer = vec![9; used];
+                    let again = decompress_into(encoding, &packed, 1 << 20, &mut buffer);
+                    assert_eq!(again, Ok(text.as_slice()), "{encoding:?} into {used}");
+                }
             }
         }
     }

@@ -17,9 +17,9 @@ use super::plan::{Filled, Filler, Plan, PlannedColumn, Unwritten};
 use super::streams::{Passing, StreamFacts};
 use crate::delete::Hidden;
 use crate::parts::columns::{
-    Column, GroupReader, Layout, TableReader, TableWriter, VERSION_LOGS, Values, spread, text_of,
+    Column, GroupReader, Layout, Leaf, TableReader, TableWriter, VERSION_LOGS, Values, spread, text_of,
 };
-use crate::parts::labels::{SeriesRun, map_columns, on_first_rows, read_map, read_runs};
+use crate::parts::labels::{MapColumn, MapLeaf, SeriesRun, map_columns, on_first_rows, read_map, read_runs};
 use crate::parts::part::Draft;
 use crate::parts::{PartError, PartTable, damaged};
 
@@ -30,6 +30,8 @@ const GROUP_ROWS: usize = 64 << 10;
 const SERVICE: &str = "service_name";
 /// Bytes of lines in a row group after which it is closed.
 const GROUP_LINE_BYTES: usize = 16 << 20;
+/// Rows whose structured metadata are made columns at once.
+const METADATA_PIECE_ROWS: usize = 4096;
 
 /// The columns that every part has; those of fields follow.
 const SCHEMA: &str = "required int32 stream;
@@ -308,6 +310,15 @@ fn group_ranges(lines: impl ExactSizeIterator<Item = usize>) -> Vec<Range<usize>
     ranges
 }
 
+/// A column of structured metadata, piece by piece: records of OpenTelemetry have a handful of pairs each, and all at once
+/// they would be the largest column by far.
+fn metadata_leaf<'r>(rows: &'r [Arrived<'r>], leaf: MapLeaf) -> Leaf<'r> {
+    let mut column = MapColumn::new(leaf);
+    let pieces = rows.chunks(METADATA_PIECE_ROWS);
+    let sets = |rows: &'r [Arrived<'r>]| rows.iter().map(|(row, _)| Some(row.metadata));
+    Leaf::Pieces(Box::new(pieces.map(move |rows| column.of(sets(rows)))))
+}
+
 /// Writes rows, which are sorted by the numbers of their streams. Each column is made when it is its turn, so that a
 /// group takes little more memory than the texts of its lines. `text_bytes` says how much room those of the group before
 /// took, column by column.
@@ -327,18 +338,20 @@ fn write_group(
     let time = || Values::I64(rows.iter().map(|(row, _)| row.time.0 / tick).collect());
     let arrival = || Values::I64(rows.iter().map(|(_, arrival)| arrival.cast_signed()).collect());
     let severity = || Values::I32(rows.iter().map(|(row, _)| i32::from(row.severity.0)).collect());
-    let columns = once_with(|| Column::required(Values::I32(numbers.to_vec())))
+    let before = once_with(|| Column::required(Values::I32(numbers.to_vec())))
         .chain(once_with(|| map_columns(on_first_rows(numbers, &set_of))).flatten())
         .chain(once_with(|| Column::required(time())))
         .chain(once_with(|| Column::required(arrival())))
         .chain(once_with(|| Column::required(severity())))
         .chain(once_with(|| Column::optional(rows.iter().map(|(row, _)| trace(row.trace_id)), Values::Fixed)))
         .chain(once_with(|| Column::optional(rows.iter().map(|(row, _)| span(row.span_id)), Values::Fixed)))
-        .chain(once_with(|| lines.columns()).flatten())
-        .chain(once_with(|| map_columns(rows.iter().map(|(row, _)| Some(row.metadata)))).flatten())
-        .chain(once_with(|| templates))
-        .chain(fields.into_iter().flat_map(Unwritten::columns));
-    table.write_columns(columns)?;
+        .chain(once_with(|| lines.columns()).flatten());
+    let behind = once_with(|| templates).chain(fields.into_iter().flat_map(Unwritten::columns));
+    let leaves = before
+        .map(Leaf::Whole)
+        .chain([MapLeaf::Keys, MapLeaf::Values].into_iter().map(|leaf| metadata_leaf(rows, leaf)))
+        .chain(behind.map(Leaf::Whole));
+    table.write_leaves(leaves)?;
     let has_ties = rows.iter().any(|(_, arrival)| *arrival > 0);
     Ok(GroupIndex::new(runs_of(rows, numbers), grams, values, has_ties))
 }

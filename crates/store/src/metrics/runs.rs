@@ -322,7 +322,7 @@ mod tests {
         let (tail_len, tail_crc) = (written.tail_len, written.tail_crc);
         let name = PartName { tenant, table, order: 1, id: 1, tail_len, tail_crc };
         let vfs = SimVfs::new(1);
-        vfs.install(&name.path(), &written.bytes);
+        vfs.install(&name.path(), &written.bytes.iter().collect::<Vec<_>>().concat());
         TableReader::open(&vfs, &name).unwrap()
     }
 

@@ -1,7 +1,6 @@
 //! Columns in and out of Parquet, without Arrow: the store's rows are few fixed shapes, and the low-level writers and
 //! readers of the `parquet` crate serve them with a third of the code to compile.
 
-use std::borrow::Borrow;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +28,7 @@ use parquet::schema::types::ColumnPath;
 use super::blocks::{BLOCK_LEN, CheckedFile, SMALL_BLOCK_LEN, SUMS_KEY, sums_text};
 use super::name::PartName;
 use super::pages::{self, RawPage};
+use super::pieces::Pieces;
 use super::{PartError, damaged};
 use crate::delete::Hidden;
 
@@ -211,16 +211,24 @@ pub(crate) fn text_of(bytes: &ByteArray) -> Result<&str, PartError> {
     std::str::from_utf8(bytes.data()).map_err(|_| damaged("a text is not UTF-8"))
 }
 
+/// What goes into one leaf column of a row group.
+pub(crate) enum Leaf<'a> {
+    /// All of it at once.
+    Whole(Column),
+    /// Whole rows after whole rows, each made when the one before is written.
+    Pieces(Box<dyn Iterator<Item = Column> + 'a>),
+}
+
 /// A finished Parquet file in memory.
 pub(crate) struct Written {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Pieces,
     pub(crate) tail_len: u32,
     pub(crate) tail_crc: u32,
 }
 
 /// Writes row groups of one table.
 pub(crate) struct TableWriter {
-    writer: SerializedFileWriter<Vec<u8>>,
+    writer: SerializedFileWriter<Pieces>,
     version: &'static str,
 }
 
@@ -258,7 +266,7 @@ impl TableWriter {
         version: &'static str,
     ) -> Result<Self, PartError> {
         let schema = Arc::new(parse_message_type(layout.schema)?);
-        let writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
+        let writer = SerializedFileWriter::new(Pieces::default(), schema, Arc::new(properties))?;
         Ok(Self { writer, version })
     }
 
@@ -273,20 +281,30 @@ impl TableWriter {
 
     /// Writes one row group: every leaf column of the schema, in its order.
     pub(crate) fn write_group(&mut self, columns: &[Column]) -> Result<(), PartError> {
-        self.write_columns(columns)
+        let mut columns = columns.iter();
+        self.write_each(|writer| write_column(writer, columns.next().ok_or_else(missing_column)?))
     }
 
     /// As [`Self::write_group`], asking for a column when the one before is written, so that they need not all be there
     /// at once.
-    pub(crate) fn write_columns<C: Borrow<Column>>(
+    pub(crate) fn write_leaves<'a>(
         &mut self,
-        columns: impl IntoIterator<Item = C>,
+        leaves: impl IntoIterator<Item = Leaf<'a>>,
+    ) -> Result<(), PartError> {
+        let mut leaves = leaves.into_iter();
+        self.write_each(|writer| match leaves.next().ok_or_else(missing_column)? {
+            Leaf::Whole(column) => write_column(writer, &column),
+            Leaf::Pieces(mut pieces) => pieces.try_for_each(|piece| write_column(writer, &piece)),
+        })
+    }
+
+    fn write_each(
+        &mut self,
+        mut write: impl FnMut(&mut SerializedColumnWriter<'_>) -> Result<(), PartError>,
     ) -> Result<(), PartError> {
         let mut group = self.writer.next_row_group()?;
-        let mut columns = columns.into_iter();
         while let Some(mut writer) = group.next_column()? {
-            let column = columns.next().ok_or_else(|| damaged("a column is missing"))?;
-            write_column(&mut writer, column.borrow())?;
+            write(&mut writer)?;
             writer.close()?;
         }
         group.close()?;
@@ -298,15 +316,19 @@ impl TableWriter {
         self.writer.flush()?;
         let data_len = self.writer.inner().len();
         let block_len = if self.version == VERSION_LOGS { SMALL_BLOCK_LEN } else { BLOCK_LEN };
-        let sums = sums_text(self.writer.inner(), block_len);
+        let sums: String = self.writer.inner().iter().map(|piece| sums_text(piece, block_len)).collect();
         self.writer.append_key_value_metadata(KeyValue::new(SUMS_KEY.to_owned(), sums));
         self.writer.append_key_value_metadata(KeyValue::new(VERSION_KEY.to_owned(), self.version.to_owned()));
         let bytes = self.writer.into_inner()?;
-        let tail = bytes.get(data_len..).unwrap_or_default();
-        let tail_len = u32::try_from(tail.len()).map_err(|_| damaged("the footer is over 4 GiB"))?;
-        let tail_crc = crc32c::crc32c(tail);
+        let tail_len = bytes.len().saturating_sub(data_len);
+        let tail_len = u32::try_from(tail_len).map_err(|_| damaged("the footer is over 4 GiB"))?;
+        let tail_crc = bytes.iter_from(data_len).fold(0, crc32c::crc32c_append);
         Ok(Written { tail_len, tail_crc, bytes })
     }
+}
+
+fn missing_column() -> PartError {
+    damaged("a column is missing")
 }
 
 fn properties(layout: &Layout<'_>) -> Result<WriterPropertiesBuilder, PartError> {

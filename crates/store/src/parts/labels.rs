@@ -13,54 +13,76 @@ use parquet::data_type::ByteArray;
 use super::columns::{Column, Values, bytes_of, text_of};
 use super::{PartError, damaged};
 
-/// Most sets of which [`map_columns`] knows where it wrote them before.
-const WRITTEN_SETS_MAX: usize = 4096;
+/// Most sets whose texts a [`MapColumn`] knows.
+const KNOWN_TEXTS_MAX: usize = 4096;
+
+/// The two leaf columns of a map.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum MapLeaf {
+    Keys,
+    Values,
+}
+
+/// Makes one leaf column of a map from text to text, all rows at once or piece by piece.
+pub(crate) struct MapColumn<'a> {
+    leaf: MapLeaf,
+    /// Rows have few different sets, and share their texts.
+    known: HashMap<&'a LabelSet, Box<[ByteArray]>, Prehashed>,
+}
+
+impl<'a> MapColumn<'a> {
+    pub(crate) fn new(leaf: MapLeaf) -> Self {
+        Self { leaf, known: HashMap::default() }
+    }
+
+    /// The column of some rows: one set or nothing for each.
+    pub(crate) fn of(&mut self, rows: impl Iterator<Item = Option<&'a LabelSet>> + Clone) -> Column {
+        let count = |(pairs, levels): (usize, usize), row: Option<&LabelSet>| {
+            let len = row.map_or(0, LabelSet::len);
+            (pairs + len, levels + len.max(1))
+        };
+        let (pairs, levels) = rows.clone().fold((0, 0), count);
+        let mut texts = Vec::with_capacity(pairs);
+        let (mut definition, mut repetition) = (Vec::with_capacity(levels), Vec::with_capacity(levels));
+        let mut before: Option<&LabelSet> = None;
+        for row in rows {
+            repetition.push(0);
+            let Some(set) = row.filter(|set| !set.is_empty()) else {
+                definition.push(0);
+                continue;
+            };
+            match before {
+                // Those of the set before stand at the end.
+                Some(known) if known.is_same(set) || known == set => {
+                    texts.extend_from_within(texts.len() - set.len()..);
+                }
+                _ => self.push(set, &mut texts),
+            }
+            before = Some(set);
+            repetition.extend(std::iter::repeat_n(1, set.len() - 1));
+            definition.extend(std::iter::repeat_n(1, set.len()));
+        }
+        Column { values: Values::Bytes(texts), definition, repetition }
+    }
+
+    fn push(&mut self, set: &'a LabelSet, texts: &mut Vec<ByteArray>) {
+        if let Some(known) = self.known.get(set) {
+            return texts.extend_from_slice(known);
+        }
+        let start = texts.len();
+        texts.extend(set.iter().map(|(name, value)| match self.leaf {
+            MapLeaf::Keys => bytes_of(name.as_bytes()),
+            MapLeaf::Values => bytes_of(value.as_bytes()),
+        }));
+        if self.known.len() < KNOWN_TEXTS_MAX {
+            self.known.insert(set, texts.get(start..).unwrap_or_default().into());
+        }
+    }
+}
 
 /// The columns of a map from text to text: one set or nothing per row.
 pub(crate) fn map_columns<'a>(rows: impl Iterator<Item = Option<&'a LabelSet>> + Clone) -> [Column; 2] {
-    let count = |(pairs, levels): (usize, usize), row: Option<&LabelSet>| {
-        let len = row.map_or(0, LabelSet::len);
-        (pairs + len, levels + len.max(1))
-    };
-    let (pairs, levels) = rows.clone().fold((0, 0), count);
-    let (mut keys, mut values) = (Vec::with_capacity(pairs), Vec::with_capacity(pairs));
-    let (mut definition, mut repetition) = (Vec::with_capacity(levels), Vec::with_capacity(levels));
-    // Where the texts of sets begin that came before: rows share few sets, neighbours mostly one, and share the texts.
-    let mut written: HashMap<&LabelSet, usize, Prehashed> = HashMap::default();
-    let mut before: Option<(&LabelSet, usize)> = None;
-    for row in rows {
-        let set = row.filter(|set| !set.is_empty());
-        let Some(set) = set else {
-            repetition.push(0);
-            definition.push(0);
-            continue;
-        };
-        let start = keys.len();
-        let known = match before {
-            Some((known, from)) if known == set => Some(from),
-            _ => written.get(set).copied(),
-        };
-        match known {
-            Some(from) => {
-                keys.extend_from_within(from..from + set.len());
-                values.extend_from_within(from..from + set.len());
-            }
-            None => {
-                keys.extend(set.iter().map(|(name, _)| bytes_of(name.as_bytes())));
-                values.extend(set.iter().map(|(_, value)| bytes_of(value.as_bytes())));
-                if written.len() < WRITTEN_SETS_MAX {
-                    written.insert(set, start);
-                }
-            }
-        }
-        before = Some((set, start));
-        repetition.push(0);
-        repetition.extend(std::iter::repeat_n(1, set.len() - 1));
-        definition.extend(std::iter::repeat_n(1, set.len()));
-    }
-    let column =
-        |values, definition, repetition| Column { values: Values::Bytes(values), definition, repetition };
-    [column(keys, definition.clone(), repetition.clone()), column(values, definition, repetition)]
+    [MapLeaf::Keys, MapLeaf::Values].map(|leaf| MapColumn::new(leaf).of(rows.clone()))
 }
 
 /// Builds the columns of a map as rows come: a set on the first row of a run, nothing on the others.

@@ -306,7 +306,7 @@ mod tests {
         let (tenant, table) = (TenantId::default_tenant(), PartTable::Samples);
         let name = PartName { tenant, table, order: 1, id: 1, tail_len, tail_crc };
         let vfs = SimVfs::new(1);
-        vfs.install(&name.path(), &bytes);
+        vfs.install(&name.path(), &bytes.iter().collect::<Vec<_>>().concat());
         TableReader::open(&vfs, &name).unwrap()
     }
 

@@ -10,13 +10,11 @@ use kenning_stdx::vfs::{File, Vfs};
 
 use super::columns::{TableReader, Written};
 use super::name::PartName;
+use super::pieces::{PIECE_LEN, Pieces};
 use super::{PartError, PartTable};
 use crate::delete::Hidden;
 use crate::dir::{PARTS, replace_file};
 use crate::quarantine;
-
-/// Bytes handed to the file system at a time.
-const WRITE_LEN: usize = 1 << 20;
 
 /// What is known of a part without opening it.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,13 +135,13 @@ pub(crate) fn write_part(vfs: &Arc<dyn Vfs>, place: &Place<'_>, draft: Draft) ->
     }
     // Synced every time: the attempt that created the folder may have died before its sync.
     vfs.sync_dir(Path::new(PARTS))?;
-    replace_file(&**vfs, &name.path(), |file| write_chunks(file, &bytes))?;
+    replace_file(&**vfs, &name.path(), |file| write_pieces(file, &bytes))?;
     let info =
         PartInfo { name, rows: draft.rows, bytes: bytes.len() as u64, time: draft.time, level: place.level };
     Ok(Part::new(Arc::clone(vfs), info))
 }
 
-fn write_chunks(file: &dyn File, bytes: &[u8]) -> io::Result<()> {
-    let offsets = (0u64..).step_by(WRITE_LEN);
-    offsets.zip(bytes.chunks(WRITE_LEN)).try_for_each(|(offset, chunk)| file.write_all_at(chunk, offset))
+fn write_pieces(file: &dyn File, bytes: &Pieces) -> io::Result<()> {
+    let offsets = (0u64..).step_by(PIECE_LEN);
+    offsets.zip(bytes.iter()).try_for_each(|(offset, piece)| file.write_all_at(piece, offset))
 }
