@@ -4,11 +4,11 @@ use crate::Embedded;
 
 pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
-        path: "assets/app-JSIF7Z6A.js",
+        path: "assets/app-S7ISBNNW.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"2a168690da95ca0471fdf6d73517414b\"",
+        etag: "\"7297e9b5df962d826ef77c9905cb4813\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/app-JSIF7Z6A.js"),
+        body: include_bytes!("../../../ui/dist/assets/app-S7ISBNNW.js"),
     },
     Embedded {
         path: "assets/chunk-3IK3ZQTY.js",
@@ -130,6 +130,13 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-OIBSAD4U.js"),
     },
     Embedded {
+        path: "assets/chunk-OVPH6A4S.js",
+        content_type: "text/javascript; charset=utf-8",
+        etag: "\"49f16473e4e02f07623a4401a16a5455\"",
+        immutable: true,
+        body: include_bytes!("../../../ui/dist/assets/chunk-OVPH6A4S.js"),
+    },
+    Embedded {
         path: "assets/chunk-PVO42C62.js",
         content_type: "text/javascript; charset=utf-8",
         etag: "\"63fb6987ff00a59aa706e11a8f4205e3\"",
@@ -142,13 +149,6 @@ pub(crate) static ASSETS: &[Embedded] = &[
         etag: "\"5731c0c5157c5a267ee14b39a3dc213b\"",
         immutable: true,
         body: include_bytes!("../../../ui/dist/assets/chunk-RST7BHUK.js"),
-    },
-    Embedded {
-        path: "assets/chunk-TAA3LFDJ.js",
-        content_type: "text/javascript; charset=utf-8",
-        etag: "\"2bddeb2607558fe3f69f1cdba5bff9d7\"",
-        immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/chunk-TAA3LFDJ.js"),
     },
     Embedded {
         path: "assets/chunk-TCQ2BIJD.js",
@@ -214,11 +214,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/chunk-ZKIKQ46B.js"),
     },
     Embedded {
-        path: "assets/command-E4VIHSVC.js",
+        path: "assets/command-PXYBEP3A.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"a3d5aaa62b3c8806ab6fe0f840744347\"",
+        etag: "\"553c4687bb34c30b6d9d35f55dfe288f\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/command-E4VIHSVC.js"),
+        body: include_bytes!("../../../ui/dist/assets/command-PXYBEP3A.js"),
     },
     Embedded {
         path: "assets/exemplars-KK7INHJO.js",
@@ -235,11 +235,11 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/heatmap-S35PYZ6Q.js"),
     },
     Embedded {
-        path: "assets/help-6W4YEOXY.js",
+        path: "assets/help-V4KZ2NMP.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"2ba7aab0f9a766c62441e1e51aa8703a\"",
+        etag: "\"c310271edbbf40b51eec0374e587a2fe\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/help-6W4YEOXY.js"),
+        body: include_bytes!("../../../ui/dist/assets/help-V4KZ2NMP.js"),
     },
     Embedded {
         path: "assets/home-LZF2J6LE.js",
@@ -270,18 +270,18 @@ pub(crate) static ASSETS: &[Embedded] = &[
         body: include_bytes!("../../../ui/dist/assets/line-OI7U7J6U.js"),
     },
     Embedded {
-        path: "assets/logs-G6UTBYLO.js",
+        path: "assets/logs-5UNNY6MX.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"1e2c17c0189ae391ce833db2f0b899ee\"",
+        etag: "\"0b61ce6637cd49965c78c2cd1d343666\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/logs-G6UTBYLO.js"),
+        body: include_bytes!("../../../ui/dist/assets/logs-5UNNY6MX.js"),
     },
     Embedded {
-        path: "assets/logs_fields-HTAOD6DA.js",
+        path: "assets/logs_fields-NVRFVMAE.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"81eb0aab99dbed407edc145dd5ec24e3\"",
+        etag: "\"a6f3881cc99c798fa5faf97e15e980f2\"",
         immutable: true,
-        body: include_bytes!("../../../ui/dist/assets/logs_fields-HTAOD6DA.js"),
+        body: include_bytes!("../../../ui/dist/assets/logs_fields-NVRFVMAE.js"),
     },
     Embedded {
         path: "assets/logs_patterns-X7UV6G54.js",
@@ -524,7 +524,7 @@ pub(crate) static ASSETS: &[Embedded] = &[
     Embedded {
         path: "index.html",
         content_type: "text/html; charset=utf-8",
-        etag: "\"f2db34bda7e8dffaaa05d7c53e2310f9\"",
+        etag: "\"9e17ff152a5a04790bcc1d3e83ead528\"",
         immutable: false,
         body: include_bytes!("../../../ui/dist/index.html"),
     },

@@ -300,7 +300,7 @@ export default function Logs() {
       {query !== null && !metric && !lines.load.error && <Volume query={query} r={live ? range.value : r} onFilter={filter} />}
       <div class={`with-peek ${selected ? "open" : ""}`}>
         <div class={`logs ${fields ? "with-fields" : "plain"}`}>
-          {fields && query && <FieldList rows={sample} query={query} r={r} columns={look.columns} onFilter={filter} onColumn={column} />}
+          {fields && query && <FieldList rows={sample} whole={rows <= SAMPLE_LINES && !lines.older && !lines.newer} query={query} r={r} columns={look.columns} onFilter={filter} onColumn={column} />}
           <section class="panel log-panel" aria-label={patterns ? "Patterns" : "Lines"}>
             {lines.load.loading && <div class="progress" aria-hidden="true" />}
             {!metric && query !== null && <ListHead query={query} lines={lines} r={r} look={look} patterns={patterns} fields={fields} />}

@@ -89,6 +89,8 @@ const absent = <T,>(e: unknown): T[] => {
 
 interface Props {
   rows: readonly LogLine[];
+  /** Whether these are all lines there are: then nothing has to be said of others. */
+  whole: boolean;
   query: string;
   r: Range;
   columns: readonly string[];
@@ -97,7 +99,7 @@ interface Props {
 }
 
 /** The list of fields. */
-export function FieldList({ rows, query, r, columns, onFilter, onColumn }: Props) {
+export function FieldList({ rows, whole, query, r, columns, onFilter, onColumn }: Props) {
   const [start, end] = [nanos(r.from), nanos(r.to)];
   const [find, setFind] = useState("");
   const detected = useLoad(
@@ -112,7 +114,11 @@ export function FieldList({ rows, query, r, columns, onFilter, onColumn }: Props
     query,
   );
   const sample = useMemo(() => fieldStats(rows), [rows]);
-  const stats = useMemo(() => withDetected(sample, detected.data?.labels ?? [], detected.data?.fields ?? []), [sample, detected.data]);
+  const stats = useMemo(
+    // What the server says of labels is of the selected streams, whichever of their lines pass the filters.
+    () => withDetected(sample, whole ? [] : (detected.data?.labels ?? []), detected.data?.fields ?? []),
+    [sample, whole, detected.data],
+  );
   const shown = stats.filter((f) => f.name.toLowerCase().includes(find.toLowerCase()));
   const lines = Math.min(rows.length, SAMPLE_LINES);
   return (
@@ -120,7 +126,9 @@ export function FieldList({ rows, query, r, columns, onFilter, onColumn }: Props
       {detected.loading && <div class="progress" aria-hidden="true" />}
       <input class="field" type="search" placeholder={`Find in ${stats.length} fields`} aria-label="Find a field" value={find} onInput={(e) => setFind(e.currentTarget.value)} />
       {detected.error && <div class="menu-title">Only fields of the loaded lines: {detected.error.message}</div>}
-      <div class="menu-title">Counts of the newest {integer(lines)} lines</div>
+      <div class="menu-title">
+        Counts of {whole ? "all" : "the newest"} {integer(lines)} lines
+      </div>
       {shown.map((f) => (
         <FieldEntry key={f.name} f={f} lines={lines} query={query} r={r} column={columns.includes(f.name)} open={opensItself(f, stats)} onFilter={onFilter} onColumn={onColumn} />
       ))}
