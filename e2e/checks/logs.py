@@ -24,6 +24,35 @@ def check_loki_push(options):
         assert server.get("/loki/api/v1/label/app/values")["data"] == ["pushed"]
 
 
+DOCUMENTS = {
+    '{service="wotr-api"} |= "error"': ["error storing event"],
+    '{container="fastapi"} | json | level="ERROR"': ["error storing event"],
+    '{service="wotr-consumer"} | json | line_format "{{.message}}"': ["message processed"],
+    '{service="api"}': ["Image created", "Failed to enqueue"],
+    '{service="api", level="error"}': ["Failed to enqueue"],
+    '{service="api"} |= "Image created"': ["Image created"],
+}
+
+
+def check_queries_of_the_documents(options):
+    """Every LogQL query of the documents (W5, R5), as written: over Loki's API and on the command line."""
+    with Server(options.kenning) as server:
+        now = time.time_ns()
+        at = [str(now - i * 10**6) for i in range(3)]
+        api = {"service": "wotr-api", "container": "fastapi"}
+        push(server, api, [[at[0], '{"level":"INFO","message":"event ingested"}'],
+                           [at[1], '{"level":"ERROR","message":"error storing event"}']])
+        push(server, {"service": "wotr-consumer"}, [[at[0], '{"level":"INFO","message":"message processed"}']])
+        push(server, {"service": "api", "level": "info"}, [[at[0], 'msg="Image created" image_id=7']])
+        push(server, {"service": "api", "level": "error"}, [[at[1], 'msg="Failed to enqueue staging job"']])
+        for query, expect in DOCUMENTS.items():
+            found = [line for _, line in lines(server, query)]
+            assert len(found) == len(expect) and all(p in line for p, line in zip(expect, found)), (query, found)
+            command = [options.kenning, "query", "logql", query, "--limit=100", "--url", server.url]
+            told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
+            assert len(told) == len(found) and all(t.endswith(line) for t, line in zip(told, found)), (query, told)
+
+
 def check_loki_transports_of_javascript(options):
     """What winston (protobuf under snappy, JSON with metadata) and pino send to Loki."""
     if not (options.js and shutil.which("node")):

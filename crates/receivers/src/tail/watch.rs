@@ -69,6 +69,10 @@ pub(super) struct Watch {
     remembered: Vec<Remembered>,
     /// Files that are known and left alone.
     ignored: HashSet<FileId>,
+    /// Files that cannot be read, and why: told once, and again when the reason is another.
+    unreadable: HashMap<FileId, String>,
+    /// That there are more than [`FILES_MAX`] was told.
+    told_too_many: bool,
     gather: Gather,
     /// The file whose turn it is.
     next: usize,
@@ -96,6 +100,8 @@ impl Watch {
             tracked: Vec::new(),
             remembered: loaded.positions.into_iter().map(remember).collect(),
             ignored: HashSet::new(),
+            unreadable: HashMap::new(),
+            told_too_many: false,
             gather: Gather::default(),
             next: 0,
             listed: None,
@@ -230,6 +236,14 @@ impl Watch {
         let is_first = self.listed.is_none();
         self.listed = Some(now);
         let mut found = self.found();
+        if is_first && found.is_empty() {
+            let (source, patterns) = (&*self.source.name, self.source.include.join(", "));
+            tracing::info!(
+                source,
+                patterns,
+                "no file is there to be tailed yet; they are looked for all the time"
+            );
+        }
         let mut went = false;
         for file in &mut self.tracked {
             match found.remove(&file.id) {
@@ -247,6 +261,7 @@ impl Watch {
             }
         }
         self.ignored.retain(|id| found.contains_key(id));
+        self.unreadable.retain(|id, _| found.contains_key(id));
         let mut new: Vec<_> =
             found.into_values().filter(|(_, state)| !self.ignored.contains(&state.id)).collect();
         // Older ones first: what rotation moved away comes before what follows it.
@@ -283,13 +298,23 @@ impl Watch {
     }
 
     /// The files that the patterns find, each under one path.
-    fn found(&self) -> HashMap<FileId, (String, FileState)> {
+    fn found(&mut self) -> HashMap<FileId, (String, FileState)> {
         let mut found = HashMap::new();
         let paths = self.source.include.iter().flat_map(|pattern| self.files.find(pattern, FILES_MAX));
-        for path in paths.filter(|path| !self.is_excluded(path)) {
+        let paths: Vec<String> = paths.filter(|path| !self.is_excluded(path)).collect();
+        for path in paths {
             let Ok(state) = self.files.state(&path) else { continue };
             if found.len() >= FILES_MAX && !found.contains_key(&state.id) {
                 self.stats.event("too_many_files", 1);
+                if !std::mem::replace(&mut self.told_too_many, true) {
+                    let source = &*self.source.name;
+                    tracing::warn!(
+                        source,
+                        path,
+                        limit = FILES_MAX,
+                        "a source finds more files than are watched; give it narrower patterns or split it"
+                    );
+                }
                 continue;
             }
             found.entry(state.id).or_insert((path, state));
@@ -323,10 +348,32 @@ impl Watch {
                 // Where no pattern finds it, it is let go when it brings nothing more.
                 file.gone = rotated_from.map(|_| now);
                 self.remembered.retain(|other| other.position.id != file.id);
+                self.unreadable.remove(&file.id);
                 self.tracked.push(file);
             }
             Ok(None) => _ = self.ignored.insert(state.id),
-            Err(_) => env.stats.event("unreadable", 1),
+            Err(error) => {
+                env.stats.event("unreadable", 1);
+                self.tell_unreadable(path, state.id, &error);
+            }
+        }
+    }
+
+    fn tell_unreadable(&mut self, path: &str, id: FileId, error: &std::io::Error) {
+        // What vanished meanwhile needs no word.
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return;
+        }
+        let why = error.to_string();
+        if self.unreadable.get(&id) != Some(&why) {
+            let source = &*self.source.name;
+            tracing::warn!(
+                source,
+                path,
+                error = why,
+                "a file cannot be read; it is tried again all the time"
+            );
+            self.unreadable.insert(id, why);
         }
     }
 
@@ -371,6 +418,7 @@ impl Watch {
         let head = head.get(..got).unwrap_or_default();
         if COMPRESSED.iter().any(|magic| head.starts_with(magic)) {
             env.stats.event("compressed", 1);
+            tracing::info!(source = &*self.source.name, path, "a compressed file is left alone");
             return Ok(None);
         }
         if let Some((origin, hold)) = self.copied(&*file, path, state) {

@@ -622,6 +622,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_examples_of_the_pages_are_good_settings() {
+        for page in ["configuration", "redaction"] {
+            let path = format!("{}/../../docs/{page}.md", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let examples: Vec<&str> =
+                text.split("\n```yaml\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
+            assert!(!examples.is_empty(), "{page} has no example");
+            for yaml in examples {
+                let layer = Layer::from_yaml(page, yaml);
+                let read = layer.and_then(|layer| Settings::from_layers_and_files(&[layer], &MemFiles::default()));
+                assert!(read.is_ok(), "{:?} in {yaml}", read.err());
+            }
+        }
+    }
+
     /// The page between its head and its tail is made from the table; `KENNING_UPDATE=1` writes it anew.
     #[test]
     fn the_reference_page_lists_every_setting() {

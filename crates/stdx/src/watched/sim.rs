@@ -28,9 +28,16 @@ struct Content {
     bytes: Vec<u8>,
     modified: i64,
     links: u64,
+    is_forbidden: bool,
 }
 
 impl SimWatched {
+    /// Takes away the permission to open a file, or gives it back.
+    pub fn forbid(&self, path: &str, is_forbidden: bool) {
+        let node = lock(&self.0).node(path);
+        lock(&node).is_forbidden = is_forbidden;
+    }
+
     /// Appends to a file, which comes to be when there is none.
     pub fn append(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let mut disk = lock(&self.0);
@@ -120,12 +127,17 @@ impl Watched for SimWatched {
     }
 
     fn state(&self, path: &str) -> io::Result<FileState> {
-        self.open(path)?.state()
+        let disk = lock(&self.0);
+        let node = disk.names.get(path).cloned().ok_or(io::ErrorKind::NotFound)?;
+        Open(node).state()
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn WatchedFile>> {
         let disk = lock(&self.0);
         let node = disk.names.get(path).cloned().ok_or(io::ErrorKind::NotFound)?;
+        if lock(&node).is_forbidden {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         Ok(Box::new(Open(node)))
     }
 }

@@ -292,6 +292,25 @@ fn pieces_of_two_streams_survive_a_kill() {
 }
 
 #[test]
+fn files_that_cannot_be_read_are_told_once_and_read_when_they_can_be() {
+    let mut world = World::new(&["/l/*.log"]);
+    world.files.append(LOG, "a\n");
+    world.files.forbid(LOG, true);
+    world.settle();
+    let told: Vec<&String> = world.watch.unreadable.values().collect();
+    assert_eq!(told, ["permission denied"]);
+    world.files.forbid(LOG, false);
+    world.check(&["app.log|a"]);
+    assert!(world.watch.unreadable.is_empty());
+    world.files.append("/l/other.log", "b\n");
+    world.files.forbid("/l/other.log", true);
+    world.settle();
+    world.files.remove("/l/other.log");
+    world.settle();
+    assert!(world.watch.unreadable.is_empty());
+}
+
+#[test]
 fn long_lines_are_cut_and_what_follows_is_read() {
     let mut source = FileSource::new("s", vec!["/l/*.log".into()]);
     source.line_bytes_max = 3;
