@@ -47,10 +47,10 @@ def check_queries_of_the_documents(options):
         push(server, {"service": "api", "level": "error"}, [[at[1], 'msg="Failed to enqueue staging job"']])
         for query, expect in DOCUMENTS.items():
             found = [line for _, line in lines(server, query)]
-            assert len(found) == len(expect) and all(p in line for p, line in zip(expect, found)), (query, found)
+            assert len(found) == len(expect) and all(any(p in line for line in found) for p in expect), (query, found)
             command = [options.kenning, "query", "logql", query, "--limit=100", "--url", server.url]
             told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
-            assert len(told) == len(found) and all(t.endswith(line) for t, line in zip(told, found)), (query, told)
+            assert len(told) == len(found) and all(any(t.endswith(line) for t in told) for line in found), (query, told)
 
 
 def check_loki_transports_of_javascript(options):
