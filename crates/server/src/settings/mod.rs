@@ -632,7 +632,8 @@ mod tests {
             assert!(!examples.is_empty(), "{page} has no example");
             for yaml in examples {
                 let layer = Layer::from_yaml(page, yaml);
-                let read = layer.and_then(|layer| Settings::from_layers_and_files(&[layer], &MemFiles::default()));
+                let read =
+                    layer.and_then(|layer| Settings::from_layers_and_files(&[layer], &MemFiles::default()));
                 assert!(read.is_ok(), "{:?} in {yaml}", read.err());
             }
         }
