@@ -159,9 +159,25 @@ fn loki_body(lines: &[Line]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(&request).unwrap_or_default()
 }
 
+/// Records that say nothing but time, severity and line.
 fn otlp_body(lines: &[Line]) -> Vec<u8> {
+    otlp_with(lines, |_| LabelSet::empty())
+}
+
+/// Records as loggers of OpenTelemetry's SDKs send them: where in the code, by which thread, and observed when.
+fn otlp_sdk_body(lines: &[Line]) -> Vec<u8> {
+    otlp_with(lines, |line| {
+        LabelSet::from_pairs([
+            ("code.function.name", ["handle", "load", "store"][(line.time % 3) as usize]),
+            ("code.line.number", &(line.time % 40).to_string()),
+            ("observed_timestamp", &(line.time + 1_234_567).to_string()),
+            ("thread.id", &(line.time / 1000 % 16).to_string()),
+        ])
+    })
+}
+
+fn otlp_with(lines: &[Line], metadata: impl Fn(&Line) -> LabelSet) -> Vec<u8> {
     let mut batch = LogBatch::default();
-    let empty = LabelSet::empty();
     for (stream, lines) in by_stream(lines) {
         let [env, host, level, service] = labels_of(stream).map(|(_, value)| value);
         let labels = LabelSet::from_pairs([
@@ -178,7 +194,7 @@ fn otlp_body(lines: &[Line]) -> Vec<u8> {
                 trace_id: TraceId::NONE,
                 span_id: SpanId::NONE,
                 line: &line.text,
-                metadata: &empty,
+                metadata: &metadata(line),
             };
             batch.push(index, row);
         }
@@ -218,6 +234,7 @@ pub fn measure(binary: &Path) -> Result<Vec<Row>, Failure> {
     }
     drop(loki);
     rows.extend(over_otlp(binary)?);
+    rows.push(over_otlp_as_sdks_do(binary)?);
     Ok(rows)
 }
 
@@ -246,6 +263,15 @@ fn over_otlp(binary: &Path) -> Result<Vec<Row>, Failure> {
         result: format!("{} of {}", otlp.lines as f64 - kept, otlp.lines),
     });
     Ok(rows)
+}
+
+/// Raw are the lines alone here too.
+fn over_otlp_as_sdks_do(binary: &Path) -> Result<Row, Failure> {
+    let otlp = load(lines_wanted(), otlp_sdk_body)?;
+    let dir = tempfile::tempdir()?;
+    let server = Kenning::start_in(binary, dir.path(), None, &[])?;
+    let url = format!("http://{}/v1/logs", server.otlp_http);
+    ingest(&server, &otlp, &url, "OTLP/HTTP with an observed time and three attributes a record")
 }
 
 fn ingest(server: &Kenning, load: &Load, url: &str, way: &str) -> Result<Row, Failure> {
