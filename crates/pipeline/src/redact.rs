@@ -131,6 +131,8 @@ pub struct Scratch {
     /// The last text had a private key block without its end.
     is_block_open: bool,
     known: KnownNames,
+    /// The same of names of attributes, which are read otherwise.
+    attributes: KnownNames,
 }
 
 impl Redactor {
@@ -188,7 +190,8 @@ impl Redactor {
         scratch: &mut Scratch,
         tally: &mut Tally,
     ) -> Option<String> {
-        match self.rule_of(name) {
+        let rule = scratch.attributes.or_read(name.as_bytes(), &self.own_names, || self.rule_of(name));
+        match rule {
             Some(rule) => self.redact_ruled(rule, value, scratch, tally),
             None => self.redact(value, scratch, tally),
         }
@@ -275,7 +278,7 @@ impl Redactor {
         strings: &mut Strings,
         scratch: &mut Scratch,
     ) -> Option<usize> {
-        let Scratch { found, is_block_open, known } = scratch;
+        let Scratch { found, is_block_open, known, .. } = scratch;
         let one = match action {
             Action::Name => {
                 return pairs::look(text, start, len, (self.own_names.as_slice(), known), strings, found);

@@ -204,18 +204,28 @@ const KNOWN_NAMES: usize = 64;
 impl KnownNames {
     /// As [`rule_of`].
     pub(super) fn rule_of(&mut self, name: &[u8], own: &[(Box<str>, Rule)]) -> Option<Rule> {
+        self.or_read(name, own, || rule_of(name, own))
+    }
+
+    /// What `read` said of a name, which depends on nothing else.
+    pub(super) fn or_read(
+        &mut self,
+        name: &[u8],
+        own: &[(Box<str>, Rule)],
+        read: impl FnOnce() -> Option<Rule>,
+    ) -> Option<Rule> {
         // Own names belong to a redactor, what is remembered here may not.
         if !own.is_empty() {
-            return rule_of(name, own);
+            return read();
         }
         if self.0.is_empty() {
             self.0.resize(KNOWN_NAMES, Default::default());
         }
         let place = keyed_hash(name) as usize % KNOWN_NAMES;
-        let Some(slot) = self.0.get_mut(place) else { return rule_of(name, own) };
+        let Some(slot) = self.0.get_mut(place) else { return read() };
         if *slot.0 != *name {
             // No rule belongs to the name without bytes, so that empty slots tell the truth.
-            *slot = (name.into(), rule_of(name, own));
+            *slot = (name.into(), read());
         }
         slot.1
     }

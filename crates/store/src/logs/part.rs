@@ -263,10 +263,12 @@ fn metadata_names<'a>(sets: impl Iterator<Item = &'a LabelSet>) -> Option<Vec<Bo
     let mut names = std::collections::BTreeSet::new();
     let mut before: Option<&LabelSet> = None;
     for set in sets.filter(|set| !set.is_empty()) {
-        if before != Some(set) {
-            names.extend(set.iter().map(|(name, _)| name));
-            before = Some(set);
+        // Sets that differ have the same names more often than not.
+        let own = || set.iter().map(|(name, _)| name);
+        if before.is_none_or(|before| before != set && !before.iter().map(|(name, _)| name).eq(own())) {
+            names.extend(own());
         }
+        before = Some(set);
         if names.len() > METADATA_NAMES_MAX {
             return None;
         }

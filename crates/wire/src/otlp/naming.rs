@@ -168,7 +168,7 @@ pub(super) fn label_name_with(
     if !strategy.escapes() {
         return Some(Cow::Borrowed(name));
     }
-    let escaped = if underscores.preserve_multiple { escape(name) } else { Cow::Owned(collapsed(name)) };
+    let escaped = if underscores.preserve_multiple { escape(name) } else { collapsed(name) };
     let first = escaped.bytes().next()?;
     if blank(&escaped) {
         None
@@ -194,15 +194,21 @@ fn escape(name: &str) -> Cow<'_, str> {
 }
 
 /// The same with each run of underscores as one; names in double underscores keep those.
-fn collapsed(name: &str) -> String {
+fn collapsed(name: &str) -> Cow<'_, str> {
+    let is_clean = |pair: &[u8]| !matches!(pair, [b'_', b'_']);
+    if name.bytes().all(|b| is_label_char(char::from(b))) && name.as_bytes().windows(2).all(is_clean) {
+        return Cow::Borrowed(name);
+    }
     let mut out = String::with_capacity(name.len() + 2);
+    let mut is_behind_underscore = false;
     for c in name.chars().map(|c| if is_label_char(c) { c } else { '_' }) {
-        if c != '_' || !out.ends_with('_') {
+        if c != '_' || !is_behind_underscore {
             out.push(c);
         }
+        is_behind_underscore = c == '_';
     }
     let reserved = name.len() > 4 && name.starts_with("__") && name.ends_with("__");
-    if reserved { format!("_{out}_") } else { out }
+    Cow::Owned(if reserved { format!("_{out}_") } else { out })
 }
 
 fn is_name_char(c: char) -> bool {
