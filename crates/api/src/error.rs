@@ -171,9 +171,12 @@ impl ApiError {
         self.finish(reply::text_with(self.status(), text))
     }
 
-    /// As Loki writes it: the sentence alone.
+    /// As Loki writes it: the sentence alone, and what to do about it in a second line.
     pub fn into_loki(self) -> Response {
-        let text = self.message.clone();
+        let text = match self.kind {
+            Kind::TimedOut => hinted(self.message.clone(), TIMEOUT_HINT),
+            _ => self.message.clone(),
+        };
         self.finish(reply::text_with(self.status(), text))
     }
 
@@ -203,6 +206,9 @@ impl ApiError {
         response
     }
 }
+
+const TIMEOUT_HINT: &str =
+    "it took longer than limits.query.timeout; narrow its range or its selector, or raise the setting";
 
 /// What programs read stays the first line as it is.
 fn hinted(message: String, hint: &str) -> String {

@@ -7,6 +7,7 @@ use kenning_model::{
     Attributes, Batch, LabelSet, LogBatch, METRIC_NAME, MetricBatch, Nanos, Reason, Rejected, Span,
     SpanBatch, SpanSource, ValueRef, retain_with_starts,
 };
+use kenning_stdx::bytesize::TimeSpan;
 
 use crate::cardinality::{Active, Full};
 use crate::culprit::Blame;
@@ -200,13 +201,15 @@ impl Screen<'_> {
         let age = i128::from(self.now.0) - i128::from(time.0);
         let nanos = |limit: Duration| i128::try_from(limit.as_nanos()).unwrap_or(i128::MAX);
         if let Some(past) = self.limits.past.filter(|past| age > nanos(*past)) {
+            let past = TimeSpan(past);
             let told =
-                format!("a stamp lies more than {past:?} in the past ({time} ns); raise limits.ingest.past");
+                format!("a stamp lies more than {past} in the past ({time} ns); raise limits.ingest.past");
             return Err((Reason::TooOld, told));
         }
         if let Some(future) = self.limits.future.filter(|future| -age > nanos(*future)) {
+            let future = TimeSpan(future);
             let told = format!(
-                "a stamp lies more than {future:?} in the future ({time} ns); set the sender's clock or raise limits.ingest.future"
+                "a stamp lies more than {future} in the future ({time} ns); set the sender's clock or raise limits.ingest.future"
             );
             return Err((Reason::TooNew, told));
         }

@@ -36,6 +36,14 @@ impl LimitKind {
             Self::Series => "limits.query.series",
         }
     }
+
+    /// What stands behind its value.
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::TextBytes | Self::MemoryBytes => " bytes",
+            Self::Depth | Self::Samples | Self::Points | Self::Series => "",
+        }
+    }
 }
 
 /// Why a query has no answer.
@@ -77,9 +85,10 @@ impl fmt::Display for QueryError {
                 f.write_str(diagnostics.first().map_or("invalid query", |first| first.message.as_str()))
             }
             Self::Limit { kind, limit } => {
+                let unit = kind.unit();
                 write!(
                     f,
-                    "the query exceeds the limit {} = {limit}; narrow it or raise the setting",
+                    "the query exceeds the limit {} = {limit}{unit}; narrow it or raise the setting",
                     kind.setting()
                 )
             }

@@ -98,7 +98,8 @@ impl<'l> Records<'l> {
         }
         check_labels(labels, self.limits, at)?;
         if !labels.iter().all(|(name, _)| is_label_name(name)) {
-            let problem = "hold a name that is not [a-zA-Z_][a-zA-Z0-9_]*";
+            let problem =
+                "hold a name that is not [a-zA-Z_][a-zA-Z0-9_]*; write underscores for other characters";
             return Err(Fault::new(Reason::BadLabelName, at, "stream labels", problem));
         }
         if let Some(service) = service_of(labels) {
