@@ -29,6 +29,7 @@ mod document;
 pub mod elastic;
 mod error;
 pub mod fluent;
+mod generations;
 mod instant;
 mod intern;
 mod json;

@@ -8,11 +8,12 @@
 //! generation. Absent: series that were refused, which are parsed and refused anew each time.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::RwLockReadGuard;
 
 use kenning_model::LabelSet;
 use kenning_model::keyed::{Prehashed, keyed_hash};
 
+use crate::generations::{self, Generations, Remembered};
 use crate::limits::DecodeLimits;
 
 /// Bytes of an entry beside its text: the entry, its place in the index, and room for growth. The text counts once, as it
@@ -29,17 +30,7 @@ const LABEL_BYTES_MIN: usize = 5;
 
 /// Known series. Shared by all requests.
 #[derive(Debug)]
-pub struct SeriesCache {
-    generations: RwLock<Generations>,
-    /// Bytes of one generation.
-    bytes_max: usize,
-}
-
-#[derive(Debug, Default)]
-struct Generations {
-    current: Generation,
-    previous: Generation,
-}
+pub struct SeriesCache(Remembered<Generation>);
 
 /// Series in the order they came.
 #[derive(Debug, Default)]
@@ -78,7 +69,7 @@ impl Fresh {
 }
 
 /// What the cache holds while one request is read.
-pub(crate) struct Known<'a>(RwLockReadGuard<'a, Generations>);
+pub(crate) struct Known<'a>(RwLockReadGuard<'a, Generations<Generation>>);
 
 /// Where the next series of a request is expected.
 #[derive(Clone, Copy, Debug, Default)]
@@ -112,33 +103,16 @@ impl SeriesCache {
     /// An empty cache that holds about `bytes_max` bytes beside the label sets; 0 remembers nothing.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        Self { generations: RwLock::default(), bytes_max: bytes_max / 2 }
+        Self(Remembered::new(bytes_max))
     }
 
     pub(crate) fn read(&self) -> Known<'_> {
-        Known(self.generations.read().unwrap_or_else(PoisonError::into_inner))
+        Known(self.0.read())
     }
 
     /// Takes in what a request brought.
     pub(crate) fn remember(&self, fresh: Vec<Fresh>) {
-        if fresh.is_empty() || self.bytes_max == 0 {
-            return;
-        }
-        let mut forgotten = Generation::default();
-        let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
-        for fresh in fresh {
-            let bytes = ENTRY_BYTES + fresh.sent.len();
-            if generations.current.bytes + bytes > self.bytes_max {
-                let current = std::mem::take(&mut generations.current);
-                forgotten = std::mem::replace(&mut generations.previous, current);
-            }
-            if bytes <= self.bytes_max {
-                generations.current.add(fresh);
-            }
-        }
-        drop(generations);
-        // Freed outside the lock: a generation is large.
-        drop(forgotten);
+        self.0.remember(fresh);
     }
 }
 
@@ -158,6 +132,18 @@ impl Generation {
         let at = *self.index.get(&hash)?;
         self.entry(at, sent).map(|entry| (at, entry))
     }
+}
+
+impl generations::Generation for Generation {
+    type Fresh = Fresh;
+
+    fn bytes_of(fresh: &Fresh) -> usize {
+        ENTRY_BYTES + fresh.sent.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
 
     /// Of two series with one hash the later is found; two requests may bring one series at once.
     fn add(&mut self, fresh: Fresh) {
@@ -173,7 +159,7 @@ impl Generation {
             return;
         };
         self.sent.extend_from_slice(held);
-        self.bytes += ENTRY_BYTES + fresh.sent.len();
+        self.bytes += Self::bytes_of(&fresh);
         self.entries.push(Entry { end, is_held, canonical, labels: fresh.labels });
         self.index.insert(fresh.hash, at);
     }
@@ -272,6 +258,7 @@ fn keeps(sent: &[u8], labels: &LabelSet, limits: &DecodeLimits) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::generations::Generation as _;
     use super::*;
 
     fn label(name: &str, value: &str) -> Vec<u8> {

@@ -7,12 +7,13 @@
 //! generation by generation. Absent: sources that were refused, which are read and refused anew each time.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, RwLockReadGuard};
 
 use kenning_model::keyed::{Prehashed, keyed_hash};
 use kenning_model::{LabelSet, Severity};
 
 use super::OtlpOptions;
+use crate::generations::{self, Generations, Remembered};
 use crate::limits::DecodeLimits;
 
 /// Bytes of an entry beside its texts: the entry, its place in the table, the sets of its severities.
@@ -26,17 +27,7 @@ const SEVERITIES: usize = 25;
 
 /// Known sources. Shared by all requests.
 #[derive(Debug, Default)]
-pub struct LogSources {
-    generations: RwLock<Generations>,
-    /// Bytes of one generation.
-    bytes_max: usize,
-}
-
-#[derive(Debug, Default)]
-struct Generations {
-    current: Generation,
-    previous: Generation,
-}
+pub struct LogSources(Remembered<Generation>);
 
 #[derive(Debug, Default)]
 struct Generation {
@@ -76,7 +67,7 @@ pub(super) struct Finished {
 /// What a request is read with and brings.
 pub(super) struct Reading<'a> {
     sources: &'a LogSources,
-    known: RwLockReadGuard<'a, Generations>,
+    known: RwLockReadGuard<'a, Generations<Generation>>,
     limits: &'a DecodeLimits,
     options: &'a OtlpOptions,
     fresh: Vec<(u64, Entry)>,
@@ -90,33 +81,11 @@ impl LogSources {
     /// Nothing known yet, and never more than about so many bytes; 0 remembers nothing.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        Self { generations: RwLock::default(), bytes_max: bytes_max / 2 }
+        Self(Remembered::new(bytes_max))
     }
 
     pub(super) fn read<'a>(&'a self, limits: &'a DecodeLimits, options: &'a OtlpOptions) -> Reading<'a> {
-        let known = self.generations.read().unwrap_or_else(PoisonError::into_inner);
-        Reading { sources: self, known, limits, options, fresh: Vec::new(), sent: Vec::new() }
-    }
-
-    fn remember(&self, fresh: Vec<(u64, Entry)>) {
-        if fresh.is_empty() || self.bytes_max == 0 {
-            return;
-        }
-        let mut forgotten = Generation::default();
-        let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
-        for (hash, entry) in fresh {
-            let bytes = entry.bytes();
-            if generations.current.bytes + bytes > self.bytes_max {
-                let current = std::mem::take(&mut generations.current);
-                forgotten = std::mem::replace(&mut generations.previous, current);
-            }
-            if bytes <= self.bytes_max {
-                generations.current.add(hash, entry);
-            }
-        }
-        drop(generations);
-        // Freed outside the lock: a generation is large.
-        drop(forgotten);
+        Reading { sources: self, known: self.0.read(), limits, options, fresh: Vec::new(), sent: Vec::new() }
     }
 }
 
@@ -124,9 +93,21 @@ impl Generation {
     fn find(&self, hash: u64, is: impl Fn(&Entry) -> bool) -> Option<&Entry> {
         self.by_hash.get(&hash).filter(|entry| is(entry))
     }
+}
+
+impl generations::Generation for Generation {
+    type Fresh = (u64, Entry);
+
+    fn bytes_of((_, entry): &Self::Fresh) -> usize {
+        entry.bytes()
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
 
     /// Of two sources with one hash the later is found; two requests may bring one at once.
-    fn add(&mut self, hash: u64, entry: Entry) {
+    fn add(&mut self, (hash, entry): Self::Fresh) {
         let bytes = entry.bytes();
         let before = self.by_hash.insert(hash, entry).map_or(0, |before| before.bytes());
         self.bytes = (self.bytes + bytes).saturating_sub(before);
@@ -186,7 +167,7 @@ impl Reading<'_> {
     pub fn finish(self) {
         let Self { sources, known, fresh, .. } = self;
         drop(known);
-        sources.remember(fresh);
+        sources.0.remember(fresh);
     }
 }
 
@@ -331,7 +312,7 @@ mod tests {
         assert_eq!(first.get("host_arch"), "arm64");
         for number in 0..1000 {
             metadata(&number.to_string());
-            let known = options.known_sources.generations.read().unwrap();
+            let known = options.known_sources.0.read();
             assert!(known.current.bytes.max(known.previous.bytes) <= 32 << 10);
             let held: usize = known.current.by_hash.values().map(Entry::bytes).sum();
             assert_eq!(held, known.current.bytes);
