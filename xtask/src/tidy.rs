@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kenning-gotext", &[]),
     ("kenning-model", &["kenning-regex"]),
     ("kenning-codec", &["kenning-model"]),
-    ("kenning-wire", &["kenning-model", "kenning-codec"]),
+    ("kenning-wire", &["kenning-model", "kenning-gotext", "kenning-codec"]),
     ("kenning-store", &["kenning-stdx", "kenning-model", "kenning-codec"]),
     ("kenning-query", &["kenning-model"]),
     ("kenning-promql", &["kenning-model", "kenning-regex", "kenning-gotext", "kenning-query"]),

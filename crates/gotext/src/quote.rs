@@ -90,8 +90,10 @@ pub fn unescape_bytes(body: &str, mark: char) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Handles one escape, given what follows the backslash, and gives what follows the escape.
-fn push_unescaped<'a>(out: &mut Vec<u8>, escape: &'a str, mark: char) -> Option<&'a str> {
+/// Appends what one escape stands for, given what follows the backslash, and gives what follows the escape. `None` for one
+/// that Go does not know; `\xff` and `\377` are bytes that need not be UTF-8.
+#[must_use]
+pub fn push_unescaped<'a>(out: &mut Vec<u8>, escape: &'a str, mark: char) -> Option<&'a str> {
     let kind = escape.chars().next()?;
     let rest = escape.get(kind.len_utf8()..)?;
     let simple = match kind {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use kenning_gotext::quote::push_unescaped;
+
 use crate::error::DecodeError;
 
 /// Most labels of a text that [`parse_labels`] reads; each is compared with all before it.
@@ -118,46 +120,9 @@ impl<'a> Cursor<'a> {
 
     /// Go's escapes of string literals.
     fn escape(&mut self, out: &mut Vec<u8>) -> Result<(), (usize, &'static str)> {
-        let mut chars = self.rest.chars();
-        let code = chars.next().ok_or((self.at(), "end inside a value"))?;
-        let before = self.rest;
-        self.rest = chars.as_str();
-        let byte = match code {
-            'a' => 7,
-            'b' => 8,
-            'f' => 12,
-            'n' => b'\n',
-            'r' => b'\r',
-            't' => b'\t',
-            'v' => 11,
-            '\\' => b'\\',
-            '"' => b'"',
-            'x' => self.number(2, 16)? as u8,
-            'u' | 'U' => {
-                let code = self.number(if code == 'u' { 4 } else { 8 }, 16)?;
-                let c = char::from_u32(code).ok_or((self.at(), "hold an escape of no character"))?;
-                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                return Ok(());
-            }
-            '0'..='7' => {
-                self.rest = before;
-                let code = self.number(3, 8)?;
-                u8::try_from(code).map_err(|_| (self.at(), "hold an escape of no byte"))?
-            }
-            _ => return Err((self.at(), "hold an unknown escape")),
-        };
-        out.push(byte);
+        let rest = push_unescaped(out, self.rest, '"');
+        self.rest = rest.ok_or((self.at(), "hold an escape that Go does not know"))?;
         Ok(())
-    }
-
-    fn number(&mut self, digits: usize, radix: u32) -> Result<u32, (usize, &'static str)> {
-        let bad = (self.at(), "hold a bad escape");
-        let (number, rest) = self.rest.split_at_checked(digits).ok_or(bad)?;
-        if !number.chars().all(|c| c.is_digit(radix)) {
-            return Err(bad);
-        }
-        self.rest = rest;
-        u32::from_str_radix(number, radix).map_err(|_| bad)
     }
 }
 
