@@ -359,17 +359,17 @@ pub enum Literal {
 pub struct Pattern {
     source: Box<str>,
     anchored: bool,
-    regex: Regex,
-    plain: Option<Plain>,
+    test: Test,
 }
 
-/// Patterns of whole texts that nobody needs an automaton for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Plain {
-    /// `.*`
+/// How texts are tested. What nobody needs an automaton for has none made.
+#[derive(Clone)]
+enum Test {
+    /// `.*` of whole texts.
     Anything,
-    /// `.+`
+    /// `.+` of whole texts.
     Something,
+    Regex(Regex),
 }
 
 /// Longest source of a pattern, in bytes.
@@ -397,6 +397,14 @@ impl Pattern {
                 source.len()
             ));
         }
+        let plain = match source {
+            ".*" if anchored => Some(Test::Anything),
+            ".+" if anchored => Some(Test::Something),
+            _ => None,
+        };
+        if let Some(test) = plain {
+            return Ok(Self { source: source.into(), anchored, test });
+        }
         let limits = Limits { program: PATTERN_SIZE_MAX, automaton: PATTERN_DFA_MAX };
         let compiled = if anchored {
             // Alone first, so that mistakes are told about what was written.
@@ -405,21 +413,16 @@ impl Pattern {
             compile(source, limits)
         };
         let regex = compiled.map_err(|error| error.to_string())?;
-        let plain = match source {
-            ".*" if anchored => Some(Plain::Anything),
-            ".+" if anchored => Some(Plain::Something),
-            _ => None,
-        };
-        Ok(Self { source: source.into(), anchored, regex, plain })
+        Ok(Self { source: source.into(), anchored, test: Test::Regex(regex) })
     }
 
     /// True when the text matches.
     #[must_use]
     pub fn is_match(&self, text: &str) -> bool {
-        match self.plain {
-            Some(Plain::Anything) => true,
-            Some(Plain::Something) => !text.is_empty(),
-            None => self.regex.is_match(text),
+        match &self.test {
+            Test::Anything => true,
+            Test::Something => !text.is_empty(),
+            Test::Regex(regex) => regex.is_match(text),
         }
     }
 

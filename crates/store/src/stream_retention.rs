@@ -13,12 +13,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use kenning_model::{
-    Delete, Expired, Filter, LabelSet, StreamRetention, StreamRule, Table, TenantId, TimeRange, WriteError,
+    Delete, Expired, Filter, Record, StreamRetention, StreamRule, Table, TenantId, TimeRange, WriteError,
 };
 
 use crate::delete::{TOMBSTONES_MAX, Tombstone, encode, hide};
 use crate::engine::{Engine, lock};
 use crate::logs::part::index_of;
+use crate::logs::stream_list::StreamList;
 use crate::maintain::Gate;
 use crate::manifest::{Edit, PartId, TombstoneEntry};
 use crate::parts::part::Part;
@@ -125,11 +126,13 @@ impl Pass {
         let (mut any, mut all) = (true, false);
         match streams_of(part) {
             Ok(Some(streams)) => {
-                let expired = |labels: &LabelSet| {
-                    rule_of(policy, tenant, labels).is_some_and(|rule| due.contains(&rule))
-                };
-                any = streams.iter().any(expired);
-                all = any && streams.iter().all(expired);
+                let mut expired = 0;
+                streams.for_each(|labels| {
+                    let rule = rule_of(policy, tenant, labels);
+                    expired += usize::from(rule.is_some_and(|rule| due.contains(&rule)));
+                });
+                any = expired > 0;
+                all = any && expired == streams.len();
             }
             // An old part does not list its streams; written anew it does.
             Ok(None) => {}
@@ -152,7 +155,7 @@ impl Pass {
     }
 }
 
-fn streams_of(part: &Part) -> Result<Option<Vec<LabelSet>>, PartError> {
+fn streams_of(part: &Part) -> Result<Option<StreamList>, PartError> {
     let reader = part.open()?;
     Ok(index_of(&reader)?.map(|index| index.streams))
 }
@@ -173,7 +176,7 @@ fn due_rules(policy: &StreamRetention, part: &Part) -> Due {
 }
 
 /// The rule that holds for a stream.
-fn rule_of(policy: &StreamRetention, tenant: &TenantId, labels: &LabelSet) -> Option<usize> {
+fn rule_of(policy: &StreamRetention, tenant: &TenantId, labels: &impl Record) -> Option<usize> {
     policy.rules.iter().position(|rule| applies(rule, tenant) && rule.filter.matches(labels))
 }
 

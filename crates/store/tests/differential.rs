@@ -98,6 +98,12 @@ fn run_wide(seed: u64) {
         oracle.write(&group).unwrap();
         engine.write(&group).unwrap();
     }
+    for _ in 0..6 {
+        // In memory, what passes a filter is remembered, whatever the time.
+        let scan = chance.log_scan();
+        compare(seed, &oracle, &engine, &Scan { time: kenning_model::TimeRange::ALL, ..scan.clone() });
+        compare(seed, &oracle, &engine, &scan);
+    }
     engine.flush().unwrap();
     for _ in 0..15 {
         let scan = chance.log_scan();

@@ -199,6 +199,28 @@ impl NumberCounts {
         Ok(())
     }
 
+    /// Counts rows of a bucket by their numbers, one each.
+    pub(super) fn add_list(
+        &mut self,
+        kind: &Kind,
+        bucket: Nanos,
+        numbers: &[i64],
+        work: &mut Work<'_>,
+    ) -> Result<(), ScanError> {
+        let Some(own) = self.of(kind) else { return Ok(()) };
+        let (Some(least), Some(most)) = (numbers.iter().min(), numbers.iter().max()) else { return Ok(()) };
+        let is_covered = own.dense(bucket).map(|dense| dense.cover(*least, *most, work)).transpose()?;
+        match own.dense(bucket).filter(|_| is_covered == Some(true)) {
+            Some(dense) => numbers.iter().for_each(|number| dense.add(*number, 1)),
+            None => {
+                let before = own.sparse.len();
+                numbers.iter().for_each(|number| own.add((bucket, *number), (1, 0)));
+                work.charge((own.sparse.len() - before) * NUMBER_COUNT_BYTES)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes over what another worker counted.
     pub(crate) fn join(&mut self, other: Self, work: &mut Work<'_>) {
         for mut more in other.kinds {
@@ -356,11 +378,6 @@ pub(crate) fn count_by_index(
     Ok(true)
 }
 
-/// True when rows are counted and by nothing but time.
-pub(crate) fn is_plain_count(group: &Group) -> bool {
-    group.by.is_empty() && matches!(group.aggs.as_slice(), [Agg::Count])
-}
-
 /// Counts rows by what their group's fields say.
 pub(crate) fn count(
     groups: &mut Groups<'_>,
@@ -391,9 +408,8 @@ pub(crate) fn count(
             return hand_over(groups, numbers, spec, group, &keys, local, work);
         }
     }
-    let runs = &group.group.runs;
     let mut last: Option<(LocalKey, u64)> = None;
-    for (at, run) in runs.iter().enumerate() {
+    for (at, run) in group.group.runs_in(rows.span()) {
         let (start, end) = (run.start, run.start + run.rows);
         let held = rows.count_in(start, end);
         if held == 0 {
@@ -461,18 +477,18 @@ fn count_run<'t>(
 }
 
 /// The bucket of a time, quickly when it is that of the time before.
-struct Buckets {
+pub(super) struct Buckets {
     width: i64,
     /// The end of the last bucket.
     end: Option<Nanos>,
 }
 
 impl Buckets {
-    fn new(spec: &Group) -> Self {
+    pub(super) fn new(spec: &Group) -> Self {
         Self { width: spec.step.map_or(i64::MAX, |(_, width)| width.max(1)), end: None }
     }
 
-    fn of(&mut self, groups: &Groups<'_>, time: Nanos) -> Nanos {
+    pub(super) fn of(&mut self, groups: &Groups<'_>, time: Nanos) -> Nanos {
         match self.end {
             Some(end) if time <= end && end.0.checked_sub(time.0).is_some_and(|left| left < self.width) => {
                 end
@@ -583,7 +599,7 @@ pub(crate) struct Numbers {
 
 /// Numbers, and their times where these are wanted.
 #[derive(Default)]
-struct List {
+pub(super) struct List {
     numbers: Vec<f64>,
     times: Vec<Nanos>,
 }
@@ -618,15 +634,7 @@ impl Numbers {
         row: &impl Record,
         work: &mut Work<'_>,
     ) -> Result<(), ScanError> {
-        let mut number = None;
-        row.any(of, &mut |value| {
-            number = match value {
-                ValueRef::Str(text) => number_of(text),
-                value => number_of(&value.to_string()),
-            };
-            true
-        });
-        let Some(number) = number else { return Ok(()) };
+        let Some(number) = number_of_row(of, row) else { return Ok(()) };
         work.charge(self.bytes_each())?;
         self.key.clear();
         by.iter().for_each(|field| push_key(row, field, &mut self.key));
@@ -652,7 +660,27 @@ impl Numbers {
         Ok(self.groups.len() - 1)
     }
 
-    fn append(&mut self, texts: Vec<Box<str>>, mut list: List, work: &mut Work<'_>) -> Result<(), ScanError> {
+    /// Puts a number on a list that goes to [`Self::append`].
+    pub(super) fn push(
+        &self,
+        list: &mut List,
+        number: f64,
+        time: Nanos,
+        work: &mut Work<'_>,
+    ) -> Result<(), ScanError> {
+        work.charge(self.bytes_each())?;
+        list.numbers.push(number);
+        list.times.extend(self.is_timed.then_some(time));
+        Ok(())
+    }
+
+    /// Adds the numbers of a list to those under a key.
+    pub(super) fn append(
+        &mut self,
+        texts: Vec<Box<str>>,
+        mut list: List,
+        work: &mut Work<'_>,
+    ) -> Result<(), ScanError> {
         self.key.clear();
         texts.iter().for_each(|text| push_key_text(text, &mut self.key));
         let place = match self.places.get(&self.key) {
@@ -681,7 +709,7 @@ impl Numbers {
         }
         let mut lists = Lists::default();
         let is_constant = keys.iter().all(Coded::is_constant);
-        for (at, run) in group.group.runs.iter().enumerate() {
+        for (at, run) in group.group.runs_in(rows.span()) {
             let (start, end) = (run.start, run.start + run.rows);
             let held = rows.count_in(start, end);
             if held == run.rows && is_constant && !self.is_timed {
@@ -721,6 +749,19 @@ impl Numbers {
         rows.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         rows
     }
+}
+
+/// The number that a row has in a field.
+pub(super) fn number_of_row(of: &Field, row: &impl Record) -> Option<f64> {
+    let mut number = None;
+    row.any(of, &mut |value| {
+        number = match value {
+            ValueRef::Str(text) => number_of(text),
+            value => number_of(&value.to_string()),
+        };
+        true
+    });
+    number
 }
 
 /// The numbers of a row group by the codes of their keys.

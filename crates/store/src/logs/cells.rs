@@ -121,18 +121,52 @@ impl PhraseCells {
 #[derive(Default)]
 pub(crate) struct BytesPage {
     buffer: Bytes,
-    /// Per row where its value ends; that of a row without one is empty.
+    /// Where each value ends; per row, where not [`Present::These`] rows have one: that of a row without one is empty.
     ends: Vec<u32>,
-    /// The rows with a value, when not all have one.
-    present: Option<Vec<bool>>,
+    present: Present,
 }
+
+/// The rows with a value.
+#[derive(Default)]
+enum Present {
+    #[default]
+    All,
+    /// Per row.
+    Each(Vec<bool>),
+    /// Few, in order.
+    These(Vec<u32>),
+}
+
+/// One row in so many is few.
+const FEW_VALUES: usize = 8;
 
 impl BytesPage {
     fn get(&self, row: usize) -> Option<&[u8]> {
-        let is_present = self.present.as_ref().is_none_or(|present| present.get(row) == Some(&true));
-        let end = *self.ends.get(row).filter(|_| is_present)?;
-        let start = row.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let place = match &self.present {
+            Present::All => row,
+            Present::Each(present) => (present.get(row) == Some(&true)).then_some(row)?,
+            Present::These(rows) => rows.binary_search(&u32::try_from(row).ok()?).ok()?,
+        };
+        let end = *self.ends.get(place)?;
+        let start = place.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
         self.buffer.get(start as usize..end as usize)
+    }
+
+    /// The row of a place in `ends`.
+    fn row_of(&self, place: usize) -> usize {
+        match &self.present {
+            Present::These(rows) => rows.get(place).map_or(place, |row| *row as usize),
+            Present::All | Present::Each(_) => place,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let present = match &self.present {
+            Present::All => 0,
+            Present::Each(each) => each.len(),
+            Present::These(rows) => size_of_val::<[u32]>(rows),
+        };
+        self.buffer.len() + size_of_val::<[u32]>(&self.ends) + present
     }
 
     /// Hands every row to `see` whose value contains what `finder` looks for: one search over all values.
@@ -145,7 +179,7 @@ impl BytesPage {
             let end = self.ends.get(row).map_or(self.buffer.len(), |end| *end as usize);
             // Else it reaches over the end of the value, or is empty and belongs to any.
             if start + len <= end {
-                see(row);
+                see(self.row_of(row));
                 at = end;
             } else {
                 at = start + 1;
@@ -164,7 +198,7 @@ impl BytesPage {
             page.ends.push(u32::try_from(buffer.len()).ok()?);
             present.push(*level > 0);
         }
-        (page.buffer, page.present) = (buffer.into(), Some(present));
+        (page.buffer, page.present) = (buffer.into(), Present::Each(present));
         Some(page)
     }
 }
@@ -290,9 +324,7 @@ impl Cells {
             }
             Self::Dictionary { texts, codes } => codes.heap_bytes() + texts.len() * 32,
             Self::Numbers { values, .. } => values.heap_bytes(),
-            Self::Bytes { pages, .. } => {
-                pages.iter().flatten().map(|page| page.buffer.len() + page.ends.len() * 5).sum()
-            }
+            Self::Bytes { pages, .. } => pages.iter().flatten().map(BytesPage::heap_bytes).sum(),
         }
     }
 }
@@ -438,11 +470,26 @@ impl<'g, 'f> Picker<'g, 'f> {
                 push_hex(&value, out);
                 Ok(true)
             }
+            Kind::Text if let Some(found) = self.push_plain_text(leaf, out)? => Ok(found),
             _ => {
                 let page = read_bytes(self.group, leaf, kind, self.row / PAGE_ROWS, self.rows())?;
                 push_bytes(page.get(self.row % PAGE_ROWS), kind, out)
             }
         }
+    }
+
+    /// As [`Self::push_text`], for texts behind their lengths; `None` for columns in other forms.
+    fn push_plain_text(&self, leaf: usize, out: &mut String) -> Result<Option<bool>, PartError> {
+        if self.group.has_dictionary(leaf) {
+            return Ok(None);
+        }
+        let picked = self.page(leaf, true)?;
+        let picked = picked.filter(|picked| picked.raw.encoding == Encoding::DELTA_LENGTH_BYTE_ARRAY);
+        let Some(Picked { raw, start, count, place }) = picked else { return Ok(None) };
+        let Some(place) = place else { return Ok(Some(false)) };
+        let text = raw.bytes.get(start..).and_then(|bytes| packed::byte_string_at(bytes, count, place));
+        let text = text.ok_or_else(|| damaged("a page of texts is malformed"))?;
+        push_bytes(Some(text), &Kind::Text, out).map(Some)
     }
 
     fn push_phrase(&self, leaf: usize, phrases: &[Phrase], out: &mut String) -> Result<bool, PartError> {
@@ -730,7 +777,11 @@ fn bytes_page(bytes: &Bytes, rows: usize, kind: &Kind, encoding: Encoding) -> Op
     let (defined, rest) = levels::defined(bytes, rows)?;
     let (buffer, ends) = packed::byte_strings(bytes, rest, defined.count(rows), kind, is_plain)?;
     Some(match defined {
-        Defined::All => BytesPage { buffer, ends, present: None },
+        Defined::All => BytesPage { buffer, ends, present: Present::All },
+        Defined::Each(each, count) if count * FEW_VALUES < rows => {
+            let there = (0u32..).zip(&each).filter(|(_, defined)| **defined);
+            BytesPage { buffer, ends, present: Present::These(there.map(|(row, _)| row).collect()) }
+        }
         Defined::Each(each, _) => {
             let (mut end, mut found) = (0, ends.into_iter());
             let mut at = |defined: &bool| {
@@ -738,7 +789,7 @@ fn bytes_page(bytes: &Bytes, rows: usize, kind: &Kind, encoding: Encoding) -> Op
                 end
             };
             let ends = each.iter().map(&mut at).collect();
-            BytesPage { buffer, ends, present: Some(each) }
+            BytesPage { buffer, ends, present: Present::Each(each) }
         }
     })
 }

@@ -1,21 +1,25 @@
 //! Fields of lines in memory. Recent records lie as they came; a query for a field of theirs has to cut each line. What it
 //! finds is kept as places in the lines, so that the next query need not: four bytes for each end, a field and line.
 //!
+//! Which lines pass a filter is kept likewise: what watches a server asks the same again and again.
+//!
 //! Bounded by [`CUT_BYTES_MAX`] over all heads of an engine; what does not fit is found again by each query. It goes with
 //! the batch. Cutting compares a line with templates of lines before it ([`super::plan::Stencil`]) and reads it only where
 //! none fits.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kenning_model::{Field, Filter, LineSyntax, LogBatch, PlainFields, Scan, Shape};
+use kenning_model::{Field, Filter, LineSyntax, LogBatch, PlainFields, Shape};
 
+use super::group::Rows;
 use super::plan::{Cutter, Stencil};
 use crate::scan::prune::looks_at;
 
-/// Bytes of places that are kept.
+/// Bytes of places and of rows that are kept.
 pub(crate) const CUT_BYTES_MAX: usize = 16 << 20;
 /// Most templates that a batch's lines are compared with.
 const TEMPLATES_MAX: usize = 8;
@@ -28,6 +32,10 @@ impl CutBudget {
     fn take(&self, bytes: usize) -> bool {
         let fits = |held: usize| held.checked_add(bytes).filter(|held| *held <= CUT_BYTES_MAX);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+    }
+
+    fn give(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Bytes held.
@@ -91,24 +99,60 @@ impl CutField {
     }
 }
 
-/// The fields of a batch that queries have asked for.
+/// What queries have asked of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Cuts {
     budget: CutBudget,
     known: Mutex<Vec<Arc<CutField>>>,
+    /// Filters and the rows that pass them, last used first. Scans share their filters with all batches.
+    passing: Mutex<VecDeque<(Arc<Filter>, Arc<Rows>)>>,
+}
+
+/// Filters that are remembered per batch, a bit a row each.
+const PASSING_MAX: usize = 8;
+
+/// Bytes of rows that pass a filter, with what holds them.
+fn bytes_of(rows: &Rows) -> usize {
+    rows.heap_bytes() + size_of::<(Arc<Filter>, Arc<Rows>)>() + size_of::<Rows>()
 }
 
 impl Drop for Cuts {
     fn drop(&mut self) {
         let known = self.known.get_mut().unwrap_or_else(PoisonError::into_inner);
         let bytes: usize = known.iter().map(|field| size_of_val::<[_]>(&field.places)).sum();
-        self.budget.0.fetch_sub(bytes, Ordering::Relaxed);
+        let passing = self.passing.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let of_rows: usize = passing.iter().map(|(_, rows)| bytes_of(rows)).sum();
+        self.budget.give(bytes + of_rows);
     }
 }
 
 impl Cuts {
     pub(crate) fn new(budget: &CutBudget) -> Self {
-        Self { budget: budget.clone(), known: Mutex::default() }
+        Self { budget: budget.clone(), known: Mutex::default(), passing: Mutex::default() }
+    }
+
+    /// The rows of the batch that pass a filter, as `find` gives them the first time.
+    pub(crate) fn passing(&self, filter: &Arc<Filter>, find: impl FnOnce() -> Rows) -> Arc<Rows> {
+        let lock = || self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = |known: &VecDeque<(Arc<Filter>, _)>| known.iter().position(|(of, _)| of == filter);
+        let mut known = lock();
+        if let Some((of, rows)) = place(&known).and_then(|at| known.remove(at)) {
+            known.push_front((of, Arc::clone(&rows)));
+            return rows;
+        }
+        drop(known);
+        let rows = Arc::new(find());
+        let mut known = lock();
+        // Another query may have been quicker.
+        if place(&known).is_none() {
+            while known.len() >= PASSING_MAX {
+                known.pop_back().into_iter().for_each(|(_, rows)| self.budget.give(bytes_of(&rows)));
+            }
+            if self.budget.take(bytes_of(&rows)) {
+                known.push_front((Arc::clone(filter), Arc::clone(&rows)));
+            }
+        }
+        rows
     }
 
     /// Fields of the batch, which is the same each time.
@@ -137,8 +181,8 @@ impl Cuts {
     }
 }
 
-/// The fields that a scan looks at behind a parser. Whether lines are plain is asked of the field without a name.
-pub(crate) fn wanted(scan: &Scan) -> Vec<FieldName> {
+/// The fields that a filter and a shape look at behind a parser. Whether lines are plain is asked of the field without a name.
+pub(crate) fn wanted(filter: &Filter, shape: &Shape) -> Vec<FieldName> {
     let names = std::cell::RefCell::new(Vec::new());
     let see = |field: &Field| {
         let name = match field {
@@ -152,8 +196,8 @@ pub(crate) fn wanted(scan: &Scan) -> Vec<FieldName> {
         }
         false
     };
-    looks_at(&scan.filter, &see);
-    match &scan.shape {
+    looks_at(filter, &see);
+    match shape {
         Shape::Group(group) => drop(group.by.iter().any(see)),
         Shape::Numbers { by, of, .. } => drop(by.iter().chain([of]).any(see)),
         _ => {}

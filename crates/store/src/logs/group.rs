@@ -18,6 +18,7 @@ use super::part::{ARRIVAL, LINE, SEVERITY, SPAN_ID, TEMPLATE, TIME, TRACE_ID};
 use super::phrase::Contains;
 use super::search::{Search, SearchedColumn, Straddle};
 use super::streams::{Passing, StreamFacts, StreamKeys};
+use super::times::Times;
 use crate::parts::columns::GroupReader;
 use crate::parts::{PartError, damaged};
 use crate::scan::prune::field_of;
@@ -63,6 +64,11 @@ impl Rows {
 
     pub(crate) fn contains(&self, row: usize) -> bool {
         self.bits.get(row >> 6).is_some_and(|word| word >> (row & 63) & 1 == 1)
+    }
+
+    /// Bytes held.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        size_of_val::<[u64]>(&self.bits)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -122,6 +128,26 @@ impl Rows {
         self.len() <= self.pages().count() * PICKED_MAX
     }
 
+    /// From the first to the last row; as good as none without any.
+    pub(crate) fn span(&self) -> Range<usize> {
+        let mut pages = self.pages();
+        let first = pages.next().map_or(0, |page| self.span_in(page).start);
+        let last = (0..self.bits.len()).rev().find(|at| self.bits.get(*at).is_some_and(|word| *word != 0));
+        first..last.map_or(0, |at| (at + 1) << 6)
+    }
+
+    /// From the first to the last row of a page; as good as none where it has none.
+    pub(crate) fn span_in(&self, page: usize) -> Range<usize> {
+        let words = PAGE_ROWS / 64;
+        let there = || {
+            let of_page = self.bits.iter().enumerate().skip(page * words).take(words);
+            of_page.filter(|(_, word)| **word != 0)
+        };
+        let first = there().next().map_or(0, |(at, word)| (at << 6) + word.trailing_zeros() as usize);
+        let last = there().next_back().map_or(0, |(at, word)| (at << 6) + 64 - word.leading_zeros() as usize);
+        first..last
+    }
+
     /// The rows that pass `test`.
     pub(crate) fn keeping(&self, mut test: impl FnMut(&usize) -> bool) -> Self {
         let mut kept = Self { bits: vec![0; self.bits.len()] };
@@ -163,7 +189,7 @@ pub(crate) struct LogGroup<'a> {
     pub(crate) index: &'a LogIndex,
     pub(crate) group: &'a GroupIndex,
     pub(crate) rows: usize,
-    times: Option<Paged<Nanos>>,
+    times: Option<Times>,
     arrivals: Option<Paged<u64>>,
     severities: Option<Paged<Severity>>,
     trace_ids: Option<Paged<TraceId>>,
@@ -252,7 +278,7 @@ impl<'a> LogGroup<'a> {
         fn of<T>(column: &Option<Paged<T>>) -> usize {
             column.as_ref().map_or(0, Paged::heap_bytes)
         }
-        let own = of(&self.times)
+        let own = self.times.as_ref().map_or(0, Times::heap_bytes)
             + of(&self.arrivals)
             + of(&self.severities)
             + of(&self.trace_ids)
@@ -274,15 +300,15 @@ impl<'a> LogGroup<'a> {
         if is_inside && wanted.common() == Some(true) {
             return self.without_deleted(Rows::all(self.rows));
         }
-        let mut rows = Rows::none(self.rows);
+        let (mut rows, mut doubtful) = (Rows::none(self.rows), Rows::none(self.rows));
         for run in group.runs.iter().filter(|run| is_wanted(run) && run.time.overlaps(range)) {
-            let end = run.start + run.rows;
-            if range.contains(run.time.start) && range.contains(run.time.end) {
-                rows.insert_range(run.start, end);
-                continue;
-            }
-            self.load_times(run.start / PAGE_ROWS..end.div_ceil(PAGE_ROWS))?;
-            (run.start..end).filter(|row| range.contains(self.time(*row))).for_each(|row| rows.insert(row));
+            let is_whole = range.contains(run.time.start) && range.contains(run.time.end);
+            let to = if is_whole { &mut rows } else { &mut doubtful };
+            to.insert_range(run.start, run.start + run.rows);
+        }
+        if !doubtful.is_empty() {
+            self.times(&doubtful)?;
+            rows.join(&doubtful.keeping(|row| range.contains(self.time(*row))));
         }
         self.without_deleted(rows)
     }
@@ -303,31 +329,19 @@ impl<'a> LogGroup<'a> {
 
     /// The times of neighbouring rows, a page at a time, once they were read.
     pub(crate) fn times_of(&self, rows: Range<usize>) -> impl Iterator<Item = &[Nanos]> {
-        let pages = rows.start / PAGE_ROWS..rows.end.div_ceil(PAGE_ROWS);
-        pages.filter_map(move |page| {
-            let start = rows.start.max(page * PAGE_ROWS) - page * PAGE_ROWS;
-            let end = rows.end.min((page + 1) * PAGE_ROWS) - page * PAGE_ROWS;
-            self.times.as_ref()?.page(page)?.get(start..end)
-        })
+        self.times.as_ref().into_iter().flat_map(move |times| times.of(rows.clone()))
     }
 
     /// Has the times of some rows at hand.
     pub(crate) fn times(&mut self, of: &Rows) -> Result<(), PartError> {
-        self.load_times(of.pages())
-    }
-
-    fn load_times(&mut self, pages: impl Iterator<Item = usize>) -> Result<(), PartError> {
-        let (tick, reader) = (self.index.tick, &self.reader);
-        self.times.get_or_insert_with(|| Paged::new(self.rows)).load(pages, |page, rows| {
-            let ticks = cells::required_numbers(reader, TIME, page, rows)?;
-            Ok(ticks.into_iter().map(|n| Nanos(n.wrapping_mul(tick))).collect())
-        })
+        let (rows, tick) = (self.rows, self.index.tick);
+        self.times.get_or_insert_with(|| Times::new(rows, tick)).load(&self.reader, of)
     }
 
     /// The time of a row, once times were read.
     #[inline]
     pub(crate) fn time(&self, row: usize) -> Nanos {
-        self.times.as_ref().and_then(|times| times.get(row)).copied().unwrap_or(Nanos(0))
+        self.times.as_ref().and_then(|times| times.get(row)).unwrap_or(Nanos(0))
     }
 
     /// The place of a row among those of its time, once places were read where there are ties.
@@ -505,7 +519,7 @@ impl<'a> LogGroup<'a> {
         }
         Ok(LogRow {
             stream: labels,
-            time: at(&self.times, row, Nanos(0)),
+            time: self.time(row),
             severity: at(&self.severities, row, Severity::UNKNOWN),
             trace_id: at(&self.trace_ids, row, TraceId::NONE),
             span_id: at(&self.span_ids, row, SpanId::NONE),
@@ -591,13 +605,17 @@ impl<'a> LogGroup<'a> {
         of: &Rows,
         mut see: impl FnMut(&Run, &'a LabelSet, usize) -> Result<(), PartError>,
     ) -> Result<(), PartError> {
-        let mut runs = self.group.runs.iter();
-        let mut current = runs.next();
+        let (runs, mut at) = (&self.group.runs, 0);
+        let is_before = |run: &Run, row: usize| run.start + run.rows <= row;
         for row in of.iter() {
-            while current.is_some_and(|run| row >= run.start + run.rows) {
-                current = runs.next();
+            if runs.get(at).is_some_and(|run| is_before(run, row)) {
+                // Mostly in the next one, else rows are few.
+                at += 1;
+                if runs.get(at).is_some_and(|run| is_before(run, row)) {
+                    at += runs.get(at..).unwrap_or_default().partition_point(|run| is_before(run, row));
+                }
             }
-            if let Some(run) = current {
+            if let Some(run) = runs.get(at) {
                 see(run, self.labels(run), row)?;
             }
         }

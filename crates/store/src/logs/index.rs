@@ -4,11 +4,14 @@
 //! The bytes are drawn in `docs/formats/parts.md`. Everything here could be computed again from the columns; it is there
 //! so that most questions need not read them.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use kenning_codec::bytes::{Decoder, Encoder};
-use kenning_model::{LabelSet, LabelSetBuilder, LineSyntax, Nanos, TimeRange};
+use kenning_model::{LineSyntax, Nanos, TimeRange};
 
 use super::kind::Kind;
+use super::stream_list::StreamList;
 use crate::parts::{PartError, damaged};
 
 /// Where the index stands in the footer.
@@ -32,7 +35,7 @@ pub(crate) struct LogIndex {
     /// Nanoseconds of a tick of the time column.
     pub(crate) tick: i64,
     /// The streams in their order.
-    pub(crate) streams: Vec<LabelSet>,
+    pub(crate) streams: StreamList,
     /// The columns of fields.
     pub(crate) columns: Vec<Kind>,
     pub(crate) templates: Vec<Template>,
@@ -121,6 +124,13 @@ impl GroupIndex {
     /// The values of a column, when they are listed.
     pub(crate) fn values_of(&self, column: u16) -> Option<&[(Box<str>, u32)]> {
         self.values.iter().find(|(of, _)| *of == column).map(|(_, values)| values.as_slice())
+    }
+
+    /// The runs that hold rows of a range, with their places in the list.
+    pub(crate) fn runs_in(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, &Run)> {
+        let first = self.runs.partition_point(|run| run.start + run.rows <= rows.start);
+        let behind = self.runs.get(first..).unwrap_or_default();
+        (first..).zip(behind.iter().take_while(move |run| run.start < rows.end))
     }
 
     /// Rows of the group.
@@ -255,12 +265,7 @@ impl LogIndex {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::default();
         out.signed(self.tick);
-        out.size(self.streams.len());
-        let mut before = &LabelSet::empty();
-        for stream in &self.streams {
-            encode_set(stream, before, &mut out);
-            before = stream;
-        }
+        self.streams.encode(&mut out);
         out.size(self.columns.len());
         self.columns.iter().for_each(|kind| kind.encode(&mut out));
         out.size(self.templates.len());
@@ -286,18 +291,10 @@ impl LogIndex {
 
     fn take(bytes: &Bytes, from: &mut Decoder<'_>, form: Form) -> Option<Self> {
         let tick = from.signed().filter(|tick| *tick > 0)?;
-        let (mut before, mut held) = (LabelSet::empty(), 0);
-        let streams = list(from, |from| {
-            let set = match form {
-                Form::Second => whole_set(from)?,
-                Form::Third => decode_set(&before, from)?,
-            };
-            // Few bytes can stand for many.
-            held += set.heap_bytes();
-            (held <= STREAM_BYTES_MAX).then_some(())?;
-            before = set.clone();
-            Some(set)
-        })?;
+        let streams = match form {
+            Form::Second => StreamList::decode_whole(from)?,
+            Form::Third => StreamList::decode(bytes, from)?,
+        };
         let columns = list(from, Kind::decode)?;
         let templates = list(from, |from| Template::decode(from, columns.len()))?;
         let metadata_names = match from.byte()? {
@@ -327,8 +324,7 @@ impl LogIndex {
             pages.map(|grams| grams.bits.len() + size_of::<Grams>()).sum::<usize>()
         };
         let of_groups = |group: &GroupIndex| grams(group) + group.runs.len() * size_of::<Run>();
-        self.streams.iter().map(LabelSet::heap_bytes).sum::<usize>()
-            + self.groups.iter().map(of_groups).sum::<usize>()
+        self.streams.heap_bytes() + self.groups.iter().map(of_groups).sum::<usize>()
     }
 }
 
@@ -340,62 +336,13 @@ pub(crate) enum Form {
     Third,
 }
 
-/// Bytes that the streams of a part may take in memory.
-const STREAM_BYTES_MAX: usize = 1 << 30;
-
-const SAME_PAIR: u8 = 0;
-const SAME_NAME: u8 = 1;
-const NEW_PAIR: u8 = 2;
-
-/// Appends a set as what differs from the one before.
-fn encode_set(set: &LabelSet, before: &LabelSet, out: &mut Encoder) {
-    out.size(set.len());
-    let mut others = before.iter();
-    for (name, value) in set.iter() {
-        match others.next() {
-            Some(pair) if pair == (name, value) => out.byte(SAME_PAIR),
-            Some((same, _)) if same == name => {
-                out.byte(SAME_NAME);
-                out.text(value);
-            }
-            _ => {
-                out.byte(NEW_PAIR);
-                out.text(name);
-                out.text(value);
-            }
-        }
-    }
-}
-
-fn decode_set(before: &LabelSet, from: &mut Decoder<'_>) -> Option<LabelSet> {
-    let count = from.size()?;
-    let mut pairs = Vec::with_capacity(from.capacity(count));
-    let mut others = before.iter();
-    for _ in 0..count {
-        let same = others.next();
-        pairs.push(match from.byte()? {
-            SAME_PAIR => same?,
-            SAME_NAME => (same?.0, from.text()?),
-            NEW_PAIR => (from.text()?, from.text()?),
-            _ => return None,
-        });
-    }
-    let set = LabelSet::from_borrowed(&mut pairs);
-    (set.len() == count).then_some(set)
-}
-
-fn whole_set(from: &mut Decoder<'_>) -> Option<LabelSet> {
-    let mut builder = LabelSetBuilder::new();
-    for _ in 0..from.size()? {
-        builder.set(from.text()?, from.text()?);
-    }
-    Some(builder.build())
-}
+/// Items that room is made for before they are read.
+const LIST_RESERVED_MAX: usize = 4096;
 
 /// A list with its length in front.
 fn list<T>(from: &mut Decoder<'_>, mut item: impl FnMut(&mut Decoder<'_>) -> Option<T>) -> Option<Vec<T>> {
     let count = from.size()?;
-    let mut items = Vec::with_capacity(from.capacity(count).min(1024));
+    let mut items = Vec::with_capacity(from.capacity(count).min(LIST_RESERVED_MAX));
     for _ in 0..count {
         items.push(item(from)?);
     }
@@ -531,6 +478,7 @@ fn step_of(span: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kenning_model::LabelSet;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -582,7 +530,7 @@ mod tests {
         let slot = Slot { before: "{\"a\":".into(), column: 1, name: Some("a".into()) };
         let index = LogIndex {
             tick: 1000,
-            streams: vec![LabelSet::empty(), LabelSet::from_pairs([("app", "x")])],
+            streams: StreamList::of(&[LabelSet::empty(), LabelSet::from_pairs([("app", "x")])]),
             columns: vec![Kind::Text, Kind::Decimal { scale: 3, trimmed: true }, phrases_kind()],
             templates: vec![Template {
                 syntax: LineSyntax::Json,
@@ -622,7 +570,7 @@ mod tests {
             let group = GroupIndex::new(times.iter().enumerate().map(run).collect(), Vec::new(), Vec::new(), false);
             let index = LogIndex {
                 tick: 1,
-                streams: vec![LabelSet::empty()],
+                streams: StreamList::of(&[LabelSet::empty()]),
                 groups: vec![group],
                 ..LogIndex::default()
             };
@@ -632,13 +580,6 @@ mod tests {
                 prop_assert_eq!((own.stream, own.start, own.rows), (read.stream, read.start, read.rows));
             }
             prop_assert_eq!(index.groups[0].time, read.groups[0].time);
-        }
-
-        #[test]
-        fn sets_come_back(sets in vec(vec(("[a-c]{1,2}", "[x-z]{1,3}"), 0..4), 1..8)) {
-            let sets: Vec<LabelSet> = sets.into_iter().map(LabelSet::from_pairs).collect();
-            let index = LogIndex { tick: 1, streams: sets, ..LogIndex::default() };
-            prop_assert_eq!(LogIndex::decode(&Bytes::from(index.encode()), Form::Third).unwrap(), index);
         }
     }
 }

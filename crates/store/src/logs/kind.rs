@@ -81,6 +81,11 @@ impl Kind {
         }
     }
 
+    /// True for kinds whose texts are numbers here ([`Self::parse`]).
+    pub(crate) fn is_number(&self) -> bool {
+        matches!(self, Self::Int { .. } | Self::Decimal { .. })
+    }
+
     /// True for kinds that hold texts as they are, the empty one too.
     pub(crate) fn is_text(&self) -> bool {
         matches!(self, Self::Text | Self::Phrases(_))

@@ -116,6 +116,18 @@ pub(crate) fn delta_at(bytes: Bytes, count: usize, wanted: usize) -> Option<i64>
     }
 }
 
+/// One of so many byte strings behind their packed lengths.
+pub(crate) fn byte_string_at(bytes: &[u8], count: usize, wanted: usize) -> Option<&[u8]> {
+    let mut lengths = Vec::new();
+    let behind = delta_packed(bytes, count, &mut lengths)?;
+    let len = usize::try_from(*lengths.get(wanted)?).ok()?;
+    let before = lengths
+        .iter()
+        .take(wanted)
+        .try_fold(0usize, |sum, len| sum.checked_add(usize::try_from(*len).ok()?))?;
+    behind.get(before..)?.get(..len)
+}
+
 /// The texts of a dictionary's page.
 pub(crate) fn dictionary_texts(bytes: &[u8], count: usize, kind: &Kind) -> Option<Vec<Box<str>>> {
     let mut rest = bytes;

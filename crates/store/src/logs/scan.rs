@@ -1,31 +1,27 @@
 //! The scan of log records over heads and parts.
 
-use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use kenning_model::{
-    Agg, Block, DistinctOf, Field, Filter, Flow, Group, LabelSet, LineSyntax, LogBatch, LogRow, Nanos, Order,
-    PlainFields, Record, Scan, ScanError, ScanSummary, Severity, Shape, SpanId, TimeRange, TraceId, ValueRef,
-};
-use memchr::memmem::Finder;
-
 use super::aggregate::{self, NumberCounts, Numbers};
-use super::cut::{self, CutField};
-use super::group::{LogGroup, Parts, PickSpace, Rows, cost};
+use super::group::{LogGroup, Parts, PickSpace, Rows};
 use super::head::LogRun;
 use super::part::{Wanted, read};
+use super::recent;
 use super::streams::Passing;
 use crate::parts::PartError;
 use crate::parts::cache::{Opened, PartCache};
 use crate::parts::part::Part;
 use crate::scan::distinct::{Sets, Texts};
 use crate::scan::group::Groups;
-use crate::scan::prune::field_of;
 use crate::scan::prune::{looks_at, may_match, required_traces};
 use crate::scan::top::{Place, Top};
 use crate::scan::work::Work;
 use crate::scan::{BLOCK_LEN_MAX, ENTRY_BYTES};
+use kenning_model::{
+    Agg, Block, DistinctOf, Field, Flow, Group, LabelSet, LogBatch, LogRow, Nanos, Order, Record, Scan,
+    ScanError, ScanSummary, Severity, Shape, SpanId, TimeRange, TraceId,
+};
 
 /// What a scan of logs looks at: parts in any order, then the runs of the heads, oldest head first.
 pub(crate) struct LogView<'a> {
@@ -35,7 +31,7 @@ pub(crate) struct LogView<'a> {
 }
 
 /// A record on its way into an answer.
-struct Kept {
+pub(super) struct Kept {
     stream: LabelSet,
     time: Nanos,
     severity: Severity,
@@ -46,7 +42,7 @@ struct Kept {
 }
 
 /// A record that may be in an answer.
-enum Pick {
+pub(super) enum Pick {
     Here(Box<Kept>),
     /// In a part; read only once it is known to be in the answer.
     There(Spot),
@@ -54,7 +50,7 @@ enum Pick {
 
 /// Where a record lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Spot {
+pub(super) struct Spot {
     /// The id of the part.
     part: u64,
     group: usize,
@@ -72,7 +68,7 @@ struct At {
 }
 
 /// What becomes of the records that pass.
-enum Collector<'a> {
+pub(super) enum Collector<'a> {
     Rows(Top<Pick>),
     Groups(Groups<'a>, NumberCounts, &'a Group),
     Numbers(Numbers, &'a [Field], &'a Field),
@@ -92,7 +88,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Adds a row; `record` is the same row for those who look at its fields.
-    fn add(
+    pub(super) fn add(
         &mut self,
         row: &LogRow<'_>,
         record: &impl Record,
@@ -251,6 +247,7 @@ pub(crate) fn scan_logs(
     // Heads first: they need no reading, and when the newest rows are wanted they often make parts superfluous.
     let newest = view.parts.iter().map(|part| part.info.name.order).max().unwrap_or(0);
     let heads = view.heads.iter().zip(1u64..);
+    let filter = Arc::new(scan.filter.clone());
     for (runs, head) in heads {
         let mut runs: Vec<&LogRun> = runs.iter().collect();
         if scan.order == Order::NewestFirst {
@@ -260,7 +257,8 @@ pub(crate) fn scan_logs(
             work.check()?;
             if !collector.excludes(run.range) {
                 let arrival = |row: usize| run.first + row as u64;
-                add_rows(&run.batch, Some(run), arrival, newest + head, &mut collector, work)?;
+                let from = (&*run.batch, Some((run, &filter)), newest + head);
+                recent::add_rows(from, arrival, &mut collector, work)?;
             }
         }
     }
@@ -487,7 +485,7 @@ fn scan_whole_lines(
         work.charge(space)?;
         let (batch, arrivals) = read(&group, &wanted)?;
         let arrival = |row: usize| arrivals.get(row).copied().unwrap_or(0);
-        add_rows(&batch, None, arrival, order, collector, work)?;
+        recent::add_rows((&batch, None, order), arrival, collector, work)?;
         work.refund(space);
     }
     Ok(())
@@ -510,212 +508,6 @@ fn needs_lines(scan: &Scan) -> bool {
         }
     };
     by_shape || looks_at(&scan.filter, &is_line)
-}
-
-fn add_rows(
-    batch: &LogBatch,
-    run: Option<&LogRun>,
-    arrival: impl Fn(usize) -> u64,
-    order: u64,
-    collector: &mut Collector<'_>,
-    work: &mut Work<'_>,
-) -> Result<(), ScanError> {
-    let scan = work.scan;
-    let wanted: Vec<bool> = batch.streams.iter().map(|labels| may_match(&scan.filter, labels)).collect();
-    work.summary.rows += batch.len() as u64;
-    let mut rows = Rows::none(batch.len());
-    if wanted.contains(&true) {
-        for (at, (stream, time)) in batch.stream.iter().zip(&batch.time).enumerate() {
-            if scan.time.contains(*time) && wanted.get(*stream as usize) == Some(&true) {
-                rows.insert(at);
-            }
-        }
-    }
-    let cut = Cut { known: fields_of_run(scan, run, &rows), line: RefCell::default() };
-    let passing = batch_rows_passing(batch, &scan.filter, rows, &cut);
-    if let Collector::Groups(groups, _, spec) = collector
-        && aggregate::is_plain_count(spec)
-    {
-        return count_rows(batch, &passing, groups, work);
-    }
-    for at in passing.iter() {
-        if let Some(row) = batch.row(at) {
-            let place = (row.time, order, arrival(at));
-            collector.add(&row, &CutRow { row, at, cut: &cut }, place, work)?;
-        }
-    }
-    Ok(())
-}
-
-/// The fields of a run that a scan looks at, when it looks at those of many of its lines.
-fn fields_of_run(scan: &Scan, run: Option<&LogRun>, rows: &Rows) -> Vec<Arc<CutField>> {
-    let is_worth_it =
-        |run: &&LogRun| rows.len() * CUT_SHARE >= run.batch.len() && !cut::looks_at_lines(&scan.filter);
-    let Some(run) = run.filter(is_worth_it) else { return Vec::new() };
-    let wanted = cut::wanted(scan);
-    if wanted.is_empty() { Vec::new() } else { run.cuts.fields(&run.batch, &wanted) }
-}
-
-/// All lines of a run are cut when one in so many is wanted at least.
-const CUT_SHARE: usize = 4;
-
-/// Counts rows by nothing but time.
-fn count_rows(
-    batch: &LogBatch,
-    rows: &Rows,
-    groups: &mut Groups<'_>,
-    work: &mut Work<'_>,
-) -> Result<(), ScanError> {
-    // The bucket of the row before and how many rows it has.
-    let mut last: Option<(Nanos, u64)> = None;
-    for time in rows.iter().filter_map(|row| batch.time.get(row)) {
-        let bucket = groups.bucket(*time);
-        match &mut last {
-            Some((of, count)) if *of == bucket => *count += 1,
-            _ => {
-                if let Some((bucket, count)) = last.replace((bucket, 1)) {
-                    groups.add_counted(bucket, Vec::new(), &[count as f64], work)?;
-                }
-            }
-        }
-    }
-    last.map_or(Ok(()), |(bucket, count)| groups.add_counted(bucket, Vec::new(), &[count as f64], work))
-}
-
-/// The row whose line was read last, by which syntax, whether it is plain, and its fields.
-#[derive(Default)]
-struct CutLine {
-    of: Option<(usize, LineSyntax, bool)>,
-    fields: PlainFields,
-}
-
-/// What is known of the fields of a batch's lines.
-struct Cut {
-    /// Of all lines.
-    known: Vec<Arc<CutField>>,
-    line: RefCell<CutLine>,
-}
-
-/// A row of a batch whose line is cut at most once for all tests of its fields.
-struct CutRow<'a> {
-    row: LogRow<'a>,
-    at: usize,
-    cut: &'a Cut,
-}
-
-impl CutRow<'_> {
-    /// What is known of a field of all rows.
-    fn known(&self, is_it: impl Fn(&CutField) -> bool) -> Option<&CutField> {
-        self.cut.known.iter().map(|field| &**field).find(|field| is_it(field))
-    }
-
-    /// Looks at the fields when the line is plain.
-    fn plain<T>(&self, syntax: LineSyntax, look: impl FnOnce(&PlainFields) -> Option<T>) -> Option<T> {
-        let mut cut = self.cut.line.try_borrow_mut().ok()?;
-        let is_plain = match cut.of {
-            Some((at, of, is_plain)) if (at, of) == (self.at, syntax) => is_plain,
-            _ => {
-                let is_plain = cut.fields.read(syntax, self.row.line);
-                cut.of = Some((self.at, syntax, is_plain));
-                is_plain
-            }
-        };
-        is_plain.then(|| look(&cut.fields)).flatten()
-    }
-}
-
-impl Record for CutRow<'_> {
-    fn any(&self, field: &Field, test: &mut dyn FnMut(ValueRef<'_>) -> bool) -> bool {
-        match field {
-            Field::Parsed(syntax, name)
-                if self.row.stream.get(name).is_empty() && self.row.metadata.get(name).is_empty() =>
-            {
-                if let Some(field) = self.known(|field| field.is(*syntax, name)) {
-                    return field
-                        .value(self.at, self.row.line)
-                        .is_some_and(|value| test(ValueRef::Str(value)));
-                }
-                let value = self.plain(*syntax, |fields| fields.value(self.row.line, name));
-                value.is_some_and(|value| test(ValueRef::Str(value)))
-            }
-            Field::Plain(syntax) if let Some(field) = self.known(|field| field.is_of(*syntax)) => {
-                field.is_plain(self.at) && test(ValueRef::Bool(true))
-            }
-            Field::Plain(syntax) => self.plain(*syntax, |_| Some(())).is_some() && test(ValueRef::Bool(true)),
-            _ => self.row.any(field, test),
-        }
-    }
-}
-
-/// True when a filter cuts lines.
-fn cuts(filter: &Filter) -> bool {
-    looks_at(filter, &|field| matches!(field, Field::Parsed(..) | Field::Plain(_)))
-}
-
-/// The rows of a batch among some that pass a filter: labels are looked at once per stream, and texts are looked for in
-/// all lines at once.
-fn batch_rows_passing(batch: &LogBatch, filter: &Filter, of: Rows, cut: &Cut) -> Rows {
-    if of.is_empty() {
-        return of;
-    }
-    let by_row = |filter: &Filter, of: &Rows| {
-        of.keeping(|at| batch.row(*at).is_some_and(|row| filter.matches(&CutRow { row, at: *at, cut })))
-    };
-    match filter {
-        Filter::All => of,
-        Filter::And(parts) => {
-            let (fields, mut others): (Vec<&Filter>, Vec<&Filter>) =
-                parts.iter().partition(|part| cuts(part));
-            others.sort_by_key(|part| cost(part));
-            let left = others.into_iter().fold(of, |left, part| batch_rows_passing(batch, part, left, cut));
-            match fields.as_slice() {
-                [] => left,
-                // Row by row, so that each line is cut once.
-                _ => by_row(&Filter::And(fields.into_iter().cloned().collect()), &left),
-            }
-        }
-        _ if cuts(filter) => by_row(filter, &of),
-        Filter::Or(parts) => {
-            let mut found = Rows::none(batch.len());
-            for part in parts {
-                found.join(&batch_rows_passing(batch, part, of.minus(&found), cut));
-            }
-            found
-        }
-        Filter::Not(part) => of.minus(&batch_rows_passing(batch, part, of.clone(), cut)),
-        Filter::Contains(Field::Line, needle) if !needle.is_empty() => {
-            let mut found = Rows::none(batch.len());
-            let finder = Finder::new(needle.as_bytes());
-            // Where few rows are left, a search over all lines would look at too much.
-            if of.len() * SPARSE_ROWS < batch.len() {
-                let has = |row: &usize| finder.find(batch.line.get(*row).as_bytes()).is_some();
-                of.iter().filter(has).for_each(|row| found.insert(row));
-                return found;
-            }
-            batch.line.find(&finder, |row| found.insert(row));
-            found.within(&of)
-        }
-        leaf if matches!(field_of(leaf), Some(Field::Label(_))) => {
-            let labels = |labels: &LabelSet| leaf.matches(&Labels(labels));
-            let passes: Vec<bool> = batch.streams.iter().map(labels).collect();
-            let stream = |row: &usize| batch.stream.get(*row).map(|stream| *stream as usize);
-            let is_passed = |row: &usize| stream(row).and_then(|stream| passes.get(stream)) == Some(&true);
-            of.keeping(is_passed)
-        }
-        leaf => by_row(leaf, &of),
-    }
-}
-
-/// One row in so many is few.
-const SPARSE_ROWS: usize = 8;
-
-/// A row of which only its stream's labels are known.
-struct Labels<'a>(&'a LabelSet);
-
-impl Record for Labels<'_> {
-    fn any(&self, field: &Field, test: &mut dyn FnMut(ValueRef<'_>) -> bool) -> bool {
-        matches!(field, Field::Label(name) if test(ValueRef::Str(self.0.get(name))))
-    }
 }
 
 fn finish(

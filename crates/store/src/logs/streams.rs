@@ -4,10 +4,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kenning_model::{Filter, LabelSet};
+use kenning_model::Filter;
 
 use super::index::LogIndex;
 use super::search::Search;
+use super::stream_list::StreamList;
 use crate::scan::prune::field_of;
 use crate::scan::prune::only_labels;
 use kenning_model::Field;
@@ -108,7 +109,9 @@ impl StreamFacts {
             return passing;
         }
         drop(known);
-        let passing = Passing::of(index.streams.iter().map(|labels| filter.matches(labels)).collect());
+        let mut each = Vec::with_capacity(index.streams.len());
+        index.streams.for_each(|labels| each.push(filter.matches(labels)));
+        let passing = Passing::of(each.into());
         let mut known = self.known();
         known.tests.truncate(TESTS_MAX - 1);
         known.tests.push_front((filter.clone(), passing.clone()));
@@ -159,22 +162,30 @@ impl StreamFacts {
     }
 }
 
-fn keys_of(name: &str, streams: &[LabelSet]) -> StreamKeys {
-    let mut places: HashMap<&str, u32> = HashMap::new();
-    let mut texts: Vec<Box<str>> = Vec::new();
-    let code = |labels| {
-        let text = LabelSet::get(labels, name);
-        *places.entry(text).or_insert_with(|| {
-            texts.push(text.into());
-            texts.len() as u32 - 1
-        })
-    };
-    let codes = streams.iter().map(code).collect();
-    StreamKeys { texts: texts.into(), codes }
+fn keys_of(name: &str, streams: &StreamList) -> StreamKeys {
+    let mut places: HashMap<Box<str>, u32> = HashMap::new();
+    let (mut texts, mut codes): (Vec<Box<str>>, Vec<u32>) = (Vec::new(), Vec::with_capacity(streams.len()));
+    streams.for_each(|labels| {
+        let text = labels.get(name);
+        // Neighbours are often alike.
+        let before =
+            codes.last().copied().filter(|code| texts.get(*code as usize).is_some_and(|t| **t == *text));
+        codes.push(match before.or_else(|| places.get(text).copied()) {
+            Some(code) => code,
+            None => {
+                let code = texts.len() as u32;
+                places.insert(text.into(), code);
+                texts.push(text.into());
+                code
+            }
+        });
+    });
+    StreamKeys { texts: texts.into(), codes: codes.into() }
 }
 
 #[cfg(test)]
 mod tests {
+    use kenning_model::LabelSet;
     use proptest::prelude::*;
 
     use super::*;
@@ -202,12 +213,12 @@ mod tests {
         #[test]
         fn streams_may_match_as_their_labels_do(filters in proptest::collection::vec(filter(), 1..30)) {
             let sets = [[("a", "x"), ("b", "y")], [("a", "y"), ("b", "x")], [("a", "x"), ("b", "")]];
-            let streams: Vec<LabelSet> = sets.into_iter().map(LabelSet::from_pairs).collect();
-            let index = LogIndex { tick: 1, streams, ..LogIndex::default() };
+            let sets: Vec<LabelSet> = sets.into_iter().map(LabelSet::from_pairs).collect();
+            let index = LogIndex { tick: 1, streams: StreamList::of(&sets), ..LogIndex::default() };
             let facts = StreamFacts::default();
             for filter in &filters {
                 let found = facts.may_match(filter, &index);
-                for (labels, stream) in index.streams.iter().zip(0..) {
+                for (labels, stream) in sets.iter().zip(0..) {
                     prop_assert_eq!(found.holds(stream), may_match(filter, labels), "{:?}", filter);
                 }
             }
@@ -218,7 +229,7 @@ mod tests {
     fn values_of_labels_have_codes() {
         let streams =
             vec![LabelSet::from_pairs([("a", "x")]), LabelSet::empty(), LabelSet::from_pairs([("a", "x")])];
-        let index = LogIndex { tick: 1, streams, ..LogIndex::default() };
+        let index = LogIndex { tick: 1, streams: StreamList::of(&streams), ..LogIndex::default() };
         let facts = StreamFacts::default();
         for _ in 0..2 {
             let keys = facts.keys("a", &index);

@@ -1,6 +1,7 @@
 //! Columns in and out of Parquet, without Arrow: the store's rows are few fixed shapes, and the low-level writers and
 //! readers of the `parquet` crate serve them with a third of the code to compile.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -449,8 +450,10 @@ impl TableReader {
     }
 
     fn group_with<'a>(&'a self, index: usize, hidden: &'a Hidden) -> Result<GroupReader<'a>, PartError> {
-        let group = self.reader.get_row_group(index)?;
-        Ok(GroupReader { group, hidden, file: &self.file, whole: self.reader.metadata(), index })
+        let whole = self.reader.metadata();
+        let group = whole.row_groups().get(index).ok_or_else(|| damaged("a row group is missing"))?;
+        let rest = OnceCell::new();
+        Ok(GroupReader { reader: &self.reader, rest, group, hidden, file: &self.file, whole, index })
     }
 
     /// Bytes of blocks that are kept for the next read.
@@ -466,14 +469,26 @@ impl TableReader {
 
 /// Reads columns of one row group.
 pub(crate) struct GroupReader<'a> {
-    group: Box<dyn RowGroupReader + 'a>,
+    reader: &'a SerializedFileReader<CheckedFile>,
+    /// The library's reader of the group, which reads filters of all columns when it is made: few ask for it.
+    rest: OnceCell<Box<dyn RowGroupReader + 'a>>,
+    group: &'a RowGroupMetaData,
     hidden: &'a Hidden,
     file: &'a CheckedFile,
     whole: &'a ParquetMetaData,
     index: usize,
 }
 
-impl GroupReader<'_> {
+impl<'a> GroupReader<'a> {
+    /// The library's reader.
+    fn rest(&self) -> Result<&(dyn RowGroupReader + 'a), PartError> {
+        if let Some(reader) = self.rest.get() {
+            return Ok(&**reader);
+        }
+        let reader = self.reader.get_row_group(self.index)?;
+        Ok(&**self.rest.get_or_init(|| reader))
+    }
+
     /// Which rows were deleted. Those who make rows of columns take them out.
     pub(crate) fn hidden(&self) -> &Hidden {
         self.hidden
@@ -485,7 +500,7 @@ impl GroupReader<'_> {
     }
 
     fn metadata(&self) -> &RowGroupMetaData {
-        self.group.metadata()
+        self.group
     }
 
     /// Bytes of the group's columns when decompressed, for memory accounting.
@@ -512,11 +527,9 @@ impl GroupReader<'_> {
             return false;
         }
         // The filter of an absent column index would be an out-of-range access inside the reader.
-        if column >= self.group.num_columns() {
-            return true;
-        }
+        let Some(rest) = self.rest().ok().filter(|_| self.has_column(column)) else { return true };
         let wanted = FixedLenByteArray::from(value.to_vec());
-        self.group.get_column_bloom_filter(column).is_none_or(|filter| filter.check(&wanted))
+        rest.get_column_bloom_filter(column).is_none_or(|filter| filter.check(&wanted))
     }
 
     /// A whole column.
@@ -590,7 +603,7 @@ impl GroupReader<'_> {
 
     /// True when the file has so many columns that this is one.
     pub(crate) fn has_column(&self, index: usize) -> bool {
-        index < self.group.num_columns()
+        index < self.metadata().num_columns()
     }
 
     /// True when a column has a dictionary.
@@ -610,10 +623,10 @@ impl GroupReader<'_> {
 
     /// The rows of a column in these ranges, ascending and apart.
     pub(crate) fn column_rows(&self, index: usize, ranges: &[Range<usize>]) -> Result<Column, PartError> {
-        if index >= self.group.num_columns() {
+        if !self.has_column(index) {
             return Err(damaged("a column is missing"));
         }
-        Ok(match self.group.get_column_reader(index)? {
+        Ok(match self.rest()?.get_column_reader(index)? {
             ColumnReader::Int32ColumnReader(reader) => read_rows::<Int32Type>(reader, ranges, Values::I32)?,
             ColumnReader::Int64ColumnReader(reader) => read_rows::<Int64Type>(reader, ranges, Values::I64)?,
             ColumnReader::DoubleColumnReader(reader) => read_rows::<DoubleType>(reader, ranges, Values::F64)?,

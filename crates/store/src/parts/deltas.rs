@@ -234,10 +234,13 @@ impl Sink for Nobody {
 #[inline(always)]
 fn eight<const W: usize>(window: &[u8; WINDOW]) -> [u64; 8] {
     let mask = (1 << W) - 1;
-    std::array::from_fn(|at| {
-        let bytes = window.get(at * W / 8..).and_then(|bytes| bytes.first_chunk::<8>());
-        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes)) >> (at * W % 8) & mask
-    })
+    let mut numbers = [0; 8];
+    for (at, number) in numbers.iter_mut().enumerate() {
+        if let Some(bytes) = window.get(at * W / 8..).and_then(|bytes| bytes.first_chunk::<8>()) {
+            *number = u64::from_le_bytes(*bytes) >> (at * W % 8) & mask;
+        }
+    }
+    numbers
 }
 
 /// Hands four times eight numbers of `W` bits to `each`.

@@ -251,8 +251,13 @@ impl Chance {
     pub fn many_lines(&mut self, rows: usize) -> LogBatch {
         let shapes = if self.one_in(3) { 0 } else { 2 };
         let mut batch = LogBatch::default();
-        let streams: Vec<LabelSet> =
-            (0..20).map(|n| LabelSet::from_pairs([("app", "web"), ("job", &n.to_string())])).collect();
+        let services = ["", "cart", "shop"];
+        let labels = |n: usize| {
+            [("app", "web".into()), ("job", n.to_string()), ("service_name", services[n % 3].into())]
+        };
+        let streams: Vec<LabelSet> = (0..20).map(|n| LabelSet::from_pairs::<_, String>(labels(n))).collect();
+        // None, one pair on every row, or none to two.
+        let metadata = self.below(3);
         for stream in &streams {
             batch.add_stream(stream.clone());
         }
@@ -272,14 +277,20 @@ impl Chance {
                     self.0.next_u64(),
                 ),
             };
+            let n = self.pick(&["1", "20", "300"]);
+            let pairs = match metadata {
+                0 => vec![],
+                1 => vec![("n", n)],
+                _ => vec![("m", self.pick(&["", "x"])), ("n", self.pick(&["", n]))],
+            };
             let row = LogRow {
                 stream: &streams[stream as usize],
                 time: Nanos(EPOCH_MS * 1_000_000 + row as i64 * 5_000_000),
                 severity: self.pick(&[Severity::INFO, Severity::ERROR]),
-                trace_id: TraceId::NONE,
-                span_id: SpanId::NONE,
+                trace_id: if metadata == 2 { self.trace() } else { TraceId::NONE },
+                span_id: if metadata == 2 { self.span_id() } else { SpanId::NONE },
                 line: &line,
-                metadata: &LabelSet::empty(),
+                metadata: &LabelSet::from_pairs(pairs),
             };
             batch.push(stream, row);
         }
@@ -373,6 +384,7 @@ impl Chance {
                 Field::Line,
                 Field::Parsed(LineSyntax::Json, "status".into()),
                 Field::Parsed(LineSyntax::Json, "took".into()),
+                Field::Parsed(LineSyntax::Json, "user".into()),
                 Field::Parsed(LineSyntax::Json, "trace".into()),
                 Field::Parsed(LineSyntax::Json, "msg".into()),
                 Field::Parsed(LineSyntax::Json, "app".into()),
@@ -472,22 +484,22 @@ impl Chance {
             1 => Shape::Distinct(DistinctOf::Names),
             2 => Shape::Distinct(DistinctOf::Values(field)),
             3 | 4 | 6 if matches!(table, Table::Logs | Table::Spans) => {
-                let aggs = if self.one_in(2) {
-                    vec![Agg::Count, Agg::LineBytes]
-                } else {
-                    vec![
+                let aggs = match self.below(3) {
+                    0 => vec![Agg::Count],
+                    1 => vec![Agg::Count, Agg::LineBytes],
+                    _ => vec![
                         Agg::Count,
                         Agg::LineBytes,
                         Agg::Sum(self.field(table)),
                         Agg::Min(self.field(table)),
                         Agg::Max(self.field(table)),
-                    ]
+                    ],
                 };
                 Shape::Group(Group {
                     step: self.pick(&[None, Some((Nanos(EPOCH_MS * 1_000_000), 10_000_000_000))]),
                     by: (0..self.below(3)).map(|_| self.field(table)).collect(),
                     // Sums of doubles differ in their last digits, so that ties would too.
-                    top: self.pick(&[None, None, Some(1), Some(3)]).filter(|_| aggs.len() == 2),
+                    top: self.pick(&[None, None, Some(1), Some(3)]).filter(|_| aggs.len() <= 2),
                     aggs,
                 })
             }
