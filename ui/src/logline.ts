@@ -23,7 +23,11 @@ export interface ReadLine {
 }
 
 const MESSAGE_KEYS = ["message", "msg", "body", "log", "event"];
-const OWN_COLUMN = new Set(["timestamp", "time", "ts", "level", "severity", "severity_text", "severity_number", "detected_level", "observed_timestamp", "service", "service_name", "trace_id", "span_id", "traceid", "spanid", "trace_flags", "flags"]);
+/** What has a column of its own, and what OpenTelemetry's SDKs say of themselves on every line: it stands in the side panel. */
+const OWN_COLUMN = new Set([
+  "telemetry_sdk_language", "telemetry_sdk_name", "telemetry_sdk_version", "scope_name", "scope_version",
+  "timestamp", "time", "ts", "level", "severity", "severity_text", "severity_number", "detected_level", "observed_timestamp", "service", "service_name", "trace_id", "span_id", "traceid", "spanid", "trace_flags", "flags",
+]);
 const STACK_KEY = /(stack_?trace|backtrace|^stack|^exception|exc_info|\.stack)$/i;
 /** Longer lines are shown as text. */
 export const PARSED_LENGTH_MAX = 65_536;

@@ -58,6 +58,24 @@ export function logSteps({ page, ui, params, mock, foreign, expect }) {
     await rows.first().waitFor();
   }
 
+  /** Enter runs what stands in the box, also while the answer about its last letters is on its way. */
+  async function eager() {
+    await open("from=now-15m");
+    const box = page.getByLabel("LogQL query");
+    await box.fill("");
+    await box.pressSequentially('{service_name="wotr-api"} | lin');
+    await page.locator(".complete [role=option]", { hasText: "line_format" }).first().waitFor();
+    const held = "**/logql/complete*";
+    let release = () => undefined;
+    const until = new Promise((done) => (release = done));
+    await page.route(held, async (route) => (await until, await route.continue().catch(() => undefined)));
+    await box.pressSequentially("e=``");
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => new URL(location.href).searchParams.get("q") === '{service_name="wotr-api"} | line=``');
+    release();
+    await page.unroute(held);
+  }
+
   async function fields() {
     await open("from=now-15m");
     const service = page.locator(".field-list details", { has: page.locator("summary", { hasText: /^service_name/ }) });
@@ -209,7 +227,7 @@ export function logSteps({ page, ui, params, mock, foreign, expect }) {
     page.on("dialog", (d) => (dialogs.push(d.message()), d.dismiss()));
     for (const view of ["", "&wrap=1", "&raw=1&cols=note,environment", "&view=patterns"]) {
       await page.goto(`${ui}logs?tenant=hostile&from=now-5m&refresh=off${view}`);
-      await page.locator(view.includes("patterns") ? ".pattern-table tr, .state" : ".log-row[data-row]").first().waitFor();
+      await page.locator(view.includes("patterns") ? ".with-peek :is(.pattern-table tr, .state)" : ".log-row[data-row]").first().waitFor();
       await harmless(`view ${view}`);
     }
     await open("tenant=hostile&from=now-5m&refresh=off");
@@ -261,6 +279,7 @@ export function logSteps({ page, ui, params, mock, foreign, expect }) {
   const always = [
     ["logs: keys step, open, close and reach the query", keys],
     ["logs: the editor completes, complains and formats", editor],
+    ["logs: Enter runs what stands in the box", eager],
     ["logs: fields become columns and filters", fields],
     ["logs: the context of a line, opened in the list and by link", context],
     ["logs: searches are saved", saved],

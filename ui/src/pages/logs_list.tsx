@@ -209,7 +209,8 @@ export function LogList(p: Props) {
   const span = Math.min(rows - shift, SPAN_ROWS);
   return (
     <div
-      class={`log-scroll s-${p.look.stamp}`}
+      class={`log-scroll s-${p.look.stamp} ${head > 0 ? "cols" : ""}`}
+      style={{ "--cols": p.look.columns.length }}
       ref={scroll}
       tabIndex={0}
       role="table"

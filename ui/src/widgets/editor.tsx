@@ -71,6 +71,8 @@ interface Props {
 }
 
 interface Popup {
+  /** The text that it was made for. */
+  text: string;
   proposal: Proposal;
   items: Suggestion[];
   selected: number;
@@ -118,7 +120,7 @@ export function Editor(props: Props) {
     if (!forced && !proposal.eager && prefix === "") return setPopup(null);
     const items = rank(proposal.items, prefix);
     const exact = items.length === 1 && items[0]?.text === prefix;
-    setPopup(items.length === 0 || exact ? null : { proposal, items, selected: 0, ...caretPlace(area.current, proposal.from) });
+    setPopup(items.length === 0 || exact ? null : { text, proposal, items, selected: 0, ...caretPlace(area.current, proposal.from) });
   };
   const accept = (item: Suggestion): void => {
     const e = area.current;
@@ -132,8 +134,15 @@ export function Editor(props: Props) {
     setPopup(null);
     atCaret();
   };
+  /** Whether what is offered still stands: the answer for the newest text may be on its way, and Enter must not take another. */
+  const stands = ({ text, proposal, items, selected }: Popup): boolean => {
+    const e = area.current;
+    if (!e || e.value === text) return true;
+    const prefix = e.value.slice(proposal.from, e.selectionEnd).toLowerCase();
+    return items[selected]?.text.toLowerCase().startsWith(prefix) ?? false;
+  };
   const onKeyDown = (event: KeyboardEvent): void => {
-    if (popup && popupKey(event, popup, setPopup, accept)) return event.preventDefault();
+    if (popup && stands(popup) && popupKey(event, popup, setPopup, accept)) return event.preventDefault();
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       run();
