@@ -112,6 +112,15 @@ struct Inner {
 #[derive(Clone)]
 pub struct Tls(Arc<Inner>);
 
+/// Tells what is wrong with the files, as [`Tls::new`] would.
+///
+/// # Errors
+///
+/// As there.
+pub fn check(paths: &TlsFiles, files: &dyn Files) -> Result<(), TlsError> {
+    configured(paths, &read(paths, files)?).map(drop)
+}
+
 impl Tls {
     /// Reads the files.
     ///

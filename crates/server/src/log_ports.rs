@@ -12,15 +12,16 @@ use kenning_receivers::push::PushOptions;
 use kenning_receivers::serve::{Serving, Stop, Versions, serve, serve_streams};
 use kenning_receivers::stats::Stats;
 use kenning_receivers::syslog::{SYSLOG_TCP, SYSLOG_TLS, SyslogLimits, SyslogService};
-use kenning_receivers::tls::{Tls, TlsFiles};
+use kenning_receivers::tls::{Tls, TlsFiles, check};
 use kenning_stdx::clock::Clock;
-use kenning_stdx::files::RealFiles;
+use kenning_stdx::files::{Files, RealFiles};
 use kenning_stdx::net::udp::{Datagrams, UdpPort};
 use kenning_stdx::net::{BoxStream, Listener};
 use tokio::task::JoinSet;
 
 use crate::server::{StartError, bind, checked_address};
 use crate::settings::Settings;
+use crate::settings::whole::Wrong;
 
 /// Kernel buffer asked for Fluent's heartbeats, of which each has a byte.
 const HEARTBEAT_BUFFER: usize = 64 * 1024;
@@ -168,20 +169,12 @@ impl LogServices {
         stats: &Stats,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        let start_error = |(key, problem): Wrong| StartError::new(key, problem);
+        if let Some(wrong) = lacks_certificate(settings) {
+            return Err(start_error(wrong));
+        }
         let syslog_tls = tls("syslog.tls", &settings.syslog_tls, clock)?;
-        if syslog_tls.is_none() && !settings.syslog_tls_listen.is_empty() {
-            let fix = "TLS needs a certificate; set syslog.tls.cert_file and syslog.tls.key_file";
-            return Err(StartError::new("syslog.tls_listen", fix));
-        }
-        let security = FluentSecurity {
-            shared_key: settings.fluent_shared_key.clone(),
-            hostname: settings.fluent_hostname.clone(),
-            users: users(&settings.fluent_users)?,
-        };
-        if security.shared_key.is_empty() && !security.users.is_empty() {
-            let fix = "users are only asked for in the handshake; set fluent.shared_key too";
-            return Err(StartError::new("fluent.users", fix));
-        }
+        let security = security(settings).map_err(start_error)?;
         // Streams hold their buffers for as long as they are open, so they have a budget of their own.
         let streams = Budget::default();
         let line_bytes = settings.ingest.line_bytes.unwrap_or(usize::MAX);
@@ -205,7 +198,7 @@ impl LogServices {
                 tenant.clone(),
                 streams,
                 syslog_limits,
-                utc_offset(&settings.syslog_utc_offset)?,
+                utc_offset(&settings.syslog_utc_offset).map_err(start_error)?,
                 stats.clone(),
             ),
             syslog_tls,
@@ -230,16 +223,50 @@ fn tls(key: &str, files: &TlsFiles, clock: &Arc<dyn Clock>) -> Result<Option<Tls
     if files.is_empty() {
         return Ok(None);
     }
-    for (name, path) in [("cert_file", &files.cert), ("key_file", &files.key)] {
-        if path.is_empty() {
-            return Err(StartError::new(
-                format!("{key}.{name}"),
-                "TLS needs a certificate and its key; set both",
-            ));
-        }
-    }
     let tls = Tls::new(files.clone(), Arc::new(RealFiles), clock.clone());
     tls.map(Some).map_err(|error| StartError::new(key, error))
+}
+
+/// What is wrong with the settings of these ports beside their addresses.
+pub(crate) fn wrong(settings: &Settings, files: &dyn Files) -> Vec<Wrong> {
+    let mut wrong: Vec<Wrong> = lacks_certificate(settings).into_iter().collect();
+    wrong.extend(security(settings).err());
+    for (key, paths) in [("fluent.tls", &settings.fluent_tls), ("syslog.tls", &settings.syslog_tls)] {
+        wrong.extend(tls_wrong(key, paths, files));
+    }
+    wrong.extend(utc_offset(&settings.syslog_utc_offset).err());
+    wrong
+}
+
+fn lacks_certificate(settings: &Settings) -> Option<Wrong> {
+    let fix = "TLS needs a certificate; set syslog.tls.cert_file and syslog.tls.key_file";
+    let lacks = settings.syslog_tls.is_empty() && !settings.syslog_tls_listen.is_empty();
+    lacks.then(|| ("syslog.tls_listen".to_owned(), fix.to_owned()))
+}
+
+fn tls_wrong(key: &str, paths: &TlsFiles, files: &dyn Files) -> Option<Wrong> {
+    if paths.is_empty() {
+        return None;
+    }
+    let lacking =
+        [("cert_file", &paths.cert), ("key_file", &paths.key)].into_iter().find(|(_, path)| path.is_empty());
+    if let Some((name, _)) = lacking {
+        return Some((format!("{key}.{name}"), "TLS needs a certificate and its key; set both".to_owned()));
+    }
+    check(paths, files).err().map(|error| (key.to_owned(), error.to_string()))
+}
+
+fn security(settings: &Settings) -> Result<FluentSecurity, Wrong> {
+    let security = FluentSecurity {
+        shared_key: settings.fluent_shared_key.clone(),
+        hostname: settings.fluent_hostname.clone(),
+        users: users(&settings.fluent_users)?,
+    };
+    if security.shared_key.is_empty() && !security.users.is_empty() {
+        let fix = "users are only asked for in the handshake; set fluent.shared_key too";
+        return Err(("fluent.users".to_owned(), fix.to_owned()));
+    }
+    Ok(security)
 }
 
 async fn stream(key: &str, address: &str) -> Result<Option<Box<dyn Listener>>, StartError> {
@@ -258,18 +285,18 @@ async fn datagrams(key: &str, address: &str, buffer: usize) -> Result<Box<dyn Da
 }
 
 /// `name:password,name:password`.
-fn users(text: &str) -> Result<Vec<(String, String)>, StartError> {
+fn users(text: &str) -> Result<Vec<(String, String)>, Wrong> {
     let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
     let pair = |pair: &str| match pair.split_once(':') {
         Some((name, password)) if !name.is_empty() => Ok((name.to_owned(), password.to_owned())),
-        _ => Err(StartError::new("fluent.users", "not of the form name:password,name:password")),
+        _ => Err(("fluent.users".to_owned(), "not of the form name:password,name:password".to_owned())),
     };
     pairs.map(pair).collect()
 }
 
 /// `+01:00` as seconds.
-fn utc_offset(text: &str) -> Result<i32, StartError> {
-    let wrong = || StartError::new(format!("syslog.utc_offset = {text}"), "not of the form +01:00");
+fn utc_offset(text: &str) -> Result<i32, Wrong> {
+    let wrong = || ("syslog.utc_offset".to_owned(), format!("\"{text}\" is not of the form +01:00"));
     let (sign, rest) = match text.split_at_checked(1) {
         Some(("+", rest)) => (1, rest),
         Some(("-", rest)) => (-1, rest),

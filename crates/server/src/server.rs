@@ -154,13 +154,18 @@ pub(crate) async fn bind(key: &str, address: &str) -> Result<Box<dyn Listener>, 
 
 /// An address that may be listened on.
 pub(crate) fn checked_address(key: &str, address: &str) -> Result<SocketAddr, StartError> {
-    let what = || format!("cannot listen on {key} = {address}");
-    let parsed: SocketAddr =
-        address.parse().map_err(|_| StartError::new(what(), "not of the form 127.0.0.1:7070"))?;
+    parsed_address(address)
+        .map_err(|problem| StartError::new(format!("cannot listen on {key} = {address}"), problem))
+}
+
+/// The same, or what is wrong with it.
+pub(crate) fn parsed_address(address: &str) -> Result<SocketAddr, &'static str> {
+    let parsed: SocketAddr = address.parse().map_err(|_| "not of the form 127.0.0.1:7070")?;
     if !parsed.ip().is_loopback() {
-        let fix = "an address off the loopback needs TLS and authentication, which this version does not have yet; \
-                   use 127.0.0.1 or [::1] and put a proxy in front";
-        return Err(StartError::new(what(), fix));
+        return Err(
+            "an address off the loopback needs TLS and authentication, which this version does not have yet; \
+                    use 127.0.0.1 or [::1] and put a proxy in front",
+        );
     }
     Ok(parsed)
 }

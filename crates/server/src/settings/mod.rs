@@ -12,6 +12,7 @@ mod redact;
 mod scrape;
 mod streams;
 mod table;
+pub(crate) mod whole;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,8 +30,6 @@ use kenning_stages::promtail::FileTargets;
 use kenning_stages::{Context, LogMetrics};
 use kenning_stdx::bytesize::{ByteSize, TimeSpan};
 use kenning_stdx::files::{Files, RealFiles};
-
-use crate::memory::Shares;
 
 pub use layer::{Layer, Mistake, Mistakes};
 pub use log_pipelines::LogPipelines;
@@ -281,33 +280,8 @@ impl Settings {
                 })),
             }
         }
-        mistakes.extend(settings.open_geo_database(layers, files));
+        mistakes.extend(whole::mistakes(&settings, layers, files));
         if mistakes.is_empty() { Ok(settings) } else { Err(Mistakes(mistakes)) }
-    }
-
-    /// Opens `geoip.database`; tells when it cannot be used, or when all such files are too large together.
-    fn open_geo_database(&self, layers: &[Layer], files: &dyn Files) -> Option<Mistake> {
-        const KEY: &str = "geoip.database";
-        let path = &self.geoip_database;
-        let opened = (!path.is_empty()).then(|| self.geo_databases.open(path, files));
-        let problem = match opened {
-            Some(Err(error)) => format!("{path}: {error}"),
-            _ => {
-                let (needed, most) = (self.geo_databases.bytes_max(), Shares::geo_max(self));
-                (needed > most).then(|| {
-                    format!(
-                        "the files that tell where addresses are need {} while one of them is read anew, and may have {}, \
-                         a quarter of limits.memory; use smaller ones or set limits.memory to {}",
-                        ByteSize(needed as u64),
-                        ByteSize(most as u64),
-                        ByteSize((needed as u64 * 4).next_multiple_of(1 << 20)),
-                    )
-                })?
-            }
-        };
-        let sets = |layer: &&Layer| layer.values().iter().any(|(key, _)| key == KEY);
-        let origin = layers.iter().rfind(sets).map_or("settings", |layer| layer.origin());
-        Some(Mistake { origin: origin.to_owned(), key: KEY.to_owned(), problem })
     }
 
     /// The settings in force as YAML. Secrets are shown as `<secret>`.
@@ -475,23 +449,6 @@ mod tests {
         let layer = Layer::from_yaml("kenning.yaml", yaml);
         let settings = layer.and_then(|layer| Settings::from_layers(&[layer]));
         assert!(settings.is_ok_and(|s| promoted(&s) && s.otlp.convert_histograms_to_nhcb));
-    }
-
-    #[test]
-    fn a_geoip_file_that_cannot_be_used_is_one_mistake_of_all() {
-        check(&[("geoip.database", "")], Ok(|s| s.geo_databases.is_empty()));
-        let pairs = [("geoip.database", "/none/city.mmdb"), ("limits.ingest.past", "soon")];
-        check(&pairs, Err("--set: geoip.database: /none/city.mmdb: cannot be read: "));
-        check(&pairs, Err("--set: limits.ingest.past: "));
-        let files = MemFiles::default();
-        files.put("/text.mmdb", "hello");
-        let yaml = Layer::from_yaml("kenning.yaml", "geoip: {database: /text.mmdb}\n").unwrap_or_default();
-        let refused = Settings::from_layers_and_files(&[yaml, Layer::named("command line")], &files).err();
-        let told = refused.map(|mistakes| mistakes.to_string()).unwrap_or_default();
-        assert!(
-            told.starts_with("kenning.yaml: geoip.database: /text.mmdb: it is no MaxMind database"),
-            "{told}"
-        );
     }
 
     #[test]
