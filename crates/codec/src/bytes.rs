@@ -137,7 +137,19 @@ impl<'a> Decoder<'a> {
     }
 
     /// A varint.
+    #[inline]
     pub fn varint(&mut self) -> Option<u64> {
+        match self.bytes {
+            // Most are of one byte.
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.bytes = rest;
+                Some(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut n = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

@@ -774,14 +774,15 @@ fn bytes_page(bytes: &Bytes, rows: usize, kind: &Kind, encoding: Encoding) -> Op
         Encoding::DELTA_LENGTH_BYTE_ARRAY => false,
         _ => return None,
     };
+    let (levels, rest) = levels::split(bytes)?;
+    if let Some(there) = levels::few(levels, rows, rows / FEW_VALUES) {
+        let (buffer, ends) = packed::byte_strings(bytes, rest, there.len(), kind, is_plain)?;
+        return Some(BytesPage { buffer, ends, present: Present::These(there) });
+    }
     let (defined, rest) = levels::defined(bytes, rows)?;
     let (buffer, ends) = packed::byte_strings(bytes, rest, defined.count(rows), kind, is_plain)?;
     Some(match defined {
         Defined::All => BytesPage { buffer, ends, present: Present::All },
-        Defined::Each(each, count) if count * FEW_VALUES < rows => {
-            let there = (0u32..).zip(&each).filter(|(_, defined)| **defined);
-            BytesPage { buffer, ends, present: Present::These(there.map(|(row, _)| row).collect()) }
-        }
         Defined::Each(each, _) => {
             let (mut end, mut found) = (0, ends.into_iter());
             let mut at = |defined: &bool| {

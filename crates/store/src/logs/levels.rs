@@ -63,6 +63,23 @@ pub(crate) fn defined(bytes: &[u8], rows: usize) -> Option<(Defined, &[u8])> {
     Some((Defined::Each(each, count), rest))
 }
 
+/// The rows that have a value, when they are at most `most`; `None` else, and when there are fewer levels.
+pub(crate) fn few(levels: &[u8], rows: usize, most: usize) -> Option<Vec<u32>> {
+    let total = rank(levels, rows, 0)?.total;
+    let mut found = Vec::with_capacity((total <= most).then_some(total)?);
+    for_each_stretch(levels, rows, |start, stretch| match stretch {
+        Stretch::Run { is_one: false, .. } => {}
+        Stretch::Run { is_one: true, len } => found.extend((start..start + len).map(|row| row as u32)),
+        Stretch::Bits { bytes, len } => {
+            for (byte, at) in bytes.iter().zip((0..len).step_by(8)).filter(|(byte, _)| **byte != 0) {
+                let there = (at..len.min(at + 8)).filter(|bit| byte >> (bit - at) & 1 == 1);
+                found.extend(there.map(|bit| (start + bit) as u32));
+            }
+        }
+    })?;
+    Some(found)
+}
+
 /// The bytes of levels, and what stands behind them.
 pub(crate) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = bytes.split_first_chunk::<4>()?;
@@ -229,6 +246,9 @@ mod tests {
             prop_assert_eq!(rest, b"x");
             let total = each.iter().filter(|level| **level).count();
             prop_assert_eq!(read.count(count), total);
+            let there: Vec<u32> = (0u32..).zip(&each).filter(|(_, level)| **level).map(|(at, _)| at).collect();
+            prop_assert_eq!(few(&bytes, count, total), Some(there));
+            prop_assert!(total == 0 || few(&bytes, count, total - 1).is_none());
             for at in 0..=count {
                 let before = each[..at].iter().filter(|level| **level).count();
                 let is_one = each.get(at) == Some(&true);

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use kenning_model::{
     Agg, Field, Filter, Group, LabelSet, LineSyntax, LogBatch, LogRow, Nanos, PlainFields, Record, Scan,
-    ScanError, ValueRef,
+    ScanError, ValueRef, number_of,
 };
 use memchr::memmem::Finder;
 
 use super::aggregate::{self, Buckets, NumberCounts, NumberMap, Numbers};
 use super::cells::ABSENT;
 use super::cut::{self, CutField};
-use super::group::{Rows, cost};
+use super::group::{Rows, Text, cost};
 use super::head::LogRun;
 use super::kind::Guess;
 use super::scan::Collector;
@@ -128,6 +128,12 @@ impl<'b> BatchRows<'b> {
         groups: &mut Groups<'_>,
         work: &mut Work<'_>,
     ) -> Result<(), ScanError> {
+        if let ([], Some(range)) = (spec.by.as_slice(), self.batch.time_range())
+            && groups.bucket(range.start) == groups.bucket(range.end)
+        {
+            let count = self.rows.len() as f64;
+            return groups.add_counted(groups.bucket(range.start), Vec::new(), &[count], work);
+        }
         let (mut keys, mut buckets) = (LabelKeys::new(self.batch, &spec.by), Buckets::new(spec));
         let mut counts: NumberMap<(Nanos, u32), u64> = NumberMap::default();
         // The key of the row before and how many rows have it.
@@ -170,8 +176,13 @@ impl<'b> BatchRows<'b> {
             return Ok(false);
         }
         let mut by_bucket: Vec<(Nanos, Vec<i64>)> = Vec::new();
+        let of_lines = self.cut.of_lines(self.batch, field);
         for row in self.iter() {
-            let Some(number) = row.with_text(field, |text| kind.parse(text)).flatten() else {
+            let number = match of_lines {
+                Some(field) => field.value(row.at, row.row.line).and_then(|text| kind.parse(text)),
+                None => row.with_text(field, |text| kind.parse(text)).flatten(),
+            };
+            let Some(number) = number else {
                 groups.add(row.row.time, row.row.line.len(), &row, work)?;
                 continue;
             };
@@ -195,8 +206,13 @@ impl<'b> BatchRows<'b> {
     ) -> Result<(), ScanError> {
         let mut keys = LabelKeys::new(self.batch, by);
         let mut lists: Vec<aggregate::List> = Vec::new();
+        let of_lines = self.cut.of_lines(self.batch, of);
         for row in self.iter() {
-            let Some(number) = aggregate::number_of_row(of, &row) else { continue };
+            let number = match of_lines {
+                Some(field) => field.value(row.at, row.row.line).and_then(number_of),
+                None => aggregate::number_of_row(of, &row),
+            };
+            let Some(number) = number else { continue };
             let stream = self.batch.stream.get(row.at).copied().unwrap_or_default();
             let key = keys.of(stream) as usize;
             if key >= lists.len() {
@@ -282,6 +298,21 @@ struct Cut {
     line: RefCell<CutLine>,
 }
 
+impl Cut {
+    /// A field that all rows have from their lines, if from anywhere: no label and no metadata of its name comes before it.
+    fn of_lines(&self, batch: &LogBatch, field: &Field) -> Option<&CutField> {
+        let Field::Parsed(syntax, name) = field else { return None };
+        let known = self.known.iter().find(|known| known.is(*syntax, name))?;
+        let has_label = |labels: &LabelSet| !labels.get(name).is_empty();
+        let mut before: Option<&LabelSet> = None;
+        // Neighbours mostly share one set.
+        let has_metadata =
+            |set| before.replace(set).is_none_or(|before| !before.is_same(set)) && has_label(set);
+        let is_hidden = batch.streams.iter().any(has_label) || batch.metadata.iter().any(has_metadata);
+        (!is_hidden).then_some(&**known)
+    }
+}
+
 /// A row of a batch whose line is cut at most once for all tests of its fields.
 struct CutRow<'a> {
     row: LogRow<'a>,
@@ -363,7 +394,7 @@ fn rows_passing(batch: &LogBatch, filter: &Filter, of: Rows, cut: &Cut) -> Rows 
         Filter::All => of,
         Filter::And(parts) => {
             let (fields, mut others): (Vec<&Filter>, Vec<&Filter>) =
-                parts.iter().partition(|part| cuts(part));
+                parts.iter().partition(|part| cut.known.is_empty() && cuts(part));
             others.sort_by_key(|part| cost(part));
             let left = others.into_iter().fold(of, |left, part| rows_passing(batch, part, left, cut));
             match fields.as_slice() {
@@ -372,7 +403,7 @@ fn rows_passing(batch: &LogBatch, filter: &Filter, of: Rows, cut: &Cut) -> Rows 
                 _ => by_row(&Filter::And(fields.into_iter().cloned().collect()), &left),
             }
         }
-        _ if cuts(filter) => by_row(filter, &of),
+        _ if cut.known.is_empty() && cuts(filter) => by_row(filter, &of),
         Filter::Or(parts) => {
             let mut found = Rows::none(batch.len());
             for part in parts {
@@ -400,7 +431,12 @@ fn rows_passing(batch: &LogBatch, filter: &Filter, of: Rows, cut: &Cut) -> Rows 
             let is_passed = |row: &usize| stream(row).and_then(|stream| passes.get(stream)) == Some(&true);
             of.keeping(is_passed)
         }
-        leaf => by_row(leaf, &of),
+        leaf => match field_of(leaf).and_then(|field| cut.of_lines(batch, field)) {
+            Some(field) => of.keeping(|at| {
+                field.value(*at, batch.line.get(*at)).is_some_and(|text| leaf.matches(&Text(text)))
+            }),
+            None => by_row(leaf, &of),
+        },
     }
 }
 
