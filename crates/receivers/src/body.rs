@@ -16,7 +16,7 @@ const MIB: usize = 1024 * 1024;
 /// Memory is charged in steps of this many bytes.
 const CHARGE_STEP: usize = 64 * 1024;
 
-/// Bytes of a body refused for its size that are still read and dropped, so that the client gets to read the refusal
+/// Bytes of a refused body, too large or one too many, that are still read and dropped, so that the client gets to read the refusal
 /// instead of a reset connection; and the time for it.
 const LINGER_BYTES: usize = 32 * MIB;
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -47,9 +47,6 @@ impl Default for BodyLimits {
         }
     }
 }
-
-/// Bytes of a body that are made room for because its sender announced them; of more, only as they come.
-const ANNOUNCED_MAX: usize = MIB;
 
 /// Bodies up to this size on the wire count as small: unpacked and decoded they take a few MiB and milliseconds.
 pub(crate) const SMALL_BYTES_MAX: usize = 16 * 1024;
@@ -227,9 +224,6 @@ where
         return Err(too_large);
     }
     let mut reading = Reading { buffer: BytesMut::new(), lease: budget.lease(), charged: 0 };
-    // Grown step by step, a body would be there twice each time its buffer moves.
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    reading.make_room(announced.min(ANNOUNCED_MAX), budget)?;
     let started = clock.steady();
     loop {
         let left = time_left(limits, reading.buffer.len(), clock.steady().saturating_sub(started));
@@ -242,8 +236,11 @@ where
                 return Err(too_large);
             }
             Some(data) => {
-                reading.append(&data, budget)?;
-                reading.expect(body.size_hint().lower());
+                if let Err(busy) = reading.append(&data, body.size_hint().lower(), budget) {
+                    drop(reading);
+                    linger(body.as_mut()).await;
+                    return Err(busy);
+                }
             }
         }
     }
@@ -256,10 +253,13 @@ struct Reading {
 }
 
 impl Reading {
-    fn append(&mut self, data: &[u8], budget: &Budget) -> Result<(), BodyError> {
+    /// Keeps what came, and makes room for what its sender says will follow: grown step by step, a body would be there
+    /// twice each time its buffer moves. No more than some times what came: the rest is a claim.
+    fn append(&mut self, data: &[u8], follows: u64, budget: &Budget) -> Result<(), BodyError> {
         self.make_room(data.len(), budget)?;
         self.buffer.extend_from_slice(data);
-        Ok(())
+        let believed = self.buffer.len().saturating_mul(EXPECTED_FACTOR);
+        self.make_room(usize::try_from(follows).unwrap_or(usize::MAX).min(believed), budget)
     }
 
     /// Room for so many bytes more, charged before it is taken.
@@ -272,17 +272,10 @@ impl Reading {
             }
             self.charged += step;
         }
-        self.buffer.reserve(bytes);
-        Ok(())
-    }
-
-    /// Makes room for what a sender says will follow, but no more than some times what came: the rest is a claim.
-    fn expect(&mut self, bytes: u64) {
-        let believed = self.buffer.len().saturating_mul(EXPECTED_FACTOR);
-        let expected = usize::try_from(bytes).unwrap_or(usize::MAX).min(believed);
-        if self.buffer.capacity() - self.buffer.len() < expected {
-            self.buffer.reserve(expected);
+        if self.buffer.capacity() < needed {
+            self.buffer.reserve(bytes);
         }
+        Ok(())
     }
 }
 
@@ -378,9 +371,55 @@ mod tests {
         assert_eq!(kept, [20, 10, 0]);
     }
 
-    #[tokio::test]
-    async fn what_is_announced_is_charged_at_once() {
+    /// A body of which a part has come, and the rest never will.
+    struct Stalled(Option<Bytes>, u64);
+
+    impl Body for Stalled {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            match self.0.take() {
+                Some(data) => std::task::Poll::Ready(Some(Ok(http_body::Frame::data(data)))),
+                None => std::task::Poll::Pending,
+            }
+        }
+
+        fn size_hint(&self) -> http_body::SizeHint {
+            let there = self.0.as_ref().map_or(0, Bytes::len) as u64;
+            http_body::SizeHint::with_exact(self.1 + there)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_announced_is_charged_as_far_as_it_is_believed() {
+        // What came is little, so that a claim holds little.
+        for (came, follows, charged) in
+            [(0, 4 * MIB, 0), (100, 4 * MIB, 1), (CHARGE_STEP, 4 * MIB, 9), (CHARGE_STEP, 100, 2)]
+        {
+            let budget = Budget::new(4 * MIB, 1);
+            let body = Stalled(Some(Bytes::from(vec![7; came])), follows as u64);
+            let limits = BodyLimits::default();
+            let clock = SimClock::new(0);
+            let mut reading = Box::pin(read(body, &limits, &budget, &clock, false));
+            let waiting = tokio::time::timeout(Duration::from_millis(1), reading.as_mut()).await;
+            assert!(waiting.is_err(), "{came}, {follows}");
+            let held = 4 * MIB - budget.bytes.available_permits();
+            assert_eq!(held, charged * CHARGE_STEP, "{came}, {follows}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_too_many_is_read_to_its_end_before_it_is_refused() {
         let budget = Budget::new(CHARGE_STEP, 1);
+        let rest = Stalled(Some(Bytes::from(vec![7; 2 * CHARGE_STEP])), 0);
+        let limits = BodyLimits::default();
+        let started = tokio::time::Instant::now();
+        let refused = read(rest, &limits, &budget, &SimClock::new(0), false).await.map(|_| ());
+        assert_eq!((refused, started.elapsed()), (Err(BodyError::Busy), LINGER_TIME));
         assert_eq!(check(2 * CHARGE_STEP, 4 * CHARGE_STEP, &budget).await, Err(BodyError::Busy));
         assert_eq!(check(CHARGE_STEP, 4 * CHARGE_STEP, &budget).await, Ok(CHARGE_STEP));
     }

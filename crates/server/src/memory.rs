@@ -7,7 +7,7 @@
 //!
 //! | share | of the budget | full |
 //! |---|---|---|
-//! | heads | 27/50 | flushed; then writers wait for the flush |
+//! | heads (of which logs 9/16 of `store.flush.bytes`) | 27/50 | flushed; then writers wait for the flush |
 //! | active series and streams, within the heads | 2/5 | new ones are refused as `memory`, known ones go on |
 //! | queries | 1/5 | a query gets half of what is left, and is refused when that does not suffice |
 //! | queue, bodies of pushes, bodies of scrapes; patterns | 1/16 each; 1/32; if set higher | as without a budget |

@@ -112,3 +112,18 @@ fn note(expired: Result<Expired, WriteError>, metrics: &UpkeepMetrics) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_turn_is_waited_for_and_one_that_panics_ends_alone() {
+        on_its_own_thread(|| panic!("as this test wants it")).await;
+        let (ran, after) = mpsc::channel();
+        on_its_own_thread(move || ran.send(std::thread::current().name().map(str::to_owned)).unwrap()).await;
+        assert_eq!(after.try_recv(), Ok(Some("upkeep".to_owned())));
+    }
+}
