@@ -17,7 +17,7 @@ const PAGE_LINES: usize = 5000;
 /// Logs.
 #[derive(Args)]
 pub(super) struct Logql {
-    /// The query, such as '{service="api"} |= "error"' or 'rate({service="api"}[5m])'
+    /// The query, such as '{service="api"} |= "error"'; a metric query gives points instead of lines
     query: String,
     /// Most lines
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
