@@ -43,6 +43,9 @@ use key::{Care, KnownNames, Rule};
 use options::OwnRegex;
 use value::{Manner, Quote, Strings};
 
+/// Shorter texts hold nothing that is looked for, but for the settings' own patterns: words are told by four bytes.
+const FOUND_LEN_MIN: usize = 4;
+
 /// Most times that a text with secrets is gone over again.
 const ROUNDS_MAX: usize = 8;
 
@@ -166,6 +169,10 @@ impl Redactor {
     /// The text without its secrets; `None` when it has none.
     #[must_use]
     pub fn redact(&self, text: &str, scratch: &mut Scratch, tally: &mut Tally) -> Option<String> {
+        if text.len() < FOUND_LEN_MIN && self.own.is_empty() {
+            scratch.is_block_open = false;
+            return None;
+        }
         self.find(text, scratch);
         let mut out = self.replace(text, scratch, tally)?;
         let is_block_open = scratch.is_block_open;

@@ -56,7 +56,7 @@ impl<'a> MapColumn<'a> {
                 Some(known) if known.is_same(set) || known == set => {
                     texts.extend_from_within(texts.len() - set.len()..);
                 }
-                _ => self.push(set, &mut texts),
+                _ => self.push(set, before, &mut texts),
             }
             before = Some(set);
             repetition.extend(std::iter::repeat_n(1, set.len() - 1));
@@ -65,18 +65,33 @@ impl<'a> MapColumn<'a> {
         Column { values: Values::Bytes(texts), definition, repetition }
     }
 
-    fn push(&mut self, set: &'a LabelSet, texts: &mut Vec<ByteArray>) {
+    /// Appends the texts of a set; those of the set before stand at the end.
+    fn push(&mut self, set: &'a LabelSet, before: Option<&LabelSet>, texts: &mut Vec<ByteArray>) {
         if let Some(known) = self.known.get(set) {
             return texts.extend_from_slice(known);
         }
         let start = texts.len();
-        texts.extend(set.iter().map(|(name, value)| match self.leaf {
-            MapLeaf::Keys => bytes_of(name.as_bytes()),
-            MapLeaf::Values => bytes_of(value.as_bytes()),
-        }));
+        // Sets that differ in one value are alike otherwise.
+        let before = before.filter(|before| before.len() == set.len());
+        let mut others = before.into_iter().flat_map(|before| self.leaf.texts(before));
+        for (place, text) in self.leaf.texts(set).enumerate() {
+            let same = others.next().filter(|other| *other == text);
+            let same = same.and_then(|_| texts.get(start - set.len() + place)).cloned();
+            texts.push(same.unwrap_or_else(|| bytes_of(text.as_bytes())));
+        }
         if self.known.len() < KNOWN_TEXTS_MAX {
             self.known.insert(set, texts.get(start..).unwrap_or_default().into());
         }
+    }
+}
+
+impl MapLeaf {
+    /// What a set has in this column.
+    fn texts(self, set: &LabelSet) -> impl Iterator<Item = &str> {
+        set.iter().map(move |(name, value)| match self {
+            Self::Keys => name,
+            Self::Values => value,
+        })
     }
 }
 
@@ -353,6 +368,32 @@ impl SparseMaps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn map_columns_hold_the_sets_they_were_made_of(
+            rows in vec(option::of(vec(("[ab]", "[xyz]{0,2}"), 0..4)), 0..40),
+            piece in 1usize..20,
+        ) {
+            let set = |pairs: &Option<Vec<(String, String)>>| {
+                LabelSet::from_pairs(pairs.iter().flatten().map(|(name, value)| (name, value)))
+            };
+            let sets: Vec<LabelSet> = rows.iter().map(set).collect();
+            let all = || sets.iter().map(Some);
+            let [keys, values] = map_columns(all());
+            let mut pieces = [MapColumn::new(MapLeaf::Keys), MapColumn::new(MapLeaf::Values)];
+            let mut read = Vec::new();
+            for sets in sets.chunks(piece) {
+                let [keys, values] = pieces.each_mut().map(|column| column.of(sets.iter().map(Some)));
+                read.extend(read_map(keys, values).unwrap());
+            }
+            prop_assert_eq!(&read, &sets);
+            prop_assert_eq!(read_map(keys, values).unwrap(), sets);
+        }
+    }
 
     #[test]
     fn regular_times_are_cut_as_lists_are() {
