@@ -21,7 +21,7 @@ use super::head::LogRun;
 use super::kind::Guess;
 use super::scan::Collector;
 use crate::scan::group::Groups;
-use crate::scan::prune::{field_of, looks_at, may_match};
+use crate::scan::prune::{field_of, looks_at, may_match, only_labels};
 use crate::scan::work::Work;
 
 /// The rows of a batch: of a run of a head, with the scan's filter, or none; and the order of its part or head.
@@ -93,7 +93,14 @@ fn rows_of_scan(batch: &LogBatch, run: Option<&LogRun>, scan: &Scan) -> Rows {
         }
     }
     let cut = Cut { known: fields_of_run(scan, &scan.filter, run, &rows), line: RefCell::default() };
-    rows_passing(batch, &scan.filter, rows, &cut)
+    match &scan.filter {
+        // What looks at labels alone was asked of the streams.
+        filter if only_labels(filter) => rows,
+        Filter::And(parts) => {
+            rows_passing_all(batch, parts.iter().filter(|part| !only_labels(part)), rows, &cut)
+        }
+        filter => rows_passing(batch, filter, rows, &cut),
+    }
 }
 
 /// The fields of a run that a filter and the shape of a scan look at, when they look at those of many of its lines.
@@ -387,22 +394,10 @@ fn rows_passing(batch: &LogBatch, filter: &Filter, of: Rows, cut: &Cut) -> Rows 
     if of.is_empty() {
         return of;
     }
-    let by_row = |filter: &Filter, of: &Rows| {
-        of.keeping(|at| batch.row(*at).is_some_and(|row| filter.matches(&CutRow { row, at: *at, cut })))
-    };
+    let by_row = |filter: &Filter, of: &Rows| rows_passing_one_by_one(batch, filter, of, cut);
     match filter {
         Filter::All => of,
-        Filter::And(parts) => {
-            let (fields, mut others): (Vec<&Filter>, Vec<&Filter>) =
-                parts.iter().partition(|part| cut.known.is_empty() && cuts(part));
-            others.sort_by_key(|part| cost(part));
-            let left = others.into_iter().fold(of, |left, part| rows_passing(batch, part, left, cut));
-            match fields.as_slice() {
-                [] => left,
-                // Row by row, so that each line is cut once.
-                _ => by_row(&Filter::And(fields.into_iter().cloned().collect()), &left),
-            }
-        }
+        Filter::And(parts) => rows_passing_all(batch, parts.iter(), of, cut),
         _ if cut.known.is_empty() && cuts(filter) => by_row(filter, &of),
         Filter::Or(parts) => {
             let mut found = Rows::none(batch.len());
@@ -438,6 +433,31 @@ fn rows_passing(batch: &LogBatch, filter: &Filter, of: Rows, cut: &Cut) -> Rows 
             None => by_row(leaf, &of),
         },
     }
+}
+
+/// The rows of a batch among some that pass all of some filters; what costs little goes first.
+fn rows_passing_all<'f>(
+    batch: &LogBatch,
+    parts: impl Iterator<Item = &'f Filter>,
+    of: Rows,
+    cut: &Cut,
+) -> Rows {
+    let (fields, mut others): (Vec<&Filter>, Vec<&Filter>) =
+        parts.partition(|part| cut.known.is_empty() && cuts(part));
+    others.sort_by_key(|part| cost(part));
+    let left = others.into_iter().fold(of, |left, part| rows_passing(batch, part, left, cut));
+    match fields.as_slice() {
+        [] => left,
+        // Row by row, so that each line is cut once.
+        _ => {
+            let all = Filter::And(fields.into_iter().cloned().collect());
+            rows_passing_one_by_one(batch, &all, &left, cut)
+        }
+    }
+}
+
+fn rows_passing_one_by_one(batch: &LogBatch, filter: &Filter, of: &Rows, cut: &Cut) -> Rows {
+    of.keeping(|at| batch.row(*at).is_some_and(|row| filter.matches(&CutRow { row, at: *at, cut })))
 }
 
 /// One row in so many is few.
