@@ -14,7 +14,7 @@
 //! | open parts; known series of remote write and streams of Loki's push | 1/16; 1/24, at most their own bounds | the oldest go |
 //! | files that tell where addresses are, taken off before the rest is shared out | what they are and an eighth, at most 1/4 | a start is refused, a larger file that replaces one is left aside |
 //! | series that tell when they began, if zeros are put there | 1/64, at most 80 MiB | new ones go without a zero, counted |
-//! | merges | 1/16 of samples, 1/64 of other tables (of logs a third of that) at once | smaller merges |
+//! | merges | 1/16 of samples, 1/64 of other tables (of logs a sixth of that) at once | smaller merges |
 
 use std::time::Duration;
 

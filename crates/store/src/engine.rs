@@ -306,7 +306,8 @@ impl Engine {
         state.active.bytes() + frozen + self.backlog_bytes.load(Ordering::Relaxed)
     }
 
-    fn log_bytes(&self) -> usize {
+    /// Of these the bytes of log records.
+    pub(crate) fn log_bytes(&self) -> usize {
         let state = self.read_state();
         state.active.log_bytes() + state.frozen.iter().map(|frozen| frozen.heads.log_bytes()).sum::<usize>()
     }

@@ -332,7 +332,11 @@ impl Engine {
             return Ok(0);
         }
         let catalog = Arc::clone(&self.read_state().catalog);
-        let Some(parts) = merge::choose(&catalog, &self.options) else { return Ok(0) };
+        // Logs that are merged take as much memory as a head of theirs, so they wait until less comes in. Where heads
+        // are filled faster than they are written for good, their parts are large anyway.
+        let is_busy = self.log_bytes() > self.options.log_flush_bytes() / 4;
+        let waits = |table| is_busy && table == PartTable::Logs;
+        let Some(parts) = merge::choose(&catalog, &self.options, waits) else { return Ok(0) };
         let level = parts.iter().map(|part| part.info.level).max().unwrap_or(0).saturating_add(1);
         let merged = self.replace_parts(&mut gate, &parts, level);
         let mut observed = lock(&self.observed);

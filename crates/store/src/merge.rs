@@ -38,16 +38,21 @@ const GROWTH_TENTHS: u64 = 17;
 /// is of like size, too.
 const GROWTH_TENTHS_OPEN: u64 = 30;
 
-/// Lines take so many times the memory of other rows beside what they take on disk: seven bytes for one. Parts of full
-/// heads are as large as what comes of merges, and are not written again.
-const LOGS_EXPAND: u64 = 3;
+/// Lines take so many times the memory of other rows beside what they take on disk: eight bytes for one, and they are
+/// there with their columns. Parts of full heads (five MiB) are as large as what comes of merges, and are not written again.
+const LOGS_EXPAND: u64 = 6;
 
 /// Widths of the windows that parts of metrics are merged in, narrow to wide, in nanoseconds.
 const WINDOWS: [i64; 3] = [WIDTH, 4 * WIDTH, 12 * WIDTH];
 
-/// The first group of parts that is worth merging.
-pub(crate) fn choose(catalog: &Catalog, options: &Options) -> Option<Vec<Arc<Part>>> {
-    catalog.lists().into_iter().find_map(|parts| choose_in(parts, options))
+/// The first group of parts that is worth merging, but for those of tables that shall wait.
+pub(crate) fn choose(
+    catalog: &Catalog,
+    options: &Options,
+    waits: impl Fn(PartTable) -> bool,
+) -> Option<Vec<Arc<Part>>> {
+    let is_due = |parts: &&[Arc<Part>]| parts.first().is_some_and(|part| !waits(part.info.name.table));
+    catalog.lists().into_iter().filter(is_due).find_map(|parts| choose_in(parts, options))
 }
 
 /// Chooses among the parts of one table.
@@ -369,7 +374,7 @@ mod tests {
         }
 
         fn merge_all(&mut self) {
-            while let Some(parts) = choose(&self.catalog, &self.options) {
+            while let Some(parts) = choose(&self.catalog, &self.options, |_| false) {
                 let bytes = parts.iter().map(|part| part.info.bytes).sum();
                 assert!(parts.len() >= 2 && bytes <= self.options.merge_sample_bytes_max);
                 let start = parts.iter().map(|part| part.info.time.start).min().unwrap();
@@ -435,5 +440,18 @@ mod tests {
         // The wide part stands between the two of the first window, and goes with them into the wider one.
         assert_eq!(world.parts(), 2);
         assert_eq!(world.written, 301 + 300);
+    }
+
+    #[test]
+    fn parts_of_full_heads_of_logs_are_not_merged() {
+        let options = Options { merge_parts_min: 2, ..Options::default() };
+        let full = 5 << 20;
+        let mut world = World::new(PartTable::Logs, options);
+        [(0, full), (10, full), (20, full / 4), (30, full / 4), (500, 1)]
+            .into_iter()
+            .for_each(|(start, bytes)| world.flush(start, start + 10, bytes));
+        assert!(choose(&world.catalog, &options, |table| table == PartTable::Logs).is_none());
+        world.merge_all();
+        assert_eq!((world.parts(), world.written), (4, 2 * full + 2 * (full / 4) + 1 + 2 * (full / 4)));
     }
 }

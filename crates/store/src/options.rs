@@ -26,7 +26,7 @@ pub struct Options {
     /// Parts of one partition that are merged at once, at least, as long as more may come.
     pub merge_parts_min: usize,
     /// Bytes of parts that are merged at once, at most: those of spans and exemplars are decoded in memory, and so are
-    /// those of logs, a third as many.
+    /// those of logs, a sixth as many.
     pub merge_bytes_max: u64,
     /// The same for samples and histograms, which are merged row group by row group.
     pub merge_sample_bytes_max: u64,
