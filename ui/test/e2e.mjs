@@ -182,7 +182,7 @@ async function completion(page) {
   await box.waitFor();
   await page.locator(".card").first().waitFor();
   await box.pressSequentially("sum(rate(http_requests_t");
-  await page.locator(".complete [role=option]", { hasText: "http_requests_total" }).waitFor();
+  await page.locator(".complete [role=option][aria-selected=true]", { hasText: "http_requests_total" }).waitFor();
   await page.keyboard.press("Tab");
   await box.pressSequentially("[1m]))");
   await page.keyboard.press("Enter");
